@@ -1,0 +1,53 @@
+"""From plans to networks: explicit tables of names, so that a new variant is a new class and one entry here."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from nnanomaly.diffusion.codecs import Codec, RangeCodec, StandardisedCodec
+from nnanomaly.networks.classifier import LatentClassifier
+from nnanomaly.networks.discriminator import PatchDiscriminator
+from nnanomaly.networks.unet import UNet3D
+from nnanomaly.networks.unet_factorised import FactorisedUNet
+from nnanomaly.networks.vqgan import VQGAN
+from nnanomaly.plans import Plans
+
+UNETS = {"unet3d": UNet3D, "factorised": FactorisedUNet}
+
+
+def build_vqgan(plans: Plans) -> VQGAN:
+    """The autoencoder of patches `[B, 1, Z, Y, X]`."""
+    return VQGAN(plans.vqgan)
+
+
+def build_discriminators(plans: Plans) -> nn.ModuleDict:
+    """`slices` judges axial, coronal and sagittal slices, `volumes` whole patches; none without adversarial term."""
+    dimensions = {"slices": 2, "volumes": 3} if plans.vqgan.adversarial_weight > 0 else {}
+    return nn.ModuleDict(
+        {name: PatchDiscriminator(d, plans.vqgan.discriminator_norm) for name, d in dimensions.items()}
+    )
+
+
+def build_unet(plans: Plans) -> nn.Module:
+    """The network of the diffusion model: `net(x [B, C, *latent], time [B])` like x."""
+    unet = UNETS[plans.ddpm.architecture](plans.ddpm, plans.vqgan.latent_channels)
+    # Every activation follows the layout of the weights; convolutions of few channels run up to twice as fast in it.
+    return unet.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
+
+
+def build_classifier(plans: Plans) -> LatentClassifier:
+    """The network that tells healthy from unhealthy latents: `net(x [B, C, *latent], time [B])` -> logits `[B, 2]`."""
+    return LatentClassifier(plans.classifier, plans.vqgan.latent_channels)
+
+
+def build_codec(plans: Plans, vqgan: VQGAN, scaling: Mapping[str, Sequence[float]]) -> Codec:
+    """The autoencoder behind the codec interface; `scaling` holds `mean` and `std` per channel, or `low` and `high`.
+
+    Latents are encoded without quantisation; whether they snap to codes before decoding is the plan's choice.
+    """
+    decode = vqgan.decode_nearest if plans.inference.quantise else vqgan.decode
+    if plans.ddpm.latent_scaling == "codebook_range":
+        return RangeCodec(to_latent=vqgan.encode, from_latent=decode, low=scaling["low"][0], high=scaling["high"][0])
+    mean, std = (torch.tensor(scaling[key]) for key in ("mean", "std"))
+    return StandardisedCodec(to_latent=vqgan.encode, from_latent=decode, mean=mean, std=std)

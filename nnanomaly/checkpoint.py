@@ -1,0 +1,64 @@
+"""Checkpoints: dictionaries of tensors and plain types, written atomically and opened without executing anything.
+
+The only module that calls `torch.load`, always with `weights_only=True`.
+"""
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.utilities.json_io import write_atomically
+
+LATEST, PREVIOUS, BEST, FINAL = (f"checkpoint_{name}.pth" for name in ("latest", "previous", "best", "final"))
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write nested dictionaries of tensors, numbers, strings and lists to `path`, complete or not at all."""
+    write_atomically(path, lambda temporary: torch.save(state, temporary))
+
+
+def load_checkpoint(path: Path, *, identity: str | None = None) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU; with `identity`, only one that was trained with those plans.
+
+    Raises FileNotFoundError, or IntegrityError for a damaged or foreign file and for other plans.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"[NNA-CKPT-MISSING] {path} does not exist. Train this stage first.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise IntegrityError("CKPT-DAMAGED", f"{path} cannot be opened safely ({first_line}). Train again.") from error
+    if not isinstance(state, dict) or "plans_identity" not in state:
+        raise IntegrityError("CKPT-FOREIGN", f"{path} is not a checkpoint of this program.")
+    if identity is not None and state["plans_identity"] != identity:
+        raise IntegrityError(
+            "CKPT-PLANS",
+            f"{path} was trained with plans {state['plans_identity'][:12]}, the plans file now is {identity[:12]}. "
+            "Restore that plans file or train again.",
+        )
+    return state
+
+
+def newest_checkpoint(fold_folder: Path) -> Path | None:
+    """The checkpoint to continue from: final, else latest, else previous; None if there is none."""
+    for name in (FINAL, LATEST, PREVIOUS):
+        if (fold_folder / name).is_file():
+            return fold_folder / name
+    return None
+
+
+def find_folds(model_folder: Path, checkpoint_name: str = FINAL) -> list[str]:
+    """Names of the folds of a trained stage that hold the checkpoint, sorted."""
+    return sorted(path.parent.name.removeprefix("fold_") for path in model_folder.glob(f"fold_*/{checkpoint_name}"))
+
+
+def checkpoint_hash(path: Path) -> str:
+    """SHA-256 of a checkpoint file."""
+    if not path.is_file():
+        raise ConfigurationError("CKPT-MISSING", f"{path} does not exist. Train this stage first.")
+    return hashlib.sha256(path.read_bytes()).hexdigest()

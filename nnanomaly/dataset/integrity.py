@@ -1,0 +1,171 @@
+"""The quick check of a raw dataset: files and headers, not voxels. All faults of all cases are collected first."""
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, OrganLabels, load_organ_labels
+from nnanomaly.dataset.raw_dataset import (
+    IMAGES_TR,
+    LABELS_TR,
+    ORGAN_MASKS_TR,
+    OUR_KEYS,
+    DatasetDescription,
+    find_cases,
+    find_organ_mask,
+    image_files,
+    load_description,
+)
+from nnanomaly.imageio.reader_writer import check_thickness, reader_writer_for
+from nnanomaly.paths import DATASET_JSON, ORGAN_LABELS_CSV
+from nnanomaly.utilities.errors import DataError, UserError
+from nnanomaly.utilities.json_io import read_json
+from nnanomaly.volume import Grid
+
+SAME_GRID_MM = 0.01  # headers store float32, so that equal grids differ by some 1e-4 mm
+MAX_FAULTS_SHOWN = 20
+ERROR, WARNING = "ERROR", "WARNING"
+
+Result = TypeVar("Result")
+Default = TypeVar("Default")
+
+
+class Finding(NamedTuple):
+    """One fault of a dataset."""
+
+    level: str
+    """`ERROR` (would break or falsify) or `WARNING` (suspicious)."""
+    code: str
+    """Such as "GEO-PAIR"."""
+    message: str
+    """One line with the case, the value and the file."""
+
+
+def verify_dataset_integrity(folder: Path) -> list[Finding]:
+    """Check counts, channels, headers, masks, label maps and weak labels of a dataset folder.
+
+    Returns the warnings; if there is any error, one `DataError` names the first errors and counts the rest.
+    """
+    findings = find_faults(folder)
+    errors = [finding for finding in findings if finding.level == ERROR]
+    if errors:
+        shown = " | ".join(f"[{finding.code}] {finding.message}" for finding in errors[:MAX_FAULTS_SHOWN])
+        rest = f" | and {len(errors) - MAX_FAULTS_SHOWN} more" if len(errors) > MAX_FAULTS_SHOWN else ""
+        raise DataError("VERIFY", f"{folder} has {len(errors)} errors: {shown}{rest}. Correct them and verify again.")
+    return findings
+
+
+def find_faults(folder: Path) -> list[Finding]:
+    """All faults of a dataset folder, errors first; a `dataset.json` that cannot be read raises at once."""
+    description = load_description(folder)
+    findings: list[Finding] = []
+    no_cases: list[str] = []
+    cases = _collected(findings, lambda: find_cases(folder / IMAGES_TR, description.file_ending), default=no_cases)
+    no_labels: OrganLabels = {}
+    labels = _collected(findings, lambda: load_organ_labels(folder), default=no_labels)
+    findings += _unknown_keys(folder)
+    findings += _file_name_faults(folder, cases, description)
+    findings += _label_faults(folder, cases, labels)
+    for case in cases:
+        findings += _case_faults(folder, case, labels, description=description)
+    return sorted(findings, key=lambda finding: finding.level != ERROR)
+
+
+def _collected(findings: list[Finding], read: Callable[[], Result], *, default: Default) -> Result | Default:
+    try:
+        return read()
+    except (UserError, OSError) as error:
+        findings.append(_finding_of(error))
+        return default
+
+
+def _finding_of(error: UserError | OSError) -> Finding:
+    code = error.code if isinstance(error, UserError) else "IO"
+    return Finding(ERROR, code, str(error).removeprefix(f"[NNA-{code}] "))
+
+
+def _unknown_keys(folder: Path) -> Iterator[Finding]:
+    for key in sorted(set(read_json(folder / DATASET_JSON)["nnanomaly"]) - set(OUR_KEYS)):
+        message = f'{folder / DATASET_JSON}: "nnanomaly" has the unknown key {key!r}; known: {", ".join(OUR_KEYS)}'
+        yield Finding(WARNING, "DATA-JSON", message)
+
+
+def _file_name_faults(folder: Path, cases: list[str], description: DatasetDescription) -> Iterator[Finding]:
+    images, ending = folder / IMAGES_TR, description.file_ending
+    if not cases:
+        yield Finding(ERROR, "DATA-CASES", f"{images} has no images named like case_0000{ending}")
+    if len(cases) != description.num_training:
+        message = (
+            f"{folder / DATASET_JSON}: numTraining is {description.num_training}, but {images} has {len(cases)} cases"
+        )
+        yield Finding(ERROR, "DATA-COUNT", message)
+    for name, number in sorted(Counter(case.lower() for case in cases).items()):
+        if number > 1:
+            yield Finding(
+                ERROR, "CASE-ID", f"{number} cases in {images} differ from {name!r} in upper and lower case only"
+            )
+    expected = {f"{case}_{channel:04d}{ending}" for case in cases for channel in range(len(description.channel_names))}
+    present = {path.name for path in images.iterdir() if not path.name.startswith(".")} if images.is_dir() else set()
+    for name in sorted(present - expected):
+        channels = len(description.channel_names)
+        yield Finding(
+            ERROR, "DATA-NAME", f"{images / name} fits neither file_ending {ending!r} nor {channels} channels"
+        )
+    if len(description.channel_names) > 1:
+        yield Finding(WARNING, "DATA-CHANNEL", f"only the first channel, {description.channel_names[0]!r}, is used")
+
+
+def _label_faults(folder: Path, cases: list[str], labels: OrganLabels) -> Iterator[Finding]:
+    table = folder / ORGAN_LABELS_CSV
+    if HEALTHY not in labels.values():
+        yield Finding(
+            ERROR, "LABELS-HEALTHY", f"{table} calls no organ {HEALTHY}; nothing can be learnt ({len(labels)} labels)"
+        )
+    unlabelled = [case for case in cases if not any(case == labelled for labelled, _ in labels)]
+    if labels and unlabelled:
+        yield Finding(
+            WARNING, "LABELS-MISSING", f"{table} has no row for {len(unlabelled)} cases, such as {unlabelled[0]}"
+        )
+    drawn = {path.name for path in (folder / LABELS_TR).iterdir()} if (folder / LABELS_TR).is_dir() else set()
+    orphans = sorted(
+        name for name in drawn if re.sub(r"\.nii(\.gz)?$", "", name) not in cases and not name.startswith(".")
+    )
+    for name in orphans:
+        yield Finding(WARNING, "DATA-NAME", f"{folder / LABELS_TR / name} belongs to no training case")
+
+
+def _case_faults(folder: Path, case: str, labels: OrganLabels, *, description: DatasetDescription) -> list[Finding]:
+    findings: list[Finding] = []
+    no_files: list[Path] = []
+    files = _collected(findings, lambda: image_files(folder / IMAGES_TR, case, description), default=no_files)
+    if not files:
+        return findings
+    image, *others = files
+    grid = _collected(findings, lambda: reader_writer_for(image).read_grid(image), default=None)
+    label_map = folder / LABELS_TR / f"{case}{description.file_ending}"
+    if label_map.exists():
+        others.append(label_map)
+    for organ in description.organs:
+        if labels.get((case, organ)) == EXCLUDED:
+            continue
+        mask = find_organ_mask(folder / ORGAN_MASKS_TR, case, organ, description=description)
+        if mask is None:
+            findings.append(Finding(ERROR, "ROI-MISSING", f"{case}: no mask of {organ} in {folder / ORGAN_MASKS_TR}"))
+        elif mask.path not in others:
+            others.append(mask.path)
+    if grid is not None:
+        _collected(findings, functools.partial(check_thickness, grid, image), default=None)
+        for path in others:
+            _collected(findings, functools.partial(_check_pair, image, grid, path), default=None)
+    return findings
+
+
+def _check_pair(image: Path, grid: Grid, path: Path) -> None:
+    other = reader_writer_for(path).read_grid(path)
+    distance = grid.largest_corner_distance_mm(other)
+    if other.shape != grid.shape or distance > SAME_GRID_MM:
+        shapes = f"shapes {other.shape} and {grid.shape}, corners up to {distance:.4g} mm apart"
+        raise DataError("GEO-PAIR", f"{path} does not lie on the grid of {image}: {shapes}")

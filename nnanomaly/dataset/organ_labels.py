@@ -1,0 +1,137 @@
+"""The weak labels: a table with one word per organ of a case, as a report gives it.
+
+`organ_labels.csv` has the columns `case`, `organ`, `label` and, if wanted, `patient` (cases of one patient stay on one
+side of every split); other columns are passed over. Comma, semicolon or tab, a byte-order mark, quotes and spaces
+around values are all accepted.
+"""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from nnanomaly.dataset.raw_dataset import IMAGES_TR, IMAGES_TS, find_cases, load_description
+from nnanomaly.paths import ORGAN_LABELS_CSV
+from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.json_io import write_atomically
+
+HEALTHY, UNHEALTHY, EXCLUDED, UNCERTAIN = LABELS = ("healthy", "unhealthy", "excluded", "uncertain")
+REQUIRED_COLUMNS = ("case", "organ", "label")
+EXAMPLE = "case,organ,label,source / case_00000,kidney_left,healthy,report"
+MAX_FAULTS_SHOWN = 20
+
+OrganLabels = dict[tuple[str, str], str]
+
+
+class _Row(NamedTuple):
+    line: int
+    values: dict[str, str]
+
+
+def load_organ_labels(folder: Path) -> OrganLabels:
+    """Label of every (case, organ) in a dataset folder's table; empty where there is no table.
+
+    Unknown cases, organs and labels and contradictions raise one `DataError` that lists every line.
+    """
+    rows = _read_rows(folder / ORGAN_LABELS_CSV)
+    if not rows:
+        return {}
+    description = load_description(folder)
+    known = {case for name in (IMAGES_TR, IMAGES_TS) for case in find_cases(folder / name, description.file_ending)}
+    faults: list[str] = []
+    labels: OrganLabels = {}
+    first_line: dict[tuple[str, str], int] = {}
+    for line, values in rows:
+        case, organ, label = values["case"], values["organ"], values["label"].lower()
+        faults += _row_faults(line, values, known=known, organs=description.organs)
+        previous = labels.setdefault((case, organ), label)
+        start = first_line.setdefault((case, organ), line)
+        if previous != label:
+            faults.append(f"line {line}: {case} {organ} is {label!r}, but {previous!r} in line {start}")
+    _refuse(folder / ORGAN_LABELS_CSV, faults)
+    return labels
+
+
+def patient_groups(folder: Path) -> dict[str, str]:
+    """Patient of every case that the table names one for; empty without a column `patient`."""
+    groups: dict[str, str] = {}
+    faults = []
+    for line, values in _read_rows(folder / ORGAN_LABELS_CSV):
+        patient = values.get("patient", "")
+        if patient and groups.setdefault(values["case"], patient) != patient:
+            faults.append(f"line {line}: {values['case']} has the patients {groups[values['case']]!r} and {patient!r}")
+    _refuse(folder / ORGAN_LABELS_CSV, faults)
+    return groups
+
+
+def cases_with_lesions(labels: Mapping[tuple[str, str], str]) -> dict[str, bool]:
+    """Whether a case has an unhealthy organ: the strata of a split."""
+    cases: dict[str, bool] = {}
+    for (case, _), label in labels.items():
+        cases[case] = cases.get(case, False) or label == UNHEALTHY
+    return cases
+
+
+def write_label_snapshot(folder: Path, labels: OrganLabels, *, groups: Mapping[str, str]) -> None:
+    """Write the checked labels and patients into a (preprocessed) folder, so that training needs no raw dataset."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow((*REQUIRED_COLUMNS, "patient"))
+    writer.writerows((case, organ, label, groups.get(case, "")) for (case, organ), label in sorted(labels.items()))
+    write_atomically(
+        folder / ORGAN_LABELS_CSV, lambda path: path.write_text(text.getvalue(), encoding="utf-8", newline="")
+    )
+
+
+def read_label_snapshot(folder: Path) -> OrganLabels:
+    """The labels that `write_label_snapshot` wrote; a missing snapshot raises `DataError`."""
+    path = folder / ORGAN_LABELS_CSV
+    if not path.is_file():
+        raise DataError("LABELS-SNAPSHOT", f"{path} does not exist. Run nnanomaly_plan_and_preprocess again.")
+    return {(values["case"], values["organ"]): values["label"] for _, values in _read_rows(path)}
+
+
+def _row_faults(line: int, values: dict[str, str], *, known: set[str], organs: tuple[str, ...]) -> list[str]:
+    faults = []
+    if values["case"] not in known:
+        faults.append(f"line {line}: no images of case {values['case']!r}")
+    if values["organ"] not in organs:
+        faults.append(f"line {line}: organ {values['organ']!r} is not one of {', '.join(organs)}")
+    if values["label"].lower() not in LABELS:
+        faults.append(f"line {line}: label {values['label']!r} is not one of {', '.join(LABELS)}")
+    return faults
+
+
+def _refuse(path: Path, faults: list[str]) -> None:
+    if faults:
+        rest = [f"and {len(faults) - MAX_FAULTS_SHOWN} more"] if len(faults) > MAX_FAULTS_SHOWN else []
+        raise DataError("LABELS-ROWS", f"{path}: {'; '.join(faults[:MAX_FAULTS_SHOWN] + rest)}. Correct these lines.")
+
+
+def _read_rows(path: Path) -> list[_Row]:
+    """Rows of the table with their line numbers, values without surrounding spaces."""
+    if not path.is_file():
+        return []
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError("LABELS-CSV", f"{path} is not UTF-8 text: {error}. Save the table as CSV UTF-8.") from error
+    first = text.split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), skipinitialspace=True)
+    try:
+        lines = [(reader.line_num, [value.strip() for value in fields]) for fields in reader]
+    except csv.Error as error:
+        raise DataError("LABELS-CSV", f"{path}, line {reader.line_num}: {error}. Correct the table.") from error
+    columns = [name.lower() for name in lines[0][1]] if lines else []
+    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
+    if missing or len(set(columns)) < len(columns):
+        raise DataError(
+            "LABELS-CSV", f"{path} has the columns {columns}, needs {list(REQUIRED_COLUMNS)}. Such as: {EXAMPLE}"
+        )
+    filled = [(line, fields) for line, fields in lines[1:] if any(fields)]
+    _refuse(
+        path,
+        [f"line {line}: {len(f)} values for {len(columns)} columns" for line, f in filled if len(f) != len(columns)],
+    )
+    return [_Row(line, dict(zip(columns, fields, strict=True))) for line, fields in filled]

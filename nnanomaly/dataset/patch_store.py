@@ -1,0 +1,123 @@
+"""The store of preprocessed patches: one float16 `.npy` and one JSON document per patch.
+
+A patch is named `{case}__{organ}`, or `{case}__{organ}__{tile}` where an organ has several. The document is written
+last and carries the SHA-256 of the array's file, so a patch without its document is not there, and one whose array is
+cut short or exchanged is refused. Labels are not stored: they may change without preprocessing again.
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnanomaly.utilities.errors import IntegrityError
+from nnanomaly.utilities.json_io import from_document, read_json, write_atomically, write_json
+from nnanomaly.volume import Grid
+
+SCHEMA_VERSION = 1
+REMEDY = "Run nnanomaly_preprocess again."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StoredPatch:
+    """A patch as it lies on disk."""
+
+    array: NDArray[np.float16]
+    """Channels `[C, Z, Y, X]`; read-only where it is mapped from the file."""
+    grid: Grid
+    """Where its voxels lie in the world."""
+    metadata: dict[str, Any]
+    """Its document: what was given to `save_patch`, and `sha256`, `shape`, `schema_version`."""
+
+
+def patch_name(case: str, organ: str, *, tile: int, num_tiles: int) -> str:
+    """Name of a patch; unambiguous, since organ names begin with a letter and have no double underscore."""
+    return f"{case}__{organ}" if num_tiles == 1 else f"{case}__{organ}__{tile}"
+
+
+def save_patch(folder: Path, name: str, array: NDArray[np.float16], *, metadata: Mapping[str, Any]) -> None:
+    """Write a patch `[C, Z, Y, X]`; `metadata` holds plain types, with its grid under "grid"."""
+    if array.dtype != np.float16 or array.ndim != 4:
+        raise ValueError(f"{name}: patches are float16 [C, Z, Y, X], got {array.dtype} {array.shape}")
+    document = _document_path(folder, name)
+    document.unlink(missing_ok=True)  # so that an old document never vouches for a new array
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    content = buffer.getvalue()
+    write_atomically(_array_path(folder, name), lambda temporary: temporary.write_bytes(content))
+    facts = {
+        "schema_version": SCHEMA_VERSION,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "shape": list(array.shape),
+    }
+    write_json(document, {**facts, **metadata})
+
+
+def load_patch(folder: Path, name: str, *, verify: bool) -> StoredPatch:
+    """Read a patch: mapped from disk, or with `verify` read whole and its hash compared.
+
+    A missing, truncated or (with `verify`) changed patch raises `IntegrityError`.
+    """
+    metadata = read_metadata(folder, name)
+    path = _array_path(folder, name)
+    try:
+        content = path.read_bytes() if verify else None
+        array = np.load(
+            path if content is None else io.BytesIO(content), mmap_mode=None if verify else "r", allow_pickle=False
+        )
+    except (OSError, ValueError, EOFError) as error:
+        raise IntegrityError("PATCH-ARRAY", f"{path} cannot be read: {error}. {REMEDY}") from error
+    if content is not None and hashlib.sha256(content).hexdigest() != metadata["sha256"]:
+        raise IntegrityError("PATCH-HASH", f"{path} is not the file that was written (its SHA-256 differs). {REMEDY}")
+    if array.dtype != np.float16 or list(array.shape) != metadata["shape"]:
+        raise IntegrityError(
+            "PATCH-ARRAY", f"{path} is {array.dtype} {array.shape}, not float16 {metadata['shape']}. {REMEDY}"
+        )
+    return StoredPatch(array=array, grid=from_document(Grid, metadata["grid"], source=str(path)), metadata=metadata)
+
+
+def read_metadata(folder: Path, name: str) -> dict[str, Any]:
+    """The document of a patch; one that is missing or of another format raises `IntegrityError`."""
+    path = _document_path(folder, name)
+    if not path.is_file():
+        raise IntegrityError("PATCH-MISSING", f"{path} does not exist. {REMEDY}")
+    metadata = read_json(path)
+    if not isinstance(metadata, dict) or metadata.get("schema_version") != SCHEMA_VERSION:
+        raise IntegrityError("PATCH-VERSION", f"{path} has another format than {SCHEMA_VERSION}. {REMEDY}")
+    return metadata
+
+
+def list_patches(folder: Path) -> list[str]:
+    """Names of all complete patches in a folder, sorted; empty if there is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.stem for path in folder.glob("*.json") if not path.name.startswith("."))
+
+
+def patches_of(folder: Path, case: str, organ: str) -> list[str]:
+    """Names of the complete patches of an organ, in the order of the tiles."""
+    pattern = re.compile(rf"{re.escape(case)}__{re.escape(organ)}(?:__(\d+))?")
+    candidates = (path.stem for path in folder.glob(f"{case}__{organ}*.json"))
+    matches = [match for match in map(pattern.fullmatch, candidates) if match]
+    return [match[0] for match in sorted(matches, key=lambda match: int(match[1] or -1))]
+
+
+def remove_patches(folder: Path, case: str, organ: str) -> None:
+    """Delete the patches of an organ, documents first."""
+    for name in patches_of(folder, case, organ):
+        _document_path(folder, name).unlink(missing_ok=True)
+        _array_path(folder, name).unlink(missing_ok=True)
+
+
+def _array_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.npy"
+
+
+def _document_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"

@@ -1,0 +1,155 @@
+"""Cross-validation splits: which cases of a dataset train and which validate.
+
+Without patient groups the folds are the default folds of nnU-Net and nnDetection, `KFold(5, shuffle, seed 12345)` over
+the sorted case ids, so that fold k means the same cases in all three. With groups all cases of a patient stay on one
+side and the folds are stratified. A `splits_final.json` that exists wins over the recipe.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import KFold, StratifiedGroupKFold
+
+from nnanomaly.paths import SPLITS_JSON
+from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.json_io import read_json, write_json
+
+SEED = 12345
+ALL = "all"
+SIDES = ("train", "val")
+
+Split = dict[str, list[str]]
+"""`{"train": [case, ...], "val": [case, ...]}`."""
+
+
+def make_splits(
+    cases: Sequence[str],
+    *,
+    groups: Mapping[str, str] | None = None,
+    strata: Mapping[str, bool] | None = None,
+    num_folds: int = 5,
+) -> list[Split]:
+    """Folds over the sorted cases.
+
+    `groups`: patient per case; a case without one is a patient of its own. `strata`: whether a case has an unhealthy
+    organ, used together with groups only. Fewer cases (or patients) than folds raise `DataError`.
+    """
+    ordered = np.array(sorted(cases))
+    units = _units(ordered.tolist(), groups)
+    distinct, patient = np.unique(units, axis=0, return_inverse=True)
+    if len(distinct) < num_folds:
+        raise DataError(
+            "SPLIT-FEW", f"{len(distinct)} patients with {len(ordered)} cases do not fill {num_folds} folds. Add cases."
+        )
+    if not groups:
+        folds = KFold(num_folds, shuffle=True, random_state=SEED).split(ordered)
+        return [_split(ordered[train], ordered[val]) for train, val in folds]
+    classes = np.array([(strata or {}).get(case, False) for case in ordered])
+    if max(Counter(classes.tolist()).values()) < num_folds:  # scikit-learn refuses; grouping matters more than balance
+        classes = np.zeros(len(ordered), dtype=bool)
+    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=SEED)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")  # rare classes cannot reach every fold
+        return [_split(ordered[train], ordered[val]) for train, val in splitter.split(ordered, classes, patient)]
+
+
+def fold_split(
+    splits: Sequence[Split], fold: int | str, cases: Sequence[str], *, groups: Mapping[str, str] | None = None
+) -> Split:
+    """The cases of one fold.
+
+    "all" trains and validates on everything; a number beyond the list is a seeded split of 80 to 20 (of patients,
+    where there are groups), as in nnU-Net.
+    """
+    if fold == ALL:
+        return _split(sorted(cases), sorted(cases))
+    number = int(fold) if str(fold).isdigit() else -1
+    if number < 0:
+        raise ConfigurationError("CFG-FOLD", f"fold is {fold!r}, but must be 0, 1, ... or {ALL!r}")
+    if number < len(splits):
+        return splits[number]
+    units = _units(sorted(cases), groups)
+    distinct = sorted(set(units))
+    draw = np.random.RandomState(SEED + number).choice(len(distinct), int(len(distinct) * 0.8), replace=False)
+    chosen = {distinct[index] for index in draw}
+    pairs = list(zip(sorted(cases), units, strict=True))
+    return _split(
+        [case for case, unit in pairs if unit in chosen], [case for case, unit in pairs if unit not in chosen]
+    )
+
+
+def validate_splits(
+    splits: Sequence[Split], cases: Collection[str], *, groups: Mapping[str, str] | None = None, source: Path
+) -> None:
+    """Refuse splits with unknown cases, and with a case or a patient on both sides of a fold."""
+    for number, split in enumerate(splits):
+        unknown = sorted({case for side in SIDES for case in split[side]} - set(cases))
+        if unknown:
+            raise DataError(
+                "SPLIT-CASES", f"{source}: fold {number} names cases without images: {unknown}. Correct the file."
+            )
+        both = sorted(set(_units(split["train"], groups)) & set(_units(split["val"], groups)))
+        if both:
+            shared = [name for _, name in both]
+            raise DataError(
+                "SPLIT-LEAK", f"{source}: fold {number} trains and validates on {shared}. Put each on one side."
+            )
+
+
+def prepare_splits(
+    raw_folder: Path,
+    preprocessed_folder: Path,
+    *,
+    cases: Sequence[str],
+    groups: Mapping[str, str] | None = None,
+    strata: Mapping[str, bool] | None = None,
+) -> list[Split]:
+    """The splits of a dataset, validated and in the preprocessed folder.
+
+    A file in the raw folder is copied to the preprocessed one; two files that differ raise `DataError`; without a file
+    the splits are made.
+    """
+    given, used = raw_folder / SPLITS_JSON, preprocessed_folder / SPLITS_JSON
+    if given.exists() and used.exists() and load_splits(given) != load_splits(used):
+        raise DataError("SPLIT-CONFLICT", f"{given} and {used} differ. Delete the one that is wrong.")
+    source = next((path for path in (used, given) if path.exists()), used)
+    splits = load_splits(source) if source.exists() else make_splits(cases, groups=groups, strata=strata)
+    validate_splits(splits, cases, groups=groups, source=source)
+    if not used.exists():
+        save_splits(used, splits)
+    return splits
+
+
+def load_splits(path: Path) -> list[Split]:
+    """Read a splits file; another form than a list of `{"train": [...], "val": [...]}` raises `DataError`."""
+    document = read_json(path)
+    sound = isinstance(document, list) and len(document) > 0 and all(_is_split(item) for item in document)
+    if not sound:
+        raise DataError(
+            "SPLIT-FORM", f'{path} must be a list of {{"train": [cases], "val": [cases]}}. Correct or delete it.'
+        )
+    return [_split(item["train"], item["val"]) for item in document]
+
+
+def save_splits(path: Path, splits: Sequence[Split]) -> None:
+    """Write a splits file that nnU-Net reads as well."""
+    write_json(path, list(splits))
+
+
+def _is_split(item: object) -> bool:
+    return isinstance(item, dict) and all(
+        isinstance(item.get(side), list) and all(isinstance(case, str) for case in item[side]) for side in SIDES
+    )
+
+
+def _split(train: Sequence[str], val: Sequence[str]) -> Split:
+    return {"train": [str(case) for case in train], "val": [str(case) for case in val]}
+
+
+def _units(cases: Sequence[str], groups: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    """What must stay together, per case: its patient, or the case alone (kept apart from a patient of that name)."""
+    known = groups or {}
+    return [("patient", known[case]) if case in known else ("case", case) for case in cases]

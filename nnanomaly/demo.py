@@ -1,0 +1,141 @@
+"""The demo: a phantom dataset, the three commands and the evaluation on it, a table and a picture.
+
+Every command runs as a process of its own, as a user would type it. Only the length of the training differs from what
+the planner chose: minutes on two CPU cores instead of days on a GPU, written into the plans file.
+"""
+
+import logging
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from nnanomaly.dataset.raw_dataset import IMAGES_TS, LABELS_TS
+from nnanomaly.dataset_conversion.phantom_dataset import write_phantom_dataset
+from nnanomaly.imageio.nifti import read_labels, read_volume
+from nnanomaly.paths import Paths, environment_for
+from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
+from nnanomaly.utilities.errors import EnvironmentFault
+from nnanomaly.utilities.json_io import read_json, write_atomically
+from nnanomaly.volume import Volume
+
+logger = logging.getLogger(__name__)
+DATASET = "Dataset900_Phantom"
+NUM_TRAINING, NUM_TEST = 40, 10
+GPU_MEMORY_GB = 0.5
+"""A small budget makes the planner choose small networks."""
+SHORT_TRAINING: dict[str, dict[str, Any]] = {
+    "vqgan": {"num_iterations": 400, "batch_size": 2, "learning_rate": 4e-3, "validate_every": 200, "ema_decay": 0.98},
+    "classifier": {"num_iterations": 150, "batch_size": 8, "learning_rate": 1e-3, "validate_every": 50},
+    "ddpm": {"num_iterations": 800, "batch_size": 4, "learning_rate": 2e-3, "validate_every": 400, "ema_decay": 0.99},
+}
+
+
+def run_demo(folder: Path, *, seed: int) -> str:
+    """Run everything in `folder` (which must be empty or new); returns the text for the user."""
+    start = time.monotonic()
+    paths = Paths(folder / "raw", folder / "preprocessed", folder / "results")
+    write_phantom_dataset(paths.raw(DATASET), num_training=NUM_TRAINING, num_test=NUM_TEST, seed=seed)
+    predictions = folder / "predictions"
+    _command(paths, "plan_and_preprocess", "-d", "900", "-gpu_memory_target", str(GPU_MEMORY_GB))
+    _shorten_training(paths)
+    _command(paths, "train", "900", "ddpm")
+    _command(paths, "predict", "-i", IMAGES_TS, "-o", str(predictions))
+    table = _command(paths, "evaluate_folder", str(paths.raw(DATASET) / LABELS_TS), str(predictions))
+    picture = folder / "demo.png"
+    draw_prediction(paths.raw(DATASET), predictions, picture)
+    minutes = (time.monotonic() - start) / 60
+    lines = [
+        table,
+        f"phantom, not patients; {minutes:.1f} minutes",
+        f"raw dataset    {paths.raw(DATASET)}",
+        f"plans, patches {paths.preprocessed(DATASET)}",
+        f"trained model  {paths.results_root}",
+        f"predictions    {predictions}",
+        f"picture        {picture}",
+    ]
+    return "\n".join(lines)
+
+
+def _command(paths: Paths, name: str, *arguments: str) -> str:
+    """Run one of our commands in a process of its own; its standard output, or EnvironmentFault if it failed."""
+    logger.info("$ nnanomaly_%s %s", name, " ".join(arguments))
+    code = f"import sys; from nnanomaly.cli import {name}; sys.exit({name}())"
+    process = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=environment_for(paths),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if process.returncode != 0:
+        raise EnvironmentFault(
+            "DEMO-COMMAND", f"nnanomaly_{name} {' '.join(arguments)} ended with status {process.returncode}; see above"
+        )
+    return process.stdout
+
+
+def _shorten_training(paths: Paths) -> None:
+    path = paths.plans(DATASET, PLANS_NAMES["default"])
+    plans: Plans = load_plans(path)
+    for stage, changes in SHORT_TRAINING.items():
+        plans = plans.with_training(stage, warmup_iterations=20, **changes)
+    # Discriminators cost most of a step and act only from iteration 10 000 on.
+    vqgan = replace(plans.vqgan, adversarial_weight=0.0, restart_every=20)
+    save_plans(path, replace(plans, vqgan=vqgan))
+
+
+def draw_prediction(raw: Path, predictions: Path, picture: Path) -> None:
+    """Scan, reconstruction, anomaly map and reference of the case with the highest score, as one PNG."""
+    documents = [read_json(path) for path in sorted((predictions / "detections").glob("*_boxes.json"))]
+    best = max(documents, key=lambda document: max((c["score"] for c in document["candidates"]), default=0.0))
+    name = f"{best['case']}.nii.gz"
+    scan = read_volume(raw / IMAGES_TS / f"{best['case']}_0000.nii.gz")
+    rows = {
+        "scan": scan,
+        "healthy reconstruction": read_volume(predictions / "reconstructions" / name),
+        "anomaly map": read_volume(predictions / "anomaly_maps" / name),
+        "prediction": read_labels(predictions / name),
+        "reference": read_labels(raw / LABELS_TS / name),
+    }
+    center = best["candidates"][0]["center_mm"] if best["candidates"] else np.mean(scan.grid.corners_mm(), axis=0)
+    slices = {title: axial_slice(volume, float(center[0])) for title, volume in rows.items()}
+    figure = Figure(figsize=(20, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for number, title in enumerate(slices):
+        axes = figure.add_subplot(1, 5, number + 1)
+        axes.imshow(slices["scan"], cmap="gray", vmin=-150, vmax=250)
+        if title == "healthy reconstruction":
+            axes.imshow(slices[title], cmap="gray", vmin=-150, vmax=250)
+        elif title == "anomaly map":
+            axes.imshow(np.ma.masked_less(slices[title], 0.5), cmap="inferno", alpha=0.7)
+        elif title != "scan":
+            wanted = slices[title] > 0 if title == "prediction" else slices[title] > 1
+            axes.imshow(np.ma.masked_equal(wanted, False), cmap="autumn", alpha=0.6)
+        axes.set_title(title)
+        axes.set_axis_off()
+    write_atomically(picture, lambda temporary: figure.savefig(temporary, dpi=70))
+
+
+def axial_slice(volume: Volume, height_mm: float) -> NDArray[np.floating]:
+    """The array slice nearest to a world height, patient's right on the left, anterior on top."""
+    grid = volume.grid
+    axial, rows, columns = (grid.axis_of(world) for world in (0, 1, 2))
+    heights = [
+        grid.to_world(np.where(np.arange(3) == axial, k, np.array(grid.shape) // 2))[0]
+        for k in range(grid.shape[axial])
+    ]
+    nearest = int(np.argmin(np.abs(np.array(heights) - height_mm)))
+    picture = np.take(volume.array[0], nearest, axis=axial)
+    if rows > columns:
+        picture = picture.T
+    direction = np.asarray(grid.direction)
+    picture = picture if direction[1, rows] > 0 else picture[::-1]
+    return picture if direction[2, columns] > 0 else picture[:, ::-1]

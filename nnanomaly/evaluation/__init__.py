@@ -1,0 +1,1 @@
+"""Evaluation of lesion masks against drawn lesions: matching, metrics, folders, tables. Imports no torch."""

@@ -1,0 +1,125 @@
+"""One case from its files: read reference and prediction, check that they lie on one grid, count voxels, match lesions.
+
+Beside a prediction `{case}.nii.gz` there may be `detections/{case}_boxes.json`: its "patches" (documents of `Grid`)
+tell what the crop to the organ patches left out, its "candidates" (`start`, `stop`, `score`) give scores.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnanomaly.evaluation.lesion_labels import LesionLabels
+from nnanomaly.evaluation.lesion_matching import LesionRecord, MatchRule, match_case
+from nnanomaly.imageio.reader_writer import reader_writer_for
+from nnanomaly.roi.components import Component
+from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.json_io import from_document, read_json
+from nnanomaly.volume import Grid, Volume
+
+GEOMETRY_TOLERANCE_MM = 0.1
+"""How far apart corners may lie: above the rounding of headers, far below a voxel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFiles:
+    """Where a case lies."""
+
+    case: str
+    """Case id."""
+    reference: Path
+    """Reference label map."""
+    prediction: Path | None
+    """Predicted label map; None counts as empty."""
+    boxes: Path | None
+    """Candidates and patches, if the predictor wrote them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseResult:
+    """What evaluation learned of one case."""
+
+    files: CaseFiles
+    """Its files."""
+    records: list[LesionRecord]
+    """What became of its lesions and candidates."""
+    voxels: dict[str, int]
+    """TP, FP, FN, TN voxels of the lesion masks, before any size floor."""
+    has_other_labels: bool
+    """Whether the prediction holds labels that are no lesions."""
+
+
+def evaluate_case(files: CaseFiles, *, labels: LesionLabels, rule: MatchRule) -> CaseResult:
+    """Read and match one case. Raises what the reader raises, and `DataError`: GEO-PAIR, LABEL-VALUE, JSON."""
+    reference = _lesions(reader_writer_for(files.reference).read_labels(files.reference), labels.reference)
+    prediction, has_other_labels = _read_prediction(files, reference.grid, labels)
+    patches, score = _read_boxes(files.boxes)
+    records = match_case(prediction, reference, rule, case=files.case, score=score, patches=patches)
+    voxels = _voxel_counts(reference.array, prediction.array)
+    return CaseResult(files=files, records=records, voxels=voxels, has_other_labels=has_other_labels)
+
+
+def _read_prediction(files: CaseFiles, grid: Grid, labels: LesionLabels) -> tuple[Volume, bool]:
+    """Mask of the predicted lesions, and whether the file holds other labels."""
+    path = files.prediction
+    if path is None:
+        return Volume(np.zeros((1, *grid.shape), dtype=bool), grid), False
+    volume = reader_writer_for(path).read_labels(path)
+    _check_geometry(files, volume.grid, grid)
+    largest, allowed = int(volume.array.max(initial=0)), labels.largest_prediction_label
+    if allowed is not None and largest > allowed:
+        raise DataError(
+            "LABEL-VALUE", f"{path} holds the label {largest}, but its labels end at {allowed}. Name the lesion labels."
+        )
+    lesions = _lesions(volume, labels.prediction)
+    return lesions, bool(np.count_nonzero(volume.array) > np.count_nonzero(lesions.array))
+
+
+def _check_geometry(files: CaseFiles, prediction: Grid, reference: Grid) -> None:
+    pair = f"{files.prediction} does not lie on the grid of {files.reference}"
+    if prediction.shape != reference.shape:
+        raise DataError("GEO-PAIR", f"{pair}: the shapes are {prediction.shape} and {reference.shape}. Predict again.")
+    distance_mm = prediction.largest_corner_distance_mm(reference)
+    if distance_mm > GEOMETRY_TOLERANCE_MM:
+        raise DataError("GEO-PAIR", f"{pair}: corners lie up to {distance_mm:.4g} mm apart. Mend the header.")
+
+
+def _lesions(volume: Volume, values: tuple[int, ...]) -> Volume:
+    """Mask of the union of some labels."""
+    mask = volume.array == values[0]
+    for value in values[1:]:
+        mask |= volume.array == value
+    return Volume(mask, volume.grid)
+
+
+def _read_boxes(path: Path | None) -> tuple[list[Grid] | None, Callable[[Component], float | None]]:
+    """Grids of the patches (None if unknown), and the score of a component by its box."""
+    document = read_json(path) if path is not None else {}
+    if not isinstance(document, dict):
+        raise DataError("JSON", f"{path} must hold an object. Predict again.")
+    patches = document.get("patches")
+    grids = None if patches is None else [_grid(patch, str(path)) for patch in patches]
+    scores = _scores(document.get("candidates", []))
+    return grids, lambda component: scores.get((component.box.start, component.box.stop))
+
+
+def _grid(document: dict[str, Any], source: str) -> Grid:
+    names = ("shape", "spacing_mm", "origin_mm", "direction")
+    return from_document(Grid, {name: document[name] for name in names if name in document}, source=source)
+
+
+def _scores(candidates: list[dict[str, Any]]) -> dict[tuple[tuple[int, ...], tuple[int, ...]], float]:
+    return {
+        (tuple(candidate["start"]), tuple(candidate["stop"])): float(candidate["score"])
+        for candidate in candidates
+        if {"start", "stop", "score"} <= set(candidate)
+    }
+
+
+def _voxel_counts(reference: NDArray[np.generic], prediction: NDArray[np.generic]) -> dict[str, int]:
+    n_ref, n_pred = int(np.count_nonzero(reference)), int(np.count_nonzero(prediction))
+    tp = int(np.count_nonzero(np.logical_and(reference, prediction)))
+    return {"TP": tp, "FP": n_pred - tp, "FN": n_ref - tp, "TN": reference.size - n_ref - n_pred + tp}

@@ -1,0 +1,122 @@
+"""A folder of predictions against a folder of references: pair files, run the cases in parallel, write the summaries.
+
+Nothing is dropped silently. A missing prediction is an error, or counts as empty where that is asked for; a prediction
+without a reference is an error. A case that cannot be read is named and left out of every number, the others are
+evaluated.
+"""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+from nnanomaly.evaluation.evaluate_case import CaseFiles, CaseResult, evaluate_case
+from nnanomaly.evaluation.lesion_labels import LesionLabels
+from nnanomaly.evaluation.lesion_matching import MatchRule
+from nnanomaly.evaluation.summary import Evaluation, detection_document, summary_document
+from nnanomaly.preprocessing.case_runner import Progress, run_cases
+from nnanomaly.utilities.errors import DataError, UserError
+from nnanomaly.utilities.json_io import write_json
+
+SUMMARY_JSON = "summary.json"
+DETECTION_SUMMARY_JSON = "detection_summary.json"
+DETECTIONS = "detections"
+
+
+def evaluate_folder(
+    reference_folder: Path,
+    prediction_folder: Path,
+    *,
+    labels: LesionLabels,
+    rule: MatchRule | None = None,
+    allow_missing: bool = False,
+    output_folder: Path | None = None,
+    file_ending: str = ".nii.gz",
+    num_processes: int = 1,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate every reference `{case}{file_ending}` and write both summaries (default: beside the predictions).
+
+    `allow_missing` counts a missing prediction as empty. Cases that fail are in `failures` of the result; the
+    caller decides about the exit status. Raises `DataError`: EVAL-FOLDER, EVAL-MISSING, EVAL-EXTRA, EVAL-LABELS,
+    and EVAL-FAILED if not a single case could be evaluated; then nothing is written.
+    """
+    rule = rule or MatchRule()
+    files = pair_files(reference_folder, prediction_folder, file_ending=file_ending, allow_missing=allow_missing)
+    work = functools.partial(_evaluate_or_report, labels=labels, rule=rule)
+    outcomes = run_cases(work, files, num_processes=num_processes, progress=progress)
+    results, failures = [], {}
+    for case_files, outcome in zip(files, outcomes, strict=True):
+        if isinstance(outcome, CaseResult):
+            results.append(outcome)
+        else:
+            failures[case_files.case] = outcome or "the process that evaluated it was killed (out of memory?)"
+    if not results:
+        case, reason = next(iter(failures.items()))
+        raise DataError("EVAL-FAILED", f"none of {len(files)} cases could be evaluated; the first, {case}: {reason}")
+    _check_labels_occur(results, labels, prediction_folder)
+    evaluation = Evaluation(labels=labels, rule=rule, results=results, failures=failures)
+    output_folder = output_folder or prediction_folder
+    write_json(output_folder / DETECTION_SUMMARY_JSON, detection_document(evaluation))
+    write_json(output_folder / SUMMARY_JSON, summary_document(evaluation))
+    return evaluation
+
+
+def pair_files(
+    reference_folder: Path, prediction_folder: Path, *, file_ending: str, allow_missing: bool
+) -> list[CaseFiles]:
+    """Files of every case of the reference folder, sorted by case. Raises as `evaluate_folder`."""
+    references, predictions = (_files_by_case(f, file_ending) for f in (reference_folder, prediction_folder))
+    if not references:
+        raise DataError(
+            "EVAL-FOLDER", f"{reference_folder} has no files that end in {file_ending}. Name another folder."
+        )
+    missing = [case for case in references if case not in predictions]
+    if missing and not allow_missing:
+        raise DataError(
+            "EVAL-MISSING",
+            f"{prediction_folder} lacks {len(missing)} of {len(references)} predictions: {', '.join(missing)}. "
+            "Predict them, or allow missing ones, which then count as empty.",
+        )
+    extra = [case for case in predictions if case not in references]
+    if extra:
+        raise DataError(
+            "EVAL-EXTRA",
+            f"{prediction_folder} has predictions without a reference in {reference_folder}: {', '.join(extra)}. "
+            "Add the references or move the predictions away.",
+        )
+    boxes = {case: prediction_folder / DETECTIONS / f"{case}_boxes.json" for case in references}
+    return [
+        CaseFiles(
+            case=case,
+            reference=references[case],
+            prediction=predictions.get(case),
+            boxes=boxes[case] if boxes[case].is_file() else None,
+        )
+        for case in references
+    ]
+
+
+def _files_by_case(folder: Path, file_ending: str) -> Mapping[str, Path]:
+    if not folder.is_dir():
+        raise DataError("EVAL-FOLDER", f"{folder} is not a folder. Name the folder of the label maps.")
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return {name.removesuffix(file_ending): folder / name for name in names if name.endswith(file_ending)}
+
+
+def _evaluate_or_report(files: CaseFiles, *, labels: LesionLabels, rule: MatchRule) -> CaseResult | str:
+    """The result of a case, or what is wrong with it: one bad case must not stop the others."""
+    try:
+        return evaluate_case(files, labels=labels, rule=rule)
+    except (UserError, OSError, MemoryError) as error:
+        return str(error) or type(error).__name__
+
+
+def _check_labels_occur(results: list[CaseResult], labels: LesionLabels, folder: Path) -> None:
+    """Predictions full of labels, none of them a lesion, are more likely misread than lesion-free."""
+    num_lesion_voxels = sum(result.voxels["TP"] + result.voxels["FP"] for result in results)
+    if num_lesion_voxels == 0 and any(result.has_other_labels for result in results):
+        raise DataError(
+            "EVAL-LABELS",
+            f"no prediction in {folder} has a lesion label {labels.prediction}, but some have other labels. "
+            "Say which labels of the predictions are lesions.",
+        )

@@ -1,0 +1,217 @@
+"""The dataset fingerprint: spacings, organ sizes, intensities and label counts, all the planner looks at.
+
+Sizes and spacings are given along the world axes (z, y, x) = (superior, posterior, left), found through the
+direction of the image and never by the position of an array axis. Intensities are drawn from the surroundings of
+the organs. Drawn lesions are never opened. Keys follow nnU-Net's dataset_fingerprint.json where it has them; since
+air is not 0 in CT nothing is cropped, and `shapes_after_crop` are the shapes of the scans.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnanomaly.roi.organ_instances import OrganInstance, locate_organ
+from nnanomaly.utilities.errors import DataError, IntegrityError
+from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.volume import Grid, Shape, Triple, Volume
+
+SCHEMA_VERSION = 1
+SURROUNDINGS_MM = 20.0
+PADDING_HU = -1100.0  # air is about -1000; lower values fill what the scanner did not see
+UNLABELLED, ABSENT = "unlabelled", "absent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganRecord:
+    """One organ that is present in one case."""
+
+    case: str
+    """Case id."""
+    organ: str
+    """Organ name."""
+    label: str
+    """`healthy`, `unhealthy`, `excluded`, `uncertain` or `unlabelled`."""
+    extent_mm: Triple
+    """Size of the box around the largest component of the mask along (z, y, x)."""
+    volume_ml: float
+    """Volume of that component."""
+    touches_border: tuple[str, ...]
+    """Sides of the scan that the organ touches, where it may be cut."""
+    num_components: int
+    """Components of the mask."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFingerprint:
+    """What one case contributes."""
+
+    case: str
+    """Case id."""
+    spacing_mm: Triple
+    """Voxel size along (z, y, x)."""
+    shape: Shape
+    """Voxels along (z, y, x)."""
+    organs: tuple[OrganRecord, ...]
+    """Organs that are present."""
+    num_absent: int
+    """Organs whose mask is empty."""
+    intensities_hu: NDArray[np.float32]
+    """Values drawn from the surroundings of the organs, `[samples]`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntensityStatistics:
+    """Statistics in HU, named as nnU-Net names them."""
+
+    mean: float
+    """Mean."""
+    median: float
+    """Median."""
+    std: float
+    """Standard deviation."""
+    min: float
+    """Smallest value."""
+    max: float
+    """Largest value."""
+    percentile_00_5: float
+    """0.5 % of the values lie below."""
+    percentile_99_5: float
+    """0.5 % of the values lie above."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """What is known of a dataset before planning; every list in the order of the case names."""
+
+    spacings: tuple[Triple, ...]
+    """Voxel size of every case along (z, y, x)."""
+    shapes_after_crop: tuple[Shape, ...]
+    """Voxels of every case along (z, y, x); nothing is cropped."""
+    median_relative_size_after_cropping: float
+    """1: nothing is cropped."""
+    foreground_intensity_properties_per_channel: dict[str, IntensityStatistics]
+    """Of the surroundings of the organs; the only channel is "0"."""
+    organs: tuple[OrganRecord, ...]
+    """All organs that are present."""
+    label_counts: dict[str, int]
+    """Organs per weak label, and how many are `absent`."""
+    schema_version: int = SCHEMA_VERSION
+    """Version of this document."""
+
+
+def analyze_case(
+    image: Volume,
+    masks: Mapping[str, Volume],
+    *,
+    case: str,
+    labels: Mapping[str, str],
+    num_samples: int,
+    generator: np.random.Generator,
+) -> CaseFingerprint:
+    """Measure one case: `image` in HU, a mask and (if there is one) a weak label per organ.
+
+    At most `num_samples` intensities are drawn per organ, from its box widened by 20 mm, padding left out.
+    """
+    instances = {organ: locate_organ(mask) for organ, mask in masks.items()}
+    records, samples = [], [np.zeros(0, np.float32)]
+    for organ, instance in instances.items():
+        if instance is None:
+            continue
+        records.append(
+            OrganRecord(
+                case=case,
+                organ=organ,
+                label=labels.get(organ, UNLABELLED),
+                extent_mm=instance.extent_mm,
+                volume_ml=instance.volume_ml,
+                touches_border=instance.touches_border,
+                num_components=instance.num_components,
+            )
+        )
+        around = _surroundings(image, instance)
+        samples.append(generator.choice(around, num_samples) if around.size > num_samples else around)
+    z, y, x = (image.grid.axis_of(world_axis) for world_axis in range(3))
+    return CaseFingerprint(
+        case=case,
+        spacing_mm=(image.grid.spacing_mm[z], image.grid.spacing_mm[y], image.grid.spacing_mm[x]),
+        shape=(image.grid.shape[z], image.grid.shape[y], image.grid.shape[x]),
+        organs=tuple(records),
+        num_absent=len(instances) - len(records),
+        intensities_hu=np.concatenate(samples).astype(np.float32),
+    )
+
+
+def combine(cases: Sequence[CaseFingerprint]) -> Fingerprint:
+    """The fingerprint of a dataset; the order of `cases` does not matter."""
+    ordered = sorted(cases, key=lambda case: case.case)
+    organs = tuple(organ for case in ordered for organ in case.organs)
+    if not organs:
+        raise DataError("ROI-EMPTY", f"no organ was found in the masks of {len(ordered)} cases. Check the organ masks.")
+    counts = Counter(organ.label for organ in organs)
+    counts[ABSENT] = sum(case.num_absent for case in ordered)
+    intensities = np.concatenate([case.intensities_hu for case in ordered])
+    return Fingerprint(
+        spacings=tuple(case.spacing_mm for case in ordered),
+        shapes_after_crop=tuple(case.shape for case in ordered),
+        median_relative_size_after_cropping=1.0,
+        foreground_intensity_properties_per_channel={"0": _statistics(intensities)},
+        organs=organs,
+        label_counts=dict(sorted(counts.items())),
+    )
+
+
+def save_fingerprint(path: Path, fingerprint: Fingerprint) -> None:
+    """Write dataset_fingerprint.json."""
+    write_json(path, to_document(fingerprint))
+
+
+def load_fingerprint(path: Path) -> Fingerprint:
+    """Read dataset_fingerprint.json; another schema version (such as nnU-Net's own file) raises."""
+    document = read_json(path)
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise IntegrityError(
+            "FINGERPRINT-VERSION",
+            f"{path} has schema_version {version}, this program reads {SCHEMA_VERSION}. Use --clean.",
+        )
+    return from_document(Fingerprint, document, source=str(path))
+
+
+def _surroundings(image: Volume, organ: OrganInstance) -> NDArray[np.float32]:
+    """Values `[voxels]` of the first channel in the box of the organ widened by 20 mm, without padding."""
+    region = _voxels_within(
+        image.grid, np.subtract(organ.low_mm, SURROUNDINGS_MM), np.add(organ.high_mm, SURROUNDINGS_MM)
+    )
+    values = np.asarray(image.array[0][region], dtype=np.float32)
+    return values[values >= PADDING_HU]
+
+
+def _voxels_within(grid: Grid, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64]) -> tuple[slice, slice, slice]:
+    """The voxels of the grid whose indices lie in the smallest index box around a world box."""
+    corners = np.array(np.meshgrid(*zip(low_mm, high_mm, strict=True), indexing="ij")).reshape(3, 8).T
+    index = grid.to_index(corners)
+    start = np.clip(np.ceil(index.min(axis=0) - 1e-6), 0, grid.shape).astype(int)
+    stop = np.clip(np.floor(index.max(axis=0) + 1e-6) + 1, start, grid.shape).astype(int)
+    z, y, x = (slice(int(lo), int(hi)) for lo, hi in zip(start, stop, strict=True))
+    return z, y, x
+
+
+def _statistics(values: NDArray[np.float32]) -> IntensityStatistics:
+    if not values.size:
+        raise DataError(
+            "DATA-PADDING", f"all voxels around the organs lie below {PADDING_HU:g} HU. Are the images CT in HU?"
+        )
+    low, median, high = np.percentile(values, (0.5, 50, 99.5))
+    return IntensityStatistics(
+        mean=float(values.mean(dtype=np.float64)),
+        median=float(median),
+        std=float(values.std(dtype=np.float64)),
+        min=float(values.min()),
+        max=float(values.max()),
+        percentile_00_5=float(low),
+        percentile_99_5=float(high),
+    )

@@ -1,0 +1,187 @@
+"""What the planning commands call: check a raw dataset, measure it, plan, cut its organ patches. Usable from Python.
+
+Every step reads what the one before wrote, and does nothing twice: a fingerprint that still fits the dataset is kept,
+and so are patches that were cut from the same files with the same settings. Drawn lesions are copied for the
+evaluation, unopened.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nnanomaly.dataset.integrity import verify_dataset_integrity
+from nnanomaly.dataset.organ_labels import (
+    OrganLabels,
+    cases_with_lesions,
+    load_organ_labels,
+    patient_groups,
+    write_label_snapshot,
+)
+from nnanomaly.dataset.raw_dataset import LABELS_TR, load_description, training_cases
+from nnanomaly.dataset.splits import prepare_splits
+from nnanomaly.experiment_planning import extraction, planner
+from nnanomaly.experiment_planning.fingerprint import UNLABELLED, Fingerprint, load_fingerprint, save_fingerprint
+from nnanomaly.paths import DATASET_JSON, FINGERPRINT_JSON, Paths
+from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
+from nnanomaly.preprocessing.case_runner import Progress
+from nnanomaly.preprocessing.preprocessor import preprocess_dataset
+from nnanomaly.preprocessing.report import PreprocessingReport
+from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.json_io import write_atomically
+
+GT_SEGMENTATIONS = "gt_segmentations"
+MOST_FAILURES_SHOWN = 20
+logger = logging.getLogger(__name__)
+
+
+def plan_and_preprocess(
+    paths: Paths, dataset: str, *, preset: str = "default", gpu_memory_target_gb: float = 8.0, num_processes: int = 1
+) -> int:
+    """From a raw dataset to patches that can be trained on; returns the number of organs that failed."""
+    extract_fingerprint(paths, dataset, num_processes=num_processes)
+    plan_experiment(paths, dataset, preset=preset, gpu_memory_target_gb=gpu_memory_target_gb)
+    return preprocess(paths, dataset, plans_name=PLANS_NAMES[preset], num_processes=num_processes)
+
+
+def extract_fingerprint(
+    paths: Paths, dataset: str, *, num_processes: int, clean: bool = False, verify: bool = False
+) -> Fingerprint:
+    """Check the dataset and its folds, then measure every scan, unless a fingerprint that fits it is there already.
+
+    `clean`: measure in any case. `verify`: likewise, so that every image and organ mask is read to its last byte.
+    Faults of the dataset raise one `DataError` before any image is opened; unreadable images one at the end.
+    """
+    raw, path = paths.raw(dataset), paths.preprocessed(dataset) / FINGERPRINT_JSON
+    for warning in verify_dataset_integrity(raw):
+        logger.warning("%s: %s", dataset, warning.message)
+    _prepare_splits(paths, dataset)
+    cases, labels = training_cases(raw), load_organ_labels(raw)
+    if path.exists() and not (clean or verify):
+        fingerprint = load_fingerprint(path)
+        if _is_current(fingerprint, cases, labels):
+            logger.info("%s: kept %s (--clean extracts it anew)", dataset, path)
+            return fingerprint
+    with _progress_bar(f"{dataset}: fingerprint") as progress:
+        fingerprint = extraction.extract_fingerprint(
+            raw, load_description(raw), num_processes=num_processes, progress=progress
+        )
+    save_fingerprint(path, fingerprint)
+    logger.info("%s: %d scans, organs %s: %s", dataset, len(cases), fingerprint.label_counts, path)
+    return fingerprint
+
+
+def plan_experiment(paths: Paths, dataset: str, *, preset: str, gpu_memory_target_gb: float) -> Plans:
+    """Write the plans of a preset, the folds, and what else belongs beside them."""
+    raw, folder = paths.raw(dataset), paths.preprocessed(dataset)
+    description = load_description(raw)
+    if not (folder / FINGERPRINT_JSON).exists():
+        raise ConfigurationError(
+            "CFG-FINGERPRINT",
+            f"{folder / FINGERPRINT_JSON} does not exist. Run nnanomaly_extract_fingerprint -d {dataset}",
+        )
+    plans = planner.plan(
+        load_fingerprint(folder / FINGERPRINT_JSON),
+        gpu_memory_target_gb=gpu_memory_target_gb,
+        preset=preset,
+        dataset_name=dataset,
+        organs=description.organs,
+    )
+    _prepare_splits(paths, dataset)
+    _copy(raw / DATASET_JSON, folder / DATASET_JSON)
+    for path in sorted((raw / LABELS_TR).glob(f"*{description.file_ending}")):
+        _copy(path, folder / GT_SEGMENTATIONS / path.name)
+    path = paths.plans(dataset, plans.plans_name)
+    save_plans(path, plans)
+    logger.info("%s: %s", dataset, _summary(plans))
+    logger.info("%s: every number has its reason in %s", dataset, path)
+    return plans
+
+
+def preprocess(paths: Paths, dataset: str, *, plans_name: str, num_processes: int) -> int:
+    """Cut the patches that the plans ask for; returns the number of organs that failed, each with a line in the log.
+
+    `DataError` if there is no patch in the end.
+    """
+    path = paths.plans(dataset, plans_name)
+    if not path.exists():
+        raise ConfigurationError("CFG-PLANS", f"{path} does not exist. Run nnanomaly_plan_and_preprocess -d {dataset}")
+    plans, raw = load_plans(path), paths.raw(dataset)
+    out_dir = paths.patches(dataset, plans.data_identifier)
+    with _progress_bar(f"{dataset}: preprocessing") as progress:
+        report = preprocess_dataset(
+            raw,
+            load_description(raw),
+            plans.preprocessing,
+            out_dir=out_dir,
+            num_processes=num_processes,
+            progress=progress,
+        )
+    write_label_snapshot(paths.preprocessed(dataset), load_organ_labels(raw), groups=patient_groups(raw))
+    _log_report(dataset, report, out_dir)
+    return len(report.failures)
+
+
+def _prepare_splits(paths: Paths, dataset: str) -> None:
+    raw = paths.raw(dataset)
+    prepare_splits(
+        raw,
+        paths.preprocessed(dataset),
+        cases=training_cases(raw),
+        groups=patient_groups(raw),
+        strata=cases_with_lesions(load_organ_labels(raw)),
+    )
+
+
+def _is_current(fingerprint: Fingerprint, cases: list[str], labels: OrganLabels) -> bool:
+    """Whether a fingerprint has as many scans as the dataset has now, and the same weak labels."""
+    same = all(labels.get((organ.case, organ.organ), UNLABELLED) == organ.label for organ in fingerprint.organs)
+    return same and len(fingerprint.spacings) == len(cases)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file unopened and atomically, unless a copy of it is there."""
+    new = source.stat()
+    if target.exists():
+        old = target.stat()
+        if (old.st_size, old.st_mtime_ns) == (new.st_size, new.st_mtime_ns):
+            return
+    write_atomically(target, lambda temporary: shutil.copy2(source, temporary))
+
+
+def _summary(plans: Plans) -> str:
+    patch, latent = (" x ".join(map(str, size)) for size in (plans.preprocessing.patch_size, plans.latent_shape))
+    return (
+        f"patch {patch} at {plans.preprocessing.spacing_mm[0]:g} mm, latent {latent} x {plans.vqgan.latent_channels}, "
+        f"{plans.vqgan.num_codes} codes, widths {plans.vqgan.widths} and {plans.ddpm.widths}, "
+        f"batches {plans.vqgan.training.batch_size} and {plans.ddpm.training.batch_size}"
+    )
+
+
+def _log_report(dataset: str, report: PreprocessingReport, out_dir: Path) -> None:
+    counts = (
+        f"{len(report.stored)} organs stored, {len(report.skipped)} kept from before, {len(report.excluded)} excluded"
+    )
+    logger.info("%s: %s, %d absent: %s", dataset, counts, len(report.absent), out_dir)
+    for failure in report.failures[:MOST_FAILURES_SHOWN]:
+        logger.error("%s: %s %s: %s", dataset, failure.case, failure.organ, failure.reason)
+    if len(report.failures) > MOST_FAILURES_SHOWN:
+        logger.error("%s: and %d more", dataset, len(report.failures) - MOST_FAILURES_SHOWN)
+    if not report.stored and not report.skipped:
+        raise DataError(
+            "PP-NOTHING", f"{dataset}: no organ could be preprocessed ({len(report.failures)} failed, see above)"
+        )
+
+
+@contextmanager
+def _progress_bar(title: str) -> Iterator[Progress]:
+    with tqdm(desc=title, unit="case", disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show

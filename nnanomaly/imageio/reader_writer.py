@@ -1,0 +1,65 @@
+"""Which file ending is read and written by which module; the one door through which other parts open images.
+
+Another format is one more `ReaderWriter` and its endings in `READER_WRITERS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnanomaly.imageio import nifti
+from nnanomaly.utilities.errors import DataError
+from nnanomaly.volume import Grid, Volume
+
+SMALLEST_NUM_VOXELS = 8
+SMALLEST_EXTENT_MM = 16.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderWriter:
+    """How one file format is read and written; see `nnanomaly.imageio.nifti` for what each function promises."""
+
+    read_grid: Callable[[Path], Grid]
+    """Geometry from the header alone."""
+    read_volume: Callable[[Path], Volume]
+    """Image as float32 `[1, Z, Y, X]`."""
+    read_labels: Callable[[Path], Volume]
+    """Label map as integers `[1, Z, Y, X]`."""
+    write_like: Callable[[Path, NDArray[np.generic], Path], None]
+    """Array `[Z, Y, X]` with the header geometry of a reference file."""
+    write_volume: Callable[[Path, Volume], None]
+    """Volume of one channel with the geometry of its grid."""
+
+
+NIFTI = ReaderWriter(
+    read_grid=nifti.read_grid,
+    read_volume=nifti.read_volume,
+    read_labels=nifti.read_labels,
+    write_like=nifti.write_like,
+    write_volume=nifti.write_volume,
+)
+READER_WRITERS = {".nii.gz": NIFTI, ".nii": NIFTI}
+
+
+def reader_writer_for(path: Path) -> ReaderWriter:
+    """The reader and writer for the ending of a file name; unknown endings raise `DataError` (IO-FORMAT)."""
+    for ending, reader_writer in READER_WRITERS.items():
+        if path.name.endswith(ending):
+            return reader_writer
+    raise DataError(
+        "IO-FORMAT", f"{path} has an ending that is not read. Convert it to one of {', '.join(READER_WRITERS)}."
+    )
+
+
+def check_thickness(grid: Grid, path: Path) -> None:
+    """Refuse an image that is no volume: `DataError` (GEO-THIN) for an axis of fewer than 8 voxels or 16 mm."""
+    for size, spacing in zip(grid.shape, grid.spacing_mm, strict=True):
+        if size < SMALLEST_NUM_VOXELS or size * spacing < SMALLEST_EXTENT_MM:
+            raise DataError(
+                "GEO-THIN",
+                f"{path} has an axis of {size} voxels and {size * spacing:.4g} mm, but needs {SMALLEST_NUM_VOXELS} "
+                f"voxels and {SMALLEST_EXTENT_MM:g} mm. Leave the case out.",
+            )

@@ -1,0 +1,70 @@
+"""Putting the maps of overlapping patches back onto the scan's own grid.
+
+Every voxel of the scan is the weighted mean of the patches that cover it; weights fall linearly to the patch border,
+so that neighbouring patches of one organ blend without a seam, and do not depend on the order of the patches.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnanomaly.preprocessing.resampling import paste_onto_grid
+from nnanomaly.volume import Box, Grid
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """Composed maps on the part of the scan that any patch covers."""
+
+    box: Box
+    """That part."""
+    maps: FloatArray
+    """`[M, z, y, x]` on the box, 0 where nothing covers."""
+    coverage: NDArray[np.bool_]
+    """Where at least one patch contributes."""
+
+
+def compose(patches: Sequence[tuple[Grid, FloatArray, NDArray[np.bool_]]], target: Grid) -> Composite | None:
+    """Compose (grid, maps `[M, Z, Y, X]`, coverage) of several patches; None if no patch meets the scan.
+
+    Patch voxels outside `coverage` (padding) never contribute.
+    """
+    pasted = [_paste(grid, maps, coverage, target) for grid, maps, coverage in patches]
+    pasted = [(box, values, weight) for box, values, weight in pasted if min(box.shape) > 0]
+    if not pasted:
+        return None
+    start = np.min([box.start for box, _, _ in pasted], axis=0)
+    stop = np.max([box.stop for box, _, _ in pasted], axis=0)
+    union = Box(tuple(map(int, start)), tuple(map(int, stop)))  # type: ignore[arg-type]
+    total = np.zeros((pasted[0][1].shape[0], *union.shape), dtype=np.float32)
+    weights = np.zeros(union.shape, dtype=np.float32)
+    for box, values, weight in pasted:
+        inner = tuple(slice(lo - s, hi - s) for lo, hi, s in zip(box.start, box.stop, union.start, strict=True))
+        total[(slice(None), *inner)] += values * weight
+        weights[inner] += weight
+    covered = weights > 0
+    return Composite(union, total / np.where(covered, weights, 1.0), covered)
+
+
+def _paste(
+    grid: Grid, maps: FloatArray, coverage: NDArray[np.bool_], target: Grid
+) -> tuple[Box, FloatArray, FloatArray]:
+    """Resample maps and blending weight of one patch onto the scan."""
+    layers = (*(maps * coverage), _taper(grid.shape), coverage.astype(np.float32))
+    pasted = [paste_onto_grid(layer, grid, target, order=1) for layer in layers]
+    box, _, inside = pasted[0]
+    *values, taper, covered = (value for _, value, _ in pasted)
+    contributes = inside & (covered > 0.5)
+    # Interpolation mixed zeros of the padding in; dividing by the share of covered neighbours takes them out again.
+    unmixed = np.stack(values) / np.where(contributes, covered, 1.0)
+    return box, unmixed, np.where(contributes, np.maximum(taper, 1e-3), 0.0).astype(np.float32)
+
+
+def _taper(shape: tuple[int, int, int]) -> FloatArray:
+    """Blending weight: product over the axes of the distance to the nearer border, 1 in the middle."""
+    ramps = [np.minimum(np.arange(size) + 1, size - np.arange(size)) / ((size + 1) / 2) for size in shape]
+    return np.einsum("z,y,x->zyx", *ramps).astype(np.float32)

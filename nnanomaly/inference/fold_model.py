@@ -1,0 +1,84 @@
+"""Loading a trained fold: autoencoder, U-Net, classifier, and whether the classifier is good enough to guide."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint
+from nnanomaly.inference.reconstruct import LatentModels, Reconstructor, build_reconstructor
+from nnanomaly.paths import Paths
+from nnanomaly.plans import STAGES, InferencePlan, Plans
+from nnanomaly.trained_model import load_classifier, load_codec, load_unet
+from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedFold:
+    """A fold that can reconstruct."""
+
+    reconstruct: Reconstructor
+    """Patches to healthy reconstructions."""
+    guidance: bool
+    """Whether the classifier guides."""
+    guidance_reason: str
+    """Why, or why not."""
+    checkpoints: dict[str, str]
+    """SHA-256 of the checkpoint of every stage."""
+
+
+def load_trained_fold(
+    paths: Paths, plans: Plans, fold: int | str, device: torch.device, *, checkpoint: str = FINAL, seed: int = 0
+) -> TrainedFold:
+    """Load the three stages of a fold; a missing stage, other plans or another autoencoder raise."""
+    folders = {stage: paths.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in STAGES}
+    needed = {stage: folder / checkpoint for stage, folder in folders.items()}
+    if plans.inference.guidance == "none":
+        del needed["classifier"]
+    for stage, path in needed.items():
+        if not path.is_file():
+            raise ConfigurationError(
+                "CKPT-MISSING", f"{path} does not exist. Run: nnanomaly_train {plans.dataset_name} {stage} {fold}"
+            )
+    checkpoints = {stage: checkpoint_hash(path) for stage, path in needed.items()}
+    for stage in sorted(set(needed) - {"vqgan"}):
+        _refuse_other_vqgan(needed[stage], checkpoints["vqgan"])
+    guidance, reason = _may_guide(needed, plans.inference)
+    models = LatentModels(
+        unet=load_unet(folders["ddpm"], plans, device, checkpoint=checkpoint),
+        classifier=load_classifier(folders["classifier"], plans, device, checkpoint=checkpoint) if guidance else None,
+        diffusion=plans.ddpm,
+        inference=plans.inference if guidance else replace(plans.inference, guidance="none"),
+    )
+    codec = load_codec(folders["vqgan"], plans, device, checkpoint=checkpoint)
+    return TrainedFold(
+        reconstruct=build_reconstructor(codec, models, seed=seed, device=device),
+        guidance=guidance,
+        guidance_reason=reason,
+        checkpoints=checkpoints,
+    )
+
+
+def _refuse_other_vqgan(path: Path, vqgan_sha256: str) -> None:
+    trained_on = load_checkpoint(path)["vqgan_sha256"]
+    if trained_on != vqgan_sha256:
+        raise IntegrityError(
+            "CKPT-VQGAN",
+            f"{path} was trained on vqgan {trained_on[:12]}, the one beside it is {vqgan_sha256[:12]}. Train it anew.",
+        )
+
+
+def _may_guide(needed: dict[str, Path], plan: InferencePlan) -> tuple[bool, str]:
+    """Whether the classifier's validation AUC near the noise level of the plan allows guidance."""
+    if plan.guidance == "none":
+        return False, "the plans use no guidance"
+    if plan.min_classifier_auc <= 0:
+        return True, "the plans guide whatever the classifier's AUC"
+    measured = load_checkpoint(needed["classifier"])["validation"]
+    areas = {float(k.removeprefix("auc_sigma_")): v for k, v in measured.items() if k.startswith("auc_sigma_")}
+    if not areas:
+        return False, "guidance is off: the classifier's AUC is unknown (one class only in the validation fold)"
+    level = min(areas, key=lambda sigma: abs(sigma - plan.sigma))
+    verdict = f"the classifier's validation AUC at sigma {level:g} is {areas[level]:.2f}, the plans ask for {plan.min_classifier_auc:.2f}"
+    enough = areas[level] >= plan.min_classifier_auc
+    return enough, verdict if enough else f"guidance is off: {verdict}"

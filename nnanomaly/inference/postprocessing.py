@@ -1,0 +1,100 @@
+"""From an anomaly map to a mask and scored candidates (METHOD section 5, steps 4 to 7)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from nnanomaly.plans import InferencePlan
+from nnanomaly.roi.components import Component, find_components
+from nnanomaly.roi.lesion_size import equivalent_diameter_mm
+from nnanomaly.volume import Box, Grid, Triple
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One connected component of the mask."""
+
+    box: Box
+    """Bounding box in voxels."""
+    center_mm: Triple
+    """World position (z, y, x) of the centroid."""
+    num_voxels: int
+    """Voxels."""
+    volume_mm3: float
+    """Volume."""
+    diameter_mm: float
+    """Diameter of the sphere of that volume."""
+    score: float
+    """95th percentile of the anomaly map in the component."""
+    score_max: float
+    """Maximum of the anomaly map in the component."""
+    score_mean: float
+    """Mean of the anomaly map in the component."""
+
+
+def otsu_threshold(anomaly: FloatArray, coverage: BoolArray) -> float:
+    """Otsu's threshold over the covered voxels only: the zero background outside would move it (METHOD 5.4)."""
+    values = anomaly[coverage]
+    if values.size == 0 or values.min() == values.max():
+        return float("inf")
+    return float(threshold_otsu(values, nbins=256))
+
+
+def clean_mask(mask: BoolArray, spacing_mm: Triple) -> BoolArray:
+    """Opening, closing (radius 1 mm, at least one voxel along the finest axes) and hole filling."""
+    ball = _ball(spacing_mm)
+    opened = ndimage.binary_opening(mask, ball)
+    closed = ndimage.binary_closing(np.pad(opened, 2), ball)[2:-2, 2:-2, 2:-2]
+    return np.asarray(ndimage.binary_fill_holes(closed), dtype=bool)
+
+
+def _ball(spacing_mm: Triple) -> BoolArray:
+    """6-connected cross over the axes whose spacing is not far above the finest: radius 1 in mm, not in thick slices."""
+    cross = ndimage.generate_binary_structure(3, 1)
+    finest = min(spacing_mm)
+    for axis, spacing in enumerate(spacing_mm):
+        if spacing > 2 * max(finest, 1.0):
+            cross = cross & np.moveaxis(np.array([False, True, False])[:, None, None], 0, axis)
+    return np.asarray(cross, dtype=bool)
+
+
+def find_candidates(
+    anomaly: FloatArray, threshold: float, grid: Grid, plan: InferencePlan
+) -> tuple[BoolArray, list[Candidate]]:
+    """Threshold (strictly above), clean, split into 26-connected components, drop small ones, score the rest.
+
+    Returns the mask of what is left and its candidates in descending score.
+    """
+    mask = anomaly > threshold
+    if plan.morphology and mask.any():
+        mask = clean_mask(mask, grid.spacing_mm)
+    kept: list[Candidate] = []
+    result = np.zeros(mask.shape, dtype=bool)
+    for component in find_components(mask):
+        candidate = _describe(component, anomaly, grid)
+        if candidate.num_voxels >= plan.min_voxels and candidate.diameter_mm >= plan.min_diameter_mm:
+            kept.append(candidate)
+            result[component.box.slices] |= component.mask
+    return result, sorted(kept, key=lambda candidate: -candidate.score)
+
+
+def _describe(component: Component, anomaly: FloatArray, grid: Grid) -> Candidate:
+    values = anomaly[component.box.slices][component.mask]
+    volume_mm3 = component.num_voxels * grid.voxel_volume_mm3
+    z, y, x = grid.to_world(component.voxel_indices().mean(axis=0)).tolist()
+    return Candidate(
+        box=component.box,
+        center_mm=(z, y, x),
+        num_voxels=component.num_voxels,
+        volume_mm3=volume_mm3,
+        diameter_mm=equivalent_diameter_mm(volume_mm3),
+        score=float(np.percentile(values, 95)),
+        score_max=float(values.max()),
+        score_mean=float(values.mean()),
+    )

@@ -1,0 +1,226 @@
+"""Predicting a folder of images: which model, which cases, what is written; one bad case does not stop the others."""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from nnanomaly import __version__
+from nnanomaly.checkpoint import find_folds
+from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files, list_cases, load_description
+from nnanomaly.device import choose_device
+from nnanomaly.imageio.nifti import read_volume
+from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.fold_model import load_trained_fold
+from nnanomaly.inference.prediction_files import is_complete, write_case, write_folder_documents
+from nnanomaly.inference.predictor import FoldModel, predict_case
+from nnanomaly.paths import CALIBRATION_JSON, Paths
+from nnanomaly.plans import Plans, load_plans
+from nnanomaly.preprocessing.preprocessor import read_organ_mask
+from nnanomaly.utilities.errors import ConfigurationError, IntegrityError, UserError
+from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_atomically
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionOptions:
+    """What `nnanomaly_predict` may be told."""
+
+    dataset: str | None
+    """Name or id; None = the only trained one."""
+    folds: tuple[str, ...] | None
+    """Folds to average; None = all that are trained and calibrated."""
+    plans_name: str
+    """Plans of the model."""
+    organ_masks: Path | None
+    """Folder of organ masks; None = beside the images."""
+    checkpoint: str
+    """Checkpoint file name."""
+    device: str | None
+    """Device name."""
+    num_parts: int
+    """Number of parts the cases are split into."""
+    part_id: int
+    """This part."""
+    continue_prediction: bool
+    """Whether complete cases are skipped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model with everything a case needs."""
+
+    dataset: str
+    """Dataset it was trained on."""
+    description: DatasetDescription
+    """Its dataset.json."""
+    plans: Plans
+    """Its plans."""
+    folds: dict[str, FoldModel]
+    """Trained folds."""
+    provenance: dict[str, Any]
+    """Folds, checkpoints and calibration, for predict_from_raw_data_args.json."""
+
+
+def predict_folder(paths: Paths, images: str, output: Path, options: PredictionOptions) -> list[str]:
+    """Predict all cases of a folder; returns the cases that failed or have no organ."""
+    if not 0 <= options.part_id < options.num_parts:
+        raise ConfigurationError("CFG-PARTS", f"-part_id is {options.part_id}, but must be 0..{options.num_parts - 1}")
+    dataset = _choose_dataset(paths, options)
+    images_folder = _resolve_images(paths, images, dataset)
+    _refuse_same_folder(images_folder, output)
+    model = _load_model(paths, dataset, options)
+    cases = list_cases(images_folder, model.description.file_ending)[options.part_id :: options.num_parts]
+    masks_folder = options.organ_masks or _masks_beside(images_folder)
+    provenance = {
+        "version": __version__,
+        "torch_version": torch.__version__,
+        "images": str(images_folder),
+        "organ_masks": str(masks_folder),
+        **model.provenance,
+    }
+    write_folder_documents(output, model.description, model.plans, provenance, resume=options.continue_prediction)
+    rows = []
+    for case in tqdm(cases, desc="predicting", disable=None):
+        if options.continue_prediction and is_complete(output, case, model.description.file_ending):
+            continue
+        rows += _predict_one(case, images_folder, masks_folder, output, model)
+    _write_status(
+        output, rows, append=options.continue_prediction, part=options.part_id if options.num_parts > 1 else None
+    )
+    return sorted({row["case"] for row in rows if row["status"] in ("failed", "no_roi")})
+
+
+def _predict_one(
+    case: str, images_folder: Path, masks_folder: Path, output: Path, model: LoadedModel
+) -> list[dict[str, str]]:
+    """Predict and write one case; a user error is its status, not the end of the run."""
+    try:
+        image_path = image_files(images_folder, case, model.description)[0]
+        image = read_volume(image_path)
+        masks = {
+            organ: read_organ_mask(masks_folder, case, organ, image=image_path, description=model.description)[0]
+            for organ in model.plans.organs
+        }
+        with threadpool_limits(1, user_api="blas"):  # small matrices: threads cost more than they bring
+            result = predict_case(image, masks, case=case, plans=model.plans, models=list(model.folds.values()))
+        write_case(output, case, image, image_path, result, description=model.description)
+    except (UserError, FileNotFoundError) as error:
+        logger.error("%s failed: %s", case, error)
+        return [{"case": case, "organ": "", "status": "failed", "reason": str(error)}]
+    for organ, status in result.status.items():
+        if status == "no_roi":
+            logger.warning("%s: the mask of %s is empty; nothing is said about this organ", case, organ)
+    return [{"case": case, "organ": o, "status": s, "reason": ""} for o, s in result.status.items()]
+
+
+def _choose_dataset(paths: Paths, options: PredictionOptions) -> str:
+    """The named dataset, or the only one with a trained and calibrated ddpm."""
+    if options.dataset is not None:
+        return paths.dataset_name(options.dataset)
+    names = sorted(paths.dataset_names())
+    trained = [name for name in names if paths.results_root and _trained_folds(paths, name, options)]
+    if len(trained) != 1:
+        found = ", ".join(trained) or "none"
+        raise ConfigurationError(
+            "CFG-MODEL", f"-d is needed: datasets with a trained ddpm and plans {options.plans_name}: {found}"
+        )
+    logger.info("using the model of %s", trained[0])
+    return trained[0]
+
+
+def _trained_folds(paths: Paths, dataset: str, options: PredictionOptions) -> list[str]:
+    model = paths.model(dataset, options.plans_name, "ddpm")
+    folds = find_folds(model, options.checkpoint)
+    return [fold for fold in folds if (model / f"fold_{fold}" / CALIBRATION_JSON).is_file()]
+
+
+def _resolve_images(paths: Paths, images: str, dataset: str) -> Path:
+    """`-i` as given, else as a folder of the raw dataset."""
+    if Path(images).is_dir():
+        return Path(images)
+    candidates = [Path(images)] + ([paths.raw(dataset) / images] if paths.raw_root else [])
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise ConfigurationError("CFG-INPUT", f"-i {images} is not a folder (looked in {', '.join(map(str, candidates))})")
+
+
+def _masks_beside(images_folder: Path) -> Path:
+    """`organMasksTs` for `imagesTs`: the folder of masks that belongs to a folder of images."""
+    name = images_folder.resolve().name
+    suffix = name.removeprefix("images") if name.startswith("images") else ""
+    return images_folder.resolve().parent / f"organMasks{suffix}"
+
+
+def _refuse_same_folder(images_folder: Path, output: Path) -> None:
+    inside, outside = output.resolve(), images_folder.resolve()
+    if inside == outside or outside in inside.parents:
+        raise ConfigurationError(
+            "CFG-OUTPUT", f"-o {output} lies in the images folder {images_folder}. Choose another folder."
+        )
+
+
+def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> LoadedModel:
+    model_folder = paths.model(dataset, options.plans_name, "ddpm")
+    folds: Sequence[str] = options.folds or _trained_folds(paths, dataset, options)
+    if not folds:
+        raise ConfigurationError(
+            "CFG-MODEL", f"no trained and calibrated fold in {model_folder}. Run: nnanomaly_train {dataset} ddpm"
+        )
+    plans = load_plans(model_folder / "plans.json")
+    device = choose_device(options.device)
+    models, provenance = {}, {}
+    for fold in folds:
+        path = model_folder / f"fold_{fold}" / CALIBRATION_JSON
+        if not path.is_file():
+            raise ConfigurationError(
+                "CFG-MODEL", f"{path} does not exist. Run: nnanomaly_train {dataset} ddpm {fold} --val"
+            )
+        calibration = from_document(Calibration, read_json(path), source=str(path))
+        trained = load_trained_fold(paths, plans, fold, device, checkpoint=options.checkpoint)
+        if trained.checkpoints != calibration.checkpoints:
+            raise IntegrityError(
+                "CALIB-STALE", f"{path} belongs to other checkpoints. Run: nnanomaly_train {dataset} ddpm {fold} --val"
+            )
+        models[fold] = FoldModel(reconstruct=trained.reconstruct, calibration=calibration)
+        provenance[fold] = {"checkpoints": trained.checkpoints, "calibration": to_document(calibration)}
+    return LoadedModel(
+        dataset=dataset,
+        description=load_description(model_folder),
+        plans=plans,
+        folds=models,
+        provenance={
+            "dataset": dataset,
+            "plans_name": plans.plans_name,
+            "plans_identity": plans.identity,
+            "checkpoint_name": options.checkpoint,
+            "device": str(device),
+            "inference": to_document(plans.inference),
+            "folds": provenance,
+        },
+    )
+
+
+def _write_status(output: Path, rows: list[dict[str, str]], *, append: bool, part: int | None) -> None:
+    """detections/status.csv: a row per case and organ; a resumed run adds to it, parts write their own."""
+    name = "status.csv" if part is None else f"status_part{part}.csv"
+    path = output / "detections" / name
+    earlier: list[dict[str, str]] = []
+    if append and path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            done = {row["case"] for row in rows}
+            earlier = [row for row in csv.DictReader(file) if row["case"] not in done]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["case", "organ", "status", "reason"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(earlier + rows)
+    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))

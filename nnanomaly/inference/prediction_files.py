@@ -1,0 +1,108 @@
+"""What a prediction folder holds: nnU-Net's masks and JSON files at the top, everything of ours in subfolders.
+
+A case counts as complete when its candidates file exists: it is written last.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnanomaly.dataset.raw_dataset import DatasetDescription
+from nnanomaly.imageio.nifti import write_like
+from nnanomaly.inference.postprocessing import Candidate
+from nnanomaly.inference.predictor import CaseResult
+from nnanomaly.plans import Plans, save_plans
+from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.json_io import read_json, to_document, write_json
+from nnanomaly.volume import Volume
+
+MAPS, RECONSTRUCTIONS, DETECTIONS = "anomaly_maps", "reconstructions", "detections"
+ARGUMENTS_JSON = "predict_from_raw_data_args.json"
+
+
+def write_folder_documents(
+    output: Path, description: DatasetDescription, plans: Plans, provenance: dict[str, Any], *, resume: bool
+) -> None:
+    """dataset.json, plans.json and the arguments; with `resume`, a folder of another model is refused."""
+    arguments = output / ARGUMENTS_JSON
+    if resume and arguments.is_file() and read_json(arguments).get("folds") != provenance["folds"]:
+        raise ConfigurationError("CFG-RESUME", f"{output} holds predictions of another model. Choose another folder.")
+    values = list(description.lesion_values) or [1]
+    document: dict[str, Any] = {
+        "channel_names": {str(number): name for number, name in enumerate(description.channel_names)},
+        "labels": {"background": 0, "lesion": values[0] if len(values) == 1 else values},
+        "numTraining": description.num_training,
+        "file_ending": description.file_ending,
+    }
+    if len(values) > 1:
+        document["regions_class_order"] = [mask_value(description)]
+    write_json(output / "dataset.json", document)
+    save_plans(output / "plans.json", plans)
+    write_json(arguments, provenance)
+
+
+def mask_value(description: DatasetDescription) -> int:
+    """Value of lesion voxels in a predicted mask: the lowest lesion label of the dataset.
+
+    nnU-Net compares a region by its label values on both sides, so a mask must use one of them.
+    """
+    return min(description.lesion_values, default=1)
+
+
+def write_case(
+    output: Path, case: str, image: Volume, image_path: Path, result: CaseResult, *, description: DatasetDescription
+) -> None:
+    """Mask, anomaly map, healthy reconstruction and candidates of a case, on the grid and with the header of its image.
+
+    Where no patch covers the scan the map is 0 and the reconstruction is the scan itself.
+    """
+    candidates_path(output, case).unlink(missing_ok=True)
+    anomaly = np.zeros(image.grid.shape, dtype=np.float32)
+    healthy = image.array[0].astype(np.float32)
+    if result.composite is not None:
+        inner = result.composite.box.slices
+        anomaly[inner] = result.composite.maps[0]
+        healthy[inner] = np.where(result.composite.coverage, result.composite.maps[1], healthy[inner])
+    name = f"{case}{description.file_ending}"
+    write_like(output / MAPS / name, anomaly, image_path)
+    rounded = np.clip(np.rint(healthy), -32768, 32767).astype(np.int16)
+    write_like(output / RECONSTRUCTIONS / name, rounded, image_path)
+    write_like(output / name, np.where(result.mask, mask_value(description), 0).astype(np.uint8), image_path)
+    write_json(candidates_path(output, case), _document(case, result))
+
+
+def is_complete(output: Path, case: str, file_ending: str) -> bool:
+    """Whether a case was written to its end."""
+    return candidates_path(output, case).is_file() and (output / f"{case}{file_ending}").is_file()
+
+
+def candidates_path(output: Path, case: str) -> Path:
+    """Candidates file of a case."""
+    return output / DETECTIONS / f"{case}_boxes.json"
+
+
+def _document(case: str, result: CaseResult) -> dict[str, Any]:
+    return {
+        "case": case,
+        "axes": "voxel indices in the order (k, j, i) of the NIfTI file; world positions in mm as (z, y, x) towards "
+        "superior, posterior, left",
+        "threshold": result.threshold,
+        "organs": result.status,
+        "candidates": [_candidate(number, item) for number, item in enumerate(result.candidates, start=1)],
+        "patches": [
+            {
+                "organ": patch.organ,
+                "tile": patch.tile,
+                "organ_fraction_outside": patch.organ_fraction_outside,
+                "covered_fraction": patch.covered_fraction,
+                **to_document(patch.grid),
+            }
+            for patch in result.patches
+        ],
+    }
+
+
+def _candidate(number: int, candidate: Candidate) -> dict[str, Any]:
+    document = to_document(candidate)
+    return {"id": number, **document.pop("box"), **document}

@@ -1,0 +1,149 @@
+"""One case through a trained model: patches, reconstructions, maps, composition, candidates. Arrays in, arrays out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnanomaly.dataset.patch_store import patch_name
+from nnanomaly.inference.anomaly_map import (
+    ResidualStatistics,
+    absolute_residual,
+    organ_gate,
+    residual_zscore,
+    signed_distance_mm,
+)
+from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.composition import Composite, compose
+from nnanomaly.inference.postprocessing import Candidate, find_candidates, otsu_threshold
+from nnanomaly.inference.reconstruct import Reconstructor
+from nnanomaly.plans import InferencePlan, Plans
+from nnanomaly.preprocessing.normalization import denormalise
+from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN, OrganPatch, preprocess_case
+from nnanomaly.volume import Box, Grid, Volume
+
+FloatArray = NDArray[np.float32]
+PatchArray = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldModel:
+    """What one fold contributes to a prediction."""
+
+    reconstruct: Reconstructor
+    """Patches to healthy reconstructions."""
+    calibration: Calibration
+    """Healthy residuals and threshold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseResult:
+    """The prediction of one case on its own grid; maps exist only where a patch covers the scan."""
+
+    composite: Composite | None
+    """Maps `[2, z, y, x]`: anomaly, healthy reconstruction in HU; None when no organ was found."""
+    mask: NDArray[np.bool_]
+    """`[Z, Y, X]` lesion mask."""
+    candidates: list[Candidate]
+    """In descending score."""
+    threshold: float | None
+    """Threshold that was applied to the anomaly map; None without a map."""
+    patches: list[OrganPatch]
+    """The patches that were looked at."""
+    status: dict[str, str]
+    """Per organ: `ok`, `truncated_roi` (cut by the scan's border) or `no_roi` (empty mask)."""
+
+
+def predict_case(
+    image: Volume, masks: Mapping[str, Volume], *, case: str, plans: Plans, models: Sequence[FoldModel]
+) -> CaseResult:
+    """Predict one case; the maps of several folds are averaged, and so are their thresholds."""
+    patches: list[OrganPatch] = []
+    status: dict[str, str] = {}
+    for organ, mask in masks.items():
+        found = preprocess_case(image, mask, plans.preprocessing, case=case, organ=organ)
+        status[organ] = _status(found)
+        patches += found
+    maps = [_average_maps(patch, models, plans) for patch in patches]
+    covered = [np.asarray(patch.array[COVERAGE]) > 0.5 for patch in patches]
+    composite = compose([(p.grid, m, c) for p, m, c in zip(patches, maps, covered, strict=True)], image.grid)
+    calibrated = float(np.mean([model.calibration.threshold for model in models]))
+    mask_volume, candidates, threshold = _detect(composite, image.grid, plans.inference, calibrated)
+    return CaseResult(
+        composite=composite,
+        mask=mask_volume,
+        candidates=candidates,
+        threshold=threshold,
+        patches=patches,
+        status=status,
+    )
+
+
+def anomaly_of_patch(
+    array: PatchArray, grid: Grid, healthy_hu: FloatArray, *, plans: Plans, statistics: ResidualStatistics
+) -> FloatArray:
+    """Anomaly map `[Z, Y, X]` of a patch `[3, Z, Y, X]` from its healthy reconstruction in HU; 0 where not covered."""
+    residual = residual_of_patch(array, grid, healthy_hu, plans=plans)
+    distance = distance_of_patch(array, grid)
+    if plans.inference.anomaly_map == "zscore":
+        residual = residual_zscore(residual, distance, statistics)
+    gated = residual * organ_gate(distance, plans.inference.organ_gate_mm)
+    return np.where(array[COVERAGE] > 0.5, gated, 0.0).astype(np.float32)
+
+
+def residual_of_patch(array: PatchArray, grid: Grid, healthy_hu: FloatArray, *, plans: Plans) -> FloatArray:
+    """Absolute residual of a patch in HU."""
+    image_hu = denormalise(np.asarray(array[IMAGE], dtype=np.float32), plans.preprocessing.window_hu)
+    z, y, x = (plans.inference.smoothing_mm / spacing for spacing in grid.spacing_mm)
+    return absolute_residual(image_hu, healthy_hu, sigma_voxels=(z, y, x))
+
+
+def distance_of_patch(array: PatchArray, grid: Grid) -> FloatArray:
+    """Signed distance in mm to the surface of the organ mask of a patch."""
+    return signed_distance_mm(np.asarray(array[ORGAN]) > 0.5, grid.spacing_mm)
+
+
+def reconstruct_patch(array: PatchArray, name: str, *, reconstruct: Reconstructor, plans: Plans) -> FloatArray:
+    """Healthy reconstruction `[Z, Y, X]` of a patch in HU."""
+    healthy = reconstruct([array[IMAGE]], [name]).healthy[0, 0].numpy()
+    return denormalise(healthy, plans.preprocessing.window_hu)
+
+
+def _status(patches: list[OrganPatch]) -> str:
+    if not patches:
+        return "no_roi"
+    return "truncated_roi" if patches[0].instance.touches_border else "ok"
+
+
+def _average_maps(patch: OrganPatch, models: Sequence[FoldModel], plans: Plans) -> FloatArray:
+    """`[2, Z, Y, X]`: anomaly map and healthy reconstruction of a patch, averaged over folds."""
+    name = patch_name(patch.case, patch.organ, tile=patch.tile, num_tiles=patch.num_tiles)
+    per_fold = []
+    for model in models:
+        healthy = reconstruct_patch(patch.array, name, reconstruct=model.reconstruct, plans=plans)
+        statistics = model.calibration.statistics
+        anomaly = anomaly_of_patch(patch.array, patch.grid, healthy, plans=plans, statistics=statistics)
+        per_fold.append(np.stack([anomaly, healthy]))
+    return np.mean(per_fold, axis=0, dtype=np.float32)
+
+
+def _detect(
+    composite: Composite | None, grid: Grid, plan: InferencePlan, calibrated: float
+) -> tuple[NDArray[np.bool_], list[Candidate], float | None]:
+    """Threshold and candidates on the covered part of the scan, in indices of the whole."""
+    mask = np.zeros(grid.shape, dtype=bool)
+    if composite is None:
+        return mask, [], None
+    anomaly = composite.maps[0]
+    threshold = otsu_threshold(anomaly, composite.coverage) if plan.threshold == "otsu" else calibrated
+    inner, candidates = find_candidates(anomaly, threshold, grid.crop(composite.box), plan)
+    mask[composite.box.slices] = inner
+    moved = [replace(candidate, box=_shifted(candidate.box, composite.box.start)) for candidate in candidates]
+    return mask, moved, threshold
+
+
+def _shifted(box: Box, offset: tuple[int, int, int]) -> Box:
+    z, y, x = (int(a + b) for a, b in zip(box.start, offset, strict=True))
+    dz, dy, dx = box.shape
+    return Box((z, y, x), (z + dz, y + dy, x + dx))

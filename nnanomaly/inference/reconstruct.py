@@ -1,0 +1,166 @@
+"""The healthy reconstruction of organ patches: encode, go up to the noise level, come down guided, decode.
+
+METHOD sections 3 and 5. A *round trip* maps latents `u` [B, C, Z, Y, X] to healthy latents; which one is a plan choice
+and an entry in `ROUND_TRIPS`. Noise is keyed by the names of the patches, so batches, parts and reruns agree.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nnanomaly.diffusion.codecs import Codec
+from nnanomaly.diffusion.denoiser import edm_denoiser, eps_denoiser
+from nnanomaly.diffusion.guidance import classifier_drift, classifier_guidance, relative_guidance
+from nnanomaly.diffusion.noise import gaussian, generator_for, step_noise
+from nnanomaly.diffusion.samplers import ddim_invert, ddim_sample, ddpm_sample, heun
+from nnanomaly.diffusion.schedule import NoiseSchedule, cosine_schedule, karras_sigmas, per_item, strided_times
+from nnanomaly.networks.classifier import OrganState
+from nnanomaly.plans import DiffusionPlan, InferencePlan
+
+Generators = Sequence[torch.Generator]
+RoundTrip = Callable[[Tensor, Generators], Tensor]
+SMALLEST_SIGMA = 0.02
+
+
+class Reconstruction(NamedTuple):
+    """What became of a batch of patches."""
+
+    healthy: Tensor
+    """[B, 1, Z, Y, X] in [-1, 1], on the CPU."""
+    autoencoded: Tensor
+    """The patches through the codec alone: the error floor of any reconstruction."""
+
+
+Reconstructor = Callable[[Sequence[NDArray[np.floating]], Sequence[str]], Reconstruction]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentModels:
+    """The two networks that act on latents, and their plans."""
+
+    unet: nn.Module
+    """Denoising U-Net, in evaluation mode on its device."""
+    classifier: nn.Module | None
+    """Noise-conditioned classifier; None = unguided."""
+    diffusion: DiffusionPlan
+    """Process of the U-Net."""
+    inference: InferencePlan
+    """Solver, level, guidance."""
+
+
+def build_reconstructor(codec: Codec, models: LatentModels, *, seed: int, device: torch.device) -> Reconstructor:
+    """Function from patches (`[Z, Y, X]` in [-1, 1]) and their names to reconstructions; averages `num_samples`."""
+    round_trip = ROUND_TRIPS[models.inference.sampler](models)
+
+    @torch.no_grad()
+    def reconstruct(patches: Sequence[NDArray[np.floating]], names: Sequence[str]) -> Reconstruction:
+        x = torch.from_numpy(np.stack(patches)[:, None].astype(np.float32)).to(device)
+        u = codec.encode(x).float()
+        samples = []
+        for sample in range(models.inference.num_samples):
+            generators = [generator_for(name, str(sample), seed=seed) for name in names]
+            samples.append(codec.decode(round_trip(u, generators)).float())
+        healthy = torch.stack(samples).mean(dim=0)
+        return Reconstruction(healthy.clamp(-1, 1).cpu(), codec.decode(u).float().clamp(-1, 1).cpu())
+
+    return reconstruct
+
+
+def _heun_round_trip(models: LatentModels) -> RoundTrip:
+    """Noise level as sigma, EDM preconditioning, Heun's solver; inverted or noised upwards."""
+    plan = models.inference
+    denoise = edm_denoiser(models.unet)
+    sigmas = karras_sigmas(SMALLEST_SIGMA, plan.sigma, plan.num_steps)
+
+    def round_trip(u: Tensor, generators: Generators) -> Tensor:
+        if plan.encode == "invert":
+            x = heun(denoise, u, sigmas)
+        else:
+            x = u + plan.sigma * gaussian(u.shape[1:], generators).to(u)
+        guided = denoise
+        if models.classifier is not None and plan.guidance == "relative":
+            guided = relative_guidance(denoise, _log_healthy_of_sigma(models.classifier), rho=plan.guidance_scale)
+        return heun(guided, x, sigmas.flip(0))
+
+    return round_trip
+
+
+def _ddim_round_trip(models: LatentModels) -> RoundTrip:
+    """The paper's DDIM: deterministic up, guided down by an eps shift, unit stride."""
+    plan, schedule, times = models.inference, *_discrete(models)
+    denoise = eps_denoiser(models.unet, schedule)
+
+    def round_trip(u: Tensor, generators: Generators) -> Tensor:
+        if plan.encode == "invert":
+            x_t = ddim_invert(denoise, u, times, schedule=schedule)
+        else:
+            x_t = _forward(u, times, schedule, generators)
+        guided = denoise
+        if models.classifier is not None and plan.guidance == "gradient":
+            log_prob = _log_healthy_of_time(models.classifier, schedule)
+            guided = classifier_guidance(denoise, log_prob, schedule=schedule, scale=plan.guidance_scale)
+        return ddim_sample(guided, x_t, times, schedule=schedule)
+
+    return round_trip
+
+
+def _ddpm_round_trip(models: LatentModels) -> RoundTrip:
+    """The paper's DDPM: forward diffusion up, ancestral sampling down with a mean shift."""
+    plan, schedule, times = models.inference, *_discrete(models)
+    limit = 1.0 if models.diffusion.latent_scaling == "codebook_range" else None
+    denoise = eps_denoiser(models.unet, schedule, clamp=limit)
+
+    def round_trip(u: Tensor, generators: Generators) -> Tensor:
+        x_t = _forward(u, times, schedule, generators)
+        drift = None
+        if models.classifier is not None and plan.guidance == "gradient":
+            drift = classifier_drift(_log_healthy_of_time(models.classifier, schedule), scale=plan.guidance_scale)
+        draw = step_noise(u.shape[1:], generators)
+        return ddpm_sample(denoise, x_t, times, schedule=schedule, noise=lambda step: draw(step).to(u), drift=drift)
+
+    return round_trip
+
+
+ROUND_TRIPS: dict[str, Callable[[LatentModels], RoundTrip]] = {
+    "heun": _heun_round_trip,
+    "ddim": _ddim_round_trip,
+    "ddpm": _ddpm_round_trip,
+}
+
+
+def _discrete(models: LatentModels) -> tuple[NoiseSchedule, Tensor]:
+    """Cosine schedule, and the times up to the level of the plan."""
+    schedule = cosine_schedule(models.diffusion.num_timesteps)
+    last = round(float(schedule.time_of(torch.tensor(models.inference.sigma, dtype=torch.float64))))
+    return schedule, strided_times(last, min(models.inference.num_steps, last + 1))
+
+
+def _forward(u: Tensor, times: Tensor, schedule: NoiseSchedule, generators: Generators) -> Tensor:
+    """q(x_t | x_0) at the last of the times."""
+    return schedule.add_noise(u, gaussian(u.shape[1:], generators).to(u), times[-1].expand(len(u)))
+
+
+def _log_healthy_of_sigma(classifier: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """log p(healthy | x) of a VE state at noise level sigma; the classifier sees it scaled to unit variance."""
+
+    def log_prob(x: Tensor, sigma: Tensor) -> Tensor:
+        level = sigma.float()
+        logits = classifier(x / torch.sqrt(1 + per_item(level, x) ** 2), torch.log(level) / 4)
+        return torch.log_softmax(logits.float(), dim=1)[:, OrganState.HEALTHY]
+
+    return log_prob
+
+
+def _log_healthy_of_time(classifier: nn.Module, schedule: NoiseSchedule) -> Callable[[Tensor, Tensor], Tensor]:
+    """log p(healthy | x_t) of a VP state at time t."""
+
+    def log_prob(x_t: Tensor, t: Tensor) -> Tensor:
+        logits = classifier(x_t, torch.log(schedule.sigma_of(t)).float() / 4)
+        return torch.log_softmax(logits.float(), dim=1)[:, OrganState.HEALTHY]
+
+    return log_prob

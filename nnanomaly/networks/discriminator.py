@@ -1,0 +1,58 @@
+"""Patch discriminators of the VQ-GAN, for slices and for volumes (METHOD 1.4).
+
+Legend: B batch, C channels, S voxels (two or three axes). Each logit judges one overlapping piece of the image.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from nnanomaly.networks.blocks import group_norm
+from nnanomaly.utilities.errors import ConfigurationError
+
+CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+BATCH_NORMS: dict[int, Callable[[int], nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+NORMS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
+    "group": {2: group_norm, 3: group_norm},
+    "batch": BATCH_NORMS,
+}
+HIDDEN_STRIDES = (2, 2, 2, 1)
+
+
+class Judged(NamedTuple):
+    """Output of a discriminator."""
+
+    logits: Tensor
+    """[B, 1, *S'], high where the image looks real."""
+    features: list[Tensor]
+    """[B, width * (1, 2, 4, 8), *S''], the four hidden layers, for feature matching."""
+
+
+class PatchDiscriminator(nn.Module):
+    """Five convolutions 4^d, padding 2, strides 2 2 2 1 1, LeakyReLU 0.2; a norm in the second to the fourth layer."""
+
+    def __init__(self, dimensions: int, norm: str = "group", *, width: int = 64, in_channels: int = 1) -> None:
+        super().__init__()
+        if dimensions not in CONVOLUTIONS or norm not in NORMS:
+            raise ConfigurationError(
+                "CFG-PLAN",
+                f"no discriminator of {dimensions} dimensions with norm {norm!r}; there are {list(CONVOLUTIONS)} and {list(NORMS)}",
+            )
+        convolution, normalise = CONVOLUTIONS[dimensions], NORMS[norm][dimensions]
+        widths = [width, 2 * width, 4 * width, 8 * width]
+        layers = []
+        for before, after, stride in zip([in_channels, *widths], widths, HIDDEN_STRIDES, strict=False):
+            first = before == in_channels and not layers
+            middle = nn.Identity() if first else normalise(after)
+            layers.append(nn.Sequential(convolution(before, after, 4, stride, padding=2), middle, nn.LeakyReLU(0.2)))
+        self.hidden = nn.ModuleList(layers)
+        self.head = convolution(widths[-1], 1, 4, padding=2)
+
+    def forward(self, x: Tensor) -> Judged:
+        """[B, in_channels, *S] in [-1, 1] -> `Judged`."""
+        features = []
+        for layer in self.hidden:
+            x = layer(x)
+            features.append(x)
+        return Judged(self.head(x), features)

@@ -1,0 +1,137 @@
+"""Where things lie: the only module that reads the environment, and the only one that spells folder and file names."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnanomaly.utilities.errors import ConfigurationError
+
+RAW, PREPROCESSED, RESULTS = "nnanomaly_raw", "nnanomaly_preprocessed", "nnanomaly_results"
+DATASET_JSON = "dataset.json"
+FINGERPRINT_JSON = "dataset_fingerprint.json"
+SPLITS_JSON = "splits_final.json"
+ORGAN_LABELS_CSV = "organ_labels.csv"
+CALIBRATION_JSON = "calibration.json"
+TRAINER = "nnAnomalyTrainer"
+DATASET_PATTERN = re.compile(r"^Dataset(\d{3,})_(.+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The three root folders; a folder that is not set is only missed when it is used."""
+
+    raw_root: Path | None
+    """Raw datasets (`nnanomaly_raw`, else `nnUNet_raw`)."""
+    preprocessed_root: Path | None
+    """Fingerprints, plans, splits and patches (`nnanomaly_preprocessed`)."""
+    results_root: Path | None
+    """Trained models (`nnanomaly_results`)."""
+
+    @classmethod
+    def from_env(cls) -> "Paths":
+        """Read the environment variables; nothing needs to be set."""
+        return cls(_folder(RAW, "nnUNet_raw"), _folder(PREPROCESSED), _folder(RESULTS))
+
+    def raw(self, dataset: str) -> Path:
+        """Folder of a raw dataset."""
+        return _required(self.raw_root, RAW) / dataset
+
+    def preprocessed(self, dataset: str) -> Path:
+        """Folder of a dataset's fingerprint, plans, splits and patches."""
+        return _required(self.preprocessed_root, PREPROCESSED) / dataset
+
+    def plans(self, dataset: str, plans_name: str) -> Path:
+        """The plans file."""
+        return self.preprocessed(dataset) / f"{plans_name}.json"
+
+    def patches(self, dataset: str, data_identifier: str) -> Path:
+        """Folder of preprocessed patches."""
+        return self.preprocessed(dataset) / data_identifier
+
+    def model(self, dataset: str, plans_name: str, stage: str, trainer: str = TRAINER) -> Path:
+        """Folder of one trained stage, all folds."""
+        return _required(self.results_root, RESULTS) / dataset / f"{trainer}__{plans_name}__{stage}"
+
+    def fold(self, dataset: str, plans_name: str, stage: str, fold: int | str, trainer: str = TRAINER) -> Path:
+        """Folder of one trained stage and fold."""
+        return self.model(dataset, plans_name, stage, trainer) / f"fold_{fold}"
+
+    def dataset_name(self, identifier: str) -> str:
+        """Full dataset name for an id ("501") or a name, looked up in all folders that are set."""
+        names = self.dataset_names()
+        if identifier in names:
+            return identifier
+        number = int(identifier) if identifier.isdigit() else None
+        matches = sorted(name for name in names if number is not None and int(_match(name)[1]) == number)
+        if len(matches) == 1:
+            return matches[0]
+        if len(matches) > 1:
+            raise ConfigurationError(
+                "CFG-DATASET", f"dataset id {identifier} is ambiguous: {', '.join(matches)}. Rename one."
+            )
+        places = {RAW: self.raw_root, PREPROCESSED: self.preprocessed_root, RESULTS: self.results_root}
+        looked = ", ".join(f"{name}={folder}" for name, folder in places.items() if folder) or f"no folder: set {RAW}"
+        raise ConfigurationError(
+            "CFG-DATASET",
+            f"no dataset {identifier!r} found (looked in {looked}; present: {', '.join(sorted(names)) or 'none'})",
+        )
+
+    def dataset_names(self) -> set[str]:
+        """Names of all datasets in the folders that are set."""
+        roots = [root for root in (self.raw_root, self.preprocessed_root, self.results_root) if root and root.is_dir()]
+        return {
+            path.name for root in roots for path in root.iterdir() if path.is_dir() and DATASET_PATTERN.match(path.name)
+        }
+
+
+def environment_for(paths: Paths) -> dict[str, str]:
+    """The environment of this process with the three folder variables set, for commands that it starts."""
+    folders = {RAW: paths.raw_root, PREPROCESSED: paths.preprocessed_root, RESULTS: paths.results_root}
+    return {**os.environ, **{variable: str(folder.resolve()) for variable, folder in folders.items() if folder}}
+
+
+def let_threads_sleep() -> None:
+    """Make waiting threads of numerical libraries sleep instead of spin, unless the user chose; before they are loaded.
+
+    A spinning thread takes the core that the thread it waits for needs: with one other busy process on two cores,
+    a training step of two threads took six times as long as one of a single thread.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def number_of_workers_from_env() -> int | None:
+    """Default number of processes (`nnanomaly_def_n_proc`), or None."""
+    value = os.environ.get("nnanomaly_def_n_proc")
+    if value is None:
+        return None
+    if not value.isdigit() or int(value) < 1:
+        raise ConfigurationError("CFG-ENV", f"nnanomaly_def_n_proc is {value!r}, but must be a positive whole number")
+    return int(value)
+
+
+def _folder(*variables: str) -> Path | None:
+    for variable in variables:
+        value = os.environ.get(variable)
+        if value:
+            folder = Path(value)
+            if folder.exists() and not folder.is_dir():
+                raise ConfigurationError(
+                    "CFG-ENV", f"{variable} is {value!r}, which is not a folder. Set it to a folder."
+                )
+            return folder
+    return None
+
+
+def _required(folder: Path | None, variable: str) -> Path:
+    if folder is None:
+        raise ConfigurationError(
+            "CFG-ENV", f"the environment variable {variable} is not set. Type: export {variable}=/a/folder"
+        )
+    return folder
+
+
+def _match(name: str) -> re.Match[str]:
+    match = DATASET_PATTERN.match(name)
+    assert match is not None, name
+    return match

@@ -1,0 +1,413 @@
+"""The plans file: everything the planner decided, as frozen dataclasses with JSON on disk. Knows no torch.
+
+A plans file is nnU-Net-like: the stages are `configurations`, a user may edit any number by hand, and a stage may
+say `"inherits_from"` to take all other fields from another entry. Sizes are `(z, y, x)`.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.utilities.json_io import document_hash, from_document, read_json, to_document, write_json
+
+SCHEMA_VERSION = 1
+STAGES = ("vqgan", "classifier", "ddpm")
+PLANS_NAMES = {"default": "nnAnomalyPlans", "paper": "nnAnomalyPaperPlans"}
+
+
+def _require(condition: bool, field: str, value: object, rule: str) -> None:
+    if not condition:
+        raise ConfigurationError("CFG-PLAN", f"plans field {field} is {value!r}, but {rule}")
+
+
+def _require_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
+    _require(value in choices, field, value, f"must be one of {', '.join(choices)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessingPlan:
+    """From a scan and its organ masks to organ patches."""
+
+    spacing_mm: tuple[float, float, float]
+    """Voxel size of a patch."""
+    patch_size: tuple[int, int, int]
+    """Voxels of a patch."""
+    margin_mm: float
+    """Tissue kept around the bounding box of the organ on every side."""
+    tiling: bool
+    """Whether an organ larger than the patch gets several overlapping patches (else one, centred)."""
+    tile_overlap: float = 0.5
+    """Smallest share of a patch that neighbouring patches of one organ have in common."""
+    window_hu: tuple[float, float] = (-200.0, 300.0)
+    """HU range that is mapped to [-1, 1]; values outside are clipped."""
+    interpolation_order: int = 3
+    """Spline order from the scan to the patch (3: cubic)."""
+    mirrored_organs: tuple[str, ...] = ()
+    """Organs whose patches run from left to right, so that paired organs look alike (canonical frame)."""
+    antialiasing: bool = True
+    """Whether a scan finer than the patch is smoothed before it is sampled."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(
+            all(0.05 <= s <= 20 for s in self.spacing_mm), "spacing_mm", self.spacing_mm, "must lie in 0.05..20 mm"
+        )
+        _require(all(s >= 8 for s in self.patch_size), "patch_size", self.patch_size, "needs at least 8 voxels an axis")
+        _require(0 <= self.tile_overlap < 1, "tile_overlap", self.tile_overlap, "must lie in [0, 1)")
+        _require(self.window_hu[0] < self.window_hu[1], "window_hu", self.window_hu, "must be (low, high)")
+
+    @property
+    def patch_mm(self) -> tuple[float, float, float]:
+        """Extent of a patch."""
+        z, y, x = (size * spacing for size, spacing in zip(self.patch_size, self.spacing_mm, strict=True))
+        return z, y, x
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """How one stage is optimised."""
+
+    num_iterations: int
+    """Optimiser steps."""
+    batch_size: int
+    """Patches (or latents) in one batch."""
+    learning_rate: float
+    """Peak learning rate."""
+    accumulation: int = 1
+    """Batches whose gradients are summed for one optimiser step."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam moments."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW); 0 is Adam."""
+    warmup_iterations: int = 0
+    """Steps of linear warm-up."""
+    decay: str = "constant"
+    """Learning rate after warm-up: `constant`, or `cosine` down to a tenth."""
+    gradient_clip: float = 0.0
+    """Largest gradient norm; 0 = no clipping."""
+    ema_decay: float = 0.0
+    """Decay of the moving average of the weights; 0 = none."""
+    precision: str = "fp32"
+    """`fp32`, or `bf16` autocast in the networks."""
+    validate_every: int = 500
+    """Iterations between validations."""
+    patience: int = 0
+    """Validations without improvement after which training stops; 0 = never."""
+    checkpoint_every: int = 1000
+    """Iterations between checkpoints."""
+    checkpoint_minutes: float = 10.0
+    """Wall time after which a checkpoint is written in any case."""
+    seed: int = 1234
+    """Seed of weights, batches and noise."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for field in ("num_iterations", "batch_size", "accumulation", "validate_every", "checkpoint_every"):
+            _require(getattr(self, field) >= 1, field, getattr(self, field), "must be at least 1")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "must be positive")
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "must lie in [0, 1)")
+        _require_choice("decay", self.decay, ("constant", "cosine"))
+        _require_choice("precision", self.precision, ("fp32", "bf16"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VQGANPlan:
+    """The autoencoder: patches to latents of codes (METHOD section 1)."""
+
+    architecture: str
+    """`resize` (nearest upsampling and convolution) or `transposed` (the paper's)."""
+    stride: tuple[int, int, int]
+    """Downsampling per axis, powers of two."""
+    latent_channels: int
+    """Channels of a latent, the length of a code."""
+    num_codes: int
+    """Size of the codebook."""
+    widths: tuple[int, ...]
+    """Channels per resolution, finest first; one more than the number of halvings."""
+    training: TrainingPlan
+    """Optimisation of encoder, decoder and codebook."""
+    codebook_decay: float = 0.99
+    """Decay of the moving averages that are the codebook."""
+    commitment_weight: float = 0.25
+    """Weight of the distance between encoder output and code."""
+    reconstruction_weight: float = 4.0
+    """Weight of the mean absolute error."""
+    restart_every: int = 100
+    """Steps between restarts of unused codes; 1 = every step, as published."""
+    perceptual: str = "wavelet"
+    """`none`, `wavelet` (Haar high bands) or `lpips` (needs local weights)."""
+    perceptual_weight: float = 1.0
+    """Weight of the perceptual term."""
+    discriminator_start: int = 10_000
+    """Iteration from which the generator feels the discriminators."""
+    discriminator_learning_rate: float = 1e-4
+    """Learning rate of both discriminators."""
+    adversarial_weight: float = 1.0
+    """Weight of the adversarial term once it is on; 0 = no discriminators are built."""
+    feature_matching_weight: float = 4.0
+    """Weight of the distance between discriminator features of real and reconstructed patches."""
+    discriminator_norm: str = "group"
+    """`group` or `batch` (as published)."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require_choice("architecture", self.architecture, ("resize", "transposed"))
+        _require_choice("perceptual", self.perceptual, ("none", "wavelet", "lpips"))
+        _require_choice("discriminator_norm", self.discriminator_norm, ("group", "batch"))
+        _require(all(s >= 1 and s & (s - 1) == 0 for s in self.stride), "stride", self.stride, "must be powers of two")
+        halvings = max(self.stride).bit_length() - 1
+        _require(
+            len(self.widths) == halvings + 1, "widths", self.widths, f"needs {halvings + 1} entries for {self.stride}"
+        )
+
+    def latent_shape(self, patch_size: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Voxels of the latent of a patch."""
+        _require(
+            all(p % s == 0 for p, s in zip(patch_size, self.stride, strict=True)),
+            "patch_size",
+            patch_size,
+            f"must be divisible by the VQ-GAN's stride {self.stride}",
+        )
+        z, y, x = (p // s for p, s in zip(patch_size, self.stride, strict=True))
+        return z, y, x
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierPlan:
+    """Healthy or not, from a noisy latent; its gradient guides the reconstruction (METHOD section 4)."""
+
+    widths: tuple[int, ...]
+    """Channels per level, finest first; every level after the first halves the latent."""
+    training: TrainingPlan
+    """Optimisation."""
+    blocks_per_level: int = 1
+    """Residual blocks per level."""
+    pool: str = "average"
+    """`average`, `attention` or `logsumexp` pooling before the linear head."""
+    label_smoothing: float = 0.0
+    """Share of the target moved to the other class (report labels are noisy)."""
+    max_sigma: float = 1.5
+    """Largest noise level it is trained for, in units of the latents' standard deviation."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require_choice("pool", self.pool, ("average", "attention", "logsumexp"))
+        _require(self.max_sigma > 0, "max_sigma", self.max_sigma, "must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffusionPlan:
+    """The model of healthy latents (METHOD section 2)."""
+
+    architecture: str
+    """`unet3d` (convolutions on all axes) or `factorised` (the paper's)."""
+    widths: tuple[int, ...]
+    """Channels per level, finest first; every level after the first halves the latent."""
+    process: str
+    """`edm` (noise level as sigma, preconditioned) or `ddpm` (cosine schedule, noise prediction)."""
+    latent_scaling: str
+    """`standardise` (unit variance per channel) or `codebook_range` (the paper's min-max)."""
+    training: TrainingPlan
+    """Optimisation."""
+    blocks_per_level: int = 2
+    """Residual blocks per level."""
+    attention_levels: tuple[int, ...] = ()
+    """Levels with self-attention (unet3d only)."""
+    head_channels: int = 32
+    """Channels of one attention head."""
+    num_timesteps: int = 1000
+    """Steps of the discrete schedule (ddpm only)."""
+    log_sigma_mean: float = 0.3
+    """Mean of ln(sigma) in training (edm only)."""
+    log_sigma_std: float = 1.0
+    """Standard deviation of ln(sigma) in training (edm only)."""
+    max_sigma: float = 4.5
+    """Largest sigma in training (edm only): three times the largest level used."""
+    encodings_per_patch: int = 4
+    """Augmented encodings of each patch that are cached for training."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require_choice("architecture", self.architecture, ("unet3d", "factorised"))
+        _require_choice("process", self.process, ("edm", "ddpm"))
+        _require_choice("latent_scaling", self.latent_scaling, ("standardise", "codebook_range"))
+        _require(self.num_timesteps >= 2, "num_timesteps", self.num_timesteps, "must be at least 2")
+
+    @property
+    def downsampling(self) -> int:
+        """Factor between the finest and the coarsest level on every axis."""
+        return int(2 ** (len(self.widths) - 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferencePlan:
+    """From a patch to candidates (METHOD sections 3 and 5)."""
+
+    sampler: str
+    """`heun` (noise level as sigma), `ddim` or `ddpm` (unit stride on the discrete schedule)."""
+    encode: str
+    """`invert` (deterministic, along the probability flow) or `noise` (forward diffusion)."""
+    sigma: float
+    """Noise level the latent is taken to, in units of the latents' standard deviation."""
+    num_steps: int
+    """Intervals of the solver between that level and 0."""
+    guidance: str
+    """`none`, `gradient` (published form, scale s) or `relative` (scale-free rho, see METHOD 3.4)."""
+    guidance_scale: float
+    """s of the published form, or rho."""
+    min_classifier_auc: float
+    """Guidance is switched off, aloud, when the classifier's validation AUC at `sigma` is below this; 0 = never."""
+    num_samples: int
+    """Reconstructions that are averaged (more than one only for `encode = noise`)."""
+    quantise: bool
+    """Whether latents snap to the nearest code before they are decoded."""
+    anomaly_map: str
+    """`absolute` (input minus reconstruction) or `zscore` (by healthy residuals at that distance to the organ)."""
+    smoothing_mm: float
+    """Standard deviation of the Gaussian that smooths the residual; 0 = none."""
+    organ_gate_mm: float
+    """Distance outside the organ at which the map begins to fade; negative = no gate."""
+    threshold: str
+    """`otsu` over the covered voxels of the scan, or `calibrated` on healthy organs."""
+    false_candidates_per_organ: float
+    """Target of the calibrated threshold on the healthy validation organs."""
+    morphology: bool
+    """Whether the mask is opened, closed and its holes filled."""
+    min_voxels: int = 20
+    """Smaller candidates (in voxels of the scan) are dropped."""
+    min_diameter_mm: float = 3.0
+    """Candidates of smaller equivalent diameter are dropped."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require_choice("sampler", self.sampler, ("heun", "ddim", "ddpm"))
+        _require_choice("encode", self.encode, ("invert", "noise"))
+        _require_choice("guidance", self.guidance, ("none", "gradient", "relative"))
+        _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore"))
+        _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
+        _require(self.sigma > 0, "sigma", self.sigma, "must be positive")
+        _require(self.num_steps >= 1, "num_steps", self.num_steps, "must be at least 1")
+        _require(self.num_samples >= 1, "num_samples", self.num_samples, "must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plans:
+    """Everything that follows from a dataset fingerprint and a memory budget."""
+
+    dataset_name: str
+    """Such as `Dataset501_Kidney`."""
+    plans_name: str
+    """Name of the plans file without its ending."""
+    preset: str
+    """`default` or `paper`."""
+    gpu_memory_target_gb: float
+    """Memory the planner filled."""
+    organs: tuple[str, ...]
+    """Organ names, one patch (or more) each per case."""
+    preprocessing: PreprocessingPlan
+    """From scans to patches."""
+    vqgan: VQGANPlan
+    """Stage 1."""
+    classifier: ClassifierPlan
+    """Stage 2, guidance."""
+    ddpm: DiffusionPlan
+    """Stage 2, the model of healthy organs."""
+    inference: InferencePlan
+    """Prediction."""
+    reasons: dict[str, str]
+    """One line for every number the planner chose."""
+
+    def __post_init__(self) -> None:
+        """Check that patch, autoencoder and U-Net fit each other."""
+        _require_choice("preset", self.preset, tuple(PLANS_NAMES))
+        latent = self.vqgan.latent_shape(self.preprocessing.patch_size)
+        levels = self.ddpm.downsampling
+        divisible = all(size % levels == 0 for size in latent)
+        _require(
+            divisible or self.ddpm.architecture == "factorised",
+            "latent shape",
+            latent,
+            f"must be divisible by {levels}",
+        )
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Voxels of a latent."""
+        return self.vqgan.latent_shape(self.preprocessing.patch_size)
+
+    @property
+    def data_identifier(self) -> str:
+        """Name of the folder of preprocessed patches."""
+        return f"{self.plans_name}_3d"
+
+    def training_of(self, stage: str) -> TrainingPlan:
+        """Optimisation settings of `vqgan`, `classifier` or `ddpm`."""
+        _require_choice("stage", stage, STAGES)
+        training: TrainingPlan = getattr(self, stage).training
+        return training
+
+    def with_training(self, stage: str, **changes: Any) -> "Plans":
+        """A copy with other optimisation settings for one stage."""
+        configuration = getattr(self, stage)
+        return replace(self, **{stage: replace(configuration, training=replace(configuration.training, **changes))})
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of what a trained network depends on: preprocessing and networks, not the training length."""
+        document = to_document(self)
+        for stage in STAGES:
+            del document[stage]["training"]
+        relevant = {key: document[key] for key in ("preset", "organs", "preprocessing", *STAGES)}
+        return document_hash(relevant)
+
+
+def save_plans(path: Path, plans: Plans) -> None:
+    """Write a plans file that nnU-Net's evaluation can open as well."""
+    document = to_document(plans)
+    configurations = {stage: document.pop(stage) for stage in STAGES}
+    for stage in STAGES[1:]:
+        configurations[stage] = {"previous_stage": "vqgan", **configurations[stage]}
+    head = {
+        "schema_version": SCHEMA_VERSION,
+        "image_reader_writer": "SimpleITKIO",
+        "latent_shape": list(plans.latent_shape),
+    }
+    write_json(path, {**head, **document, "configurations": configurations})
+
+
+def load_plans(path: Path) -> Plans:
+    """Read a plans file; another schema version, unknown keys and values out of range raise with the place."""
+    document = read_json(path)
+    version = document.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise IntegrityError(
+            "PLAN-VERSION", f"{path} has schema_version {version}, this program reads {SCHEMA_VERSION}. Plan again."
+        )
+    for derived in ("image_reader_writer", "latent_shape"):
+        document.pop(derived, None)
+    configurations = document.pop("configurations", {})
+    for stage in STAGES:
+        document[stage] = _resolve_inheritance(configurations, stage, str(path))
+    return from_document(Plans, document, source=str(path))
+
+
+def _resolve_inheritance(
+    configurations: dict[str, Any], name: str, source: str, seen: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Fields of a configuration over those of the one it inherits from, nested objects merged."""
+    if name not in configurations or name in seen:
+        raise ConfigurationError("CFG-PLAN", f"{source}: configuration {name!r} is missing or inherits from itself")
+    fields = {key: value for key, value in configurations[name].items() if key != "previous_stage"}
+    parent = fields.pop("inherits_from", None)
+    if parent is None:
+        return fields
+    return _merge(_resolve_inheritance(configurations, parent, source, (*seen, name)), fields)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if nested else value
+    return merged

@@ -1,0 +1,1 @@
+"""Where the organs lie: masks given for a case, and boxes in the world from them. Knows no torch."""

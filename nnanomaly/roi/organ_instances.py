@@ -1,0 +1,113 @@
+"""Where an organ lies in the world, from its mask.
+
+Masks carry stray voxels, so the box is that of the largest 26-connected component. It runs along the world axes
+(z, y, x) in mm between the outer faces of voxels, whatever the order, direction or tilt of the array's axes.
+"""
+
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nnanomaly.volume import Box, Grid, Triple, Volume
+
+SIDES = (("inferior", "superior"), ("anterior", "posterior"), ("right", "left"))
+"""Names of the low and high end of every world axis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganInstance:
+    """Box and facts of one organ."""
+
+    low_mm: Triple
+    """Lowest world position (z, y, x) of the largest component."""
+    high_mm: Triple
+    """Highest world position (z, y, x) of the largest component."""
+    volume_ml: float
+    """Volume of the largest component."""
+    volume_total_ml: float
+    """Volume of the whole mask."""
+    num_components: int
+    """Number of 26-connected components."""
+    touches_border: tuple[str, ...]
+    """Sides of the scan that the largest component reaches, such as "inferior": the organ may be cut there."""
+
+    @property
+    def centre_mm(self) -> Triple:
+        """Middle of the box (z, y, x)."""
+        z, y, x = ((low + high) / 2 for low, high in zip(self.low_mm, self.high_mm, strict=True))
+        return z, y, x
+
+    @property
+    def extent_mm(self) -> Triple:
+        """Size of the box (z, y, x)."""
+        z, y, x = (high - low for low, high in zip(self.low_mm, self.high_mm, strict=True))
+        return z, y, x
+
+    @property
+    def stray_ml(self) -> float:
+        """Volume outside the largest component."""
+        return self.volume_total_ml - self.volume_ml
+
+
+def locate_organ(mask: Volume) -> OrganInstance | None:
+    """Box and facts of the organ in a mask `[1, Z, Y, X]` (not 0 = organ); None for an empty mask."""
+    organ = mask.array[0] != 0
+    box = _bounding_box(organ)
+    if box is None:
+        return None
+    components, number = cc3d.connected_components(organ[box.slices], connectivity=26, return_N=True)
+    counts = np.bincount(components.ravel())[1:]
+    index = np.argwhere(components == counts.argmax() + 1) + np.asarray(box.start)
+    low, high = _world_box(index, mask.grid)
+    millilitres = mask.grid.voxel_volume_mm3 / 1000
+    return OrganInstance(
+        low_mm=low,
+        high_mm=high,
+        volume_ml=float(counts.max() * millilitres),
+        volume_total_ml=float(counts.sum() * millilitres),
+        num_components=int(number),
+        touches_border=_touched_sides(index, mask.grid),
+    )
+
+
+def _bounding_box(organ: NDArray[np.bool_]) -> Box | None:
+    """The smallest box that holds the organ; None without organ."""
+    planes = np.asarray(organ.any(axis=2))
+    if not planes.any():
+        return None
+    (z0, z1), (y0, y1) = _ends(planes.any(axis=1)), _ends(planes.any(axis=0))
+    x0, x1 = _ends(organ[z0:z1, y0:y1].any(axis=(0, 1)))
+    return Box((z0, y0, x0), (z1, y1, x1))
+
+
+def _ends(profile: ArrayLike) -> tuple[int, int]:
+    """First and one past the last true entry."""
+    true = np.flatnonzero(np.asarray(profile))
+    return int(true[0]), int(true[-1]) + 1
+
+
+def _world_box(index: NDArray[np.int64], grid: Grid) -> tuple[Triple, Triple]:
+    """Ends of the box around voxels with the centres `index [N, 3]`.
+
+    On each world axis a voxel reaches sum_k |A_wk| / 2 beyond its centre, with A the grid's matrix: its corners.
+    """
+    centres = grid.to_world(index.astype(float))
+    reach = np.abs(grid.affine[:3, :3]).sum(axis=1) / 2
+    low, high = (centres.min(axis=0) - reach).tolist(), (centres.max(axis=0) + reach).tolist()
+    return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+
+
+def _touched_sides(index: NDArray[np.int64], grid: Grid) -> tuple[str, ...]:
+    """World sides of the array's faces that hold one of the voxels, in the order of `SIDES`."""
+    touched = set()
+    for axis, size in enumerate(grid.shape):
+        along = np.asarray(grid.direction)[:, axis]
+        world_axis = int(np.abs(along).argmax())
+        low_side, high_side = SIDES[world_axis] if along[world_axis] > 0 else SIDES[world_axis][::-1]
+        if index[:, axis].min() == 0:
+            touched.add(low_side)
+        if index[:, axis].max() == size - 1:
+            touched.add(high_side)
+    return tuple(side for pair in SIDES for side in pair if side in touched)

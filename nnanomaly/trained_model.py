@@ -1,0 +1,40 @@
+"""Networks of a trained fold, with their averaged weights, ready to use; shared by later stages and by inference."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nnanomaly.build import build_classifier, build_codec, build_unet, build_vqgan
+from nnanomaly.checkpoint import FINAL, load_checkpoint
+from nnanomaly.diffusion.codecs import Codec
+from nnanomaly.plans import Plans
+from nnanomaly.utilities.json_io import read_json
+
+LATENT_SCALING_JSON = "latent_scaling.json"
+
+
+def load_vqgan(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> nn.Module:
+    """The autoencoder of a fold."""
+    return _load(build_vqgan(plans), fold_folder / checkpoint, plans, device)
+
+
+def load_codec(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> Codec:
+    """The autoencoder of a fold behind the codec interface, with the latent scaling that was fitted after training."""
+    scaling = read_json(fold_folder / LATENT_SCALING_JSON)
+    return build_codec(plans, load_vqgan(fold_folder, plans, device, checkpoint=checkpoint), scaling["values"])
+
+
+def load_unet(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> nn.Module:
+    """The denoising U-Net of a fold."""
+    return _load(build_unet(plans), fold_folder / checkpoint, plans, device)
+
+
+def load_classifier(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> nn.Module:
+    """The noise-conditioned classifier of a fold."""
+    return _load(build_classifier(plans), fold_folder / checkpoint, plans, device)
+
+
+def _load(network: nn.Module, path: Path, plans: Plans, device: torch.device) -> nn.Module:
+    network.load_state_dict(load_checkpoint(path, identity=plans.identity)["averaged_weights"])
+    return network.to(device).eval().requires_grad_(False)

@@ -1,0 +1,66 @@
+"""Which preprocessed patches train and validate a fold, and with which weak label. Never opens a drawn lesion."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY, read_label_snapshot
+from nnanomaly.dataset.patch_store import list_patches, load_patch, read_metadata
+from nnanomaly.dataset.splits import fold_split, load_splits
+from nnanomaly.paths import SPLITS_JSON
+from nnanomaly.utilities.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchSet:
+    """Patches of one side of a fold."""
+
+    folder: Path
+    """Where they lie."""
+    names: tuple[str, ...]
+    """Sorted names."""
+    labels: tuple[str, ...]
+    """Weak label of the organ of each patch; organs without one are `unlabelled`."""
+
+    def where(self, *labels: str) -> "PatchSet":
+        """The patches with one of these labels."""
+        kept = [(name, label) for name, label in zip(self.names, self.labels, strict=True) if label in labels]
+        return PatchSet(folder=self.folder, names=tuple(n for n, _ in kept), labels=tuple(w for _, w in kept))
+
+    def loader(self) -> Callable[[int], NDArray[np.floating]]:
+        """Function from a position to the patch array `[3, Z, Y, X]`; every file is opened once."""
+        arrays = [load_patch(self.folder, name, verify=False).array for name in self.names]
+        return lambda index: arrays[index]
+
+
+def load_fold(preprocessed: Path, data_identifier: str, fold: int | str) -> tuple[PatchSet, PatchSet]:
+    """Training and validation patches of a fold; excluded organs are in neither.
+
+    Raises DataError when nothing was preprocessed, or a side of the fold has no patch.
+    """
+    folder = preprocessed / data_identifier
+    names = list_patches(folder)
+    if not names:
+        raise DataError("TRAIN-DATA", f"no preprocessed patches in {folder}. Run nnanomaly_plan_and_preprocess first.")
+    place = {name: read_metadata(folder, name) for name in names}
+    cases = sorted({metadata["case"] for metadata in place.values()})
+    split = fold_split(load_splits(preprocessed / SPLITS_JSON), fold, cases)
+    labels = read_label_snapshot(preprocessed)
+    sides = []
+    for side in ("train", "val"):
+        chosen = [name for name in names if place[name]["case"] in set(split[side])]
+        words = [labels.get((place[name]["case"], place[name]["organ"]), "unlabelled") for name in chosen]
+        patches = PatchSet(folder=folder, names=tuple(chosen), labels=tuple(words))
+        sides.append(patches.where(HEALTHY, UNHEALTHY, "uncertain", "unlabelled"))
+        if not sides[-1].names:
+            raise DataError("TRAIN-FOLD", f"fold {fold} has no patches to {side} in {folder}. Choose another fold.")
+    return sides[0], sides[1]
+
+
+def classes_of(patches: PatchSet) -> Sequence[int]:
+    """0 for healthy, 1 for unhealthy, as the classifier counts; other labels must have been left out."""
+    number = {HEALTHY: 0, UNHEALTHY: 1}
+    return [number[label] for label in patches.labels]

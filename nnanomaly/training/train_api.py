@@ -1,0 +1,162 @@
+"""Training a stage of a dataset, and before it the stages it lacks: folders and devices around the pure parts."""
+
+import logging
+import platform
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnanomaly import __version__
+from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint, newest_checkpoint
+from nnanomaly.device import choose_device
+from nnanomaly.diffusion.codecs import Codec, fit_channel_statistics
+from nnanomaly.paths import DATASET_JSON, Paths
+from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
+from nnanomaly.trained_model import LATENT_SCALING_JSON, load_codec, load_vqgan
+from nnanomaly.training.batches import unchanged
+from nnanomaly.training.fold_data import PatchSet, load_fold
+from nnanomaly.training.latents import encode_patches
+from nnanomaly.training.loop import fit
+from nnanomaly.training.stage_setup import SETUPS
+from nnanomaly.utilities.errors import IntegrityError
+from nnanomaly.utilities.json_io import read_json, to_document, write_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """What a command may say beyond the plans; it is recorded in debug.json."""
+
+    device: str | None = None
+    """Device name; None = cuda if there is one."""
+    num_workers: int | None = None
+    """Processes that load patches; None = 0 on a cpu, else 4."""
+    resume: bool = False
+    """Whether to continue the newest checkpoint of the stage that was asked for."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Other values for fields of the training plan of every stage that is trained."""
+
+
+def train_stages(
+    paths: Paths, dataset: str, stage: str, *, fold: int | str, plans_name: str, options: TrainingOptions
+) -> None:
+    """Train `stage` of one fold; stages before it that are not finished are trained (or continued) first."""
+    plans = load_plans(paths.plans(dataset, plans_name))
+    train, val = load_fold(paths.preprocessed(dataset), plans.data_identifier, fold)
+    device = choose_device(options.device)
+    for name in STAGES[: STAGES.index(stage) + 1]:
+        folder = paths.fold(dataset, plans_name, name, fold)
+        wanted = name == stage
+        if not wanted and (folder / FINAL).is_file():
+            _refuse_stale(folder, plans)
+        else:
+            started = newest_checkpoint(folder) is not None
+            resume = options.resume if wanted else started
+            if not wanted:
+                logger.info("%s is not trained yet: %s it first", name, "continuing" if started else "training")
+            _train_stage(
+                paths, plans.with_training(name, **options.changes), name, fold, (train, val), device, options, resume
+            )
+        if name == "vqgan":
+            _ensure_latent_scaling(folder, plans, train, device)
+
+
+def _refuse_stale(folder: Path, plans: Plans) -> None:
+    """A finished stage must belong to the plans as they are now."""
+    load_checkpoint(folder / FINAL, identity=plans.identity)
+
+
+def _train_stage(
+    paths: Paths,
+    plans: Plans,
+    stage: str,
+    fold: int | str,
+    patches: tuple[PatchSet, PatchSet],
+    device: torch.device,
+    options: TrainingOptions,
+    resume: bool,
+) -> None:
+    model = paths.model(plans.dataset_name, plans.plans_name, stage)
+    folder = paths.fold(plans.dataset_name, plans.plans_name, stage, fold)
+    vqgan_folder = paths.fold(plans.dataset_name, plans.plans_name, "vqgan", fold)
+    codec: Codec | None = None
+    extra: dict[str, Any] = {"plans_identity": plans.identity, "stage": stage, "version": __version__}
+    if stage != "vqgan":
+        codec = load_codec(vqgan_folder, plans, device)
+        extra["vqgan_sha256"] = checkpoint_hash(vqgan_folder / FINAL)
+        _refuse_other_vqgan(folder, extra["vqgan_sha256"], resume)
+    if not resume:
+        _forget_earlier_run(folder)
+    training = plans.training_of(stage)
+    workers = options.num_workers if options.num_workers is not None else (0 if device.type == "cpu" else 4)
+    setup = SETUPS[stage](plans, *patches, codec=codec, device=device, num_workers=workers)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_plans(model / "plans.json", plans)
+    shutil.copyfile(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
+    write_json(folder / "debug.json", _debug_document(plans, stage, fold, device, options))
+    logger.info("training %s, fold %s: %d iterations on %s", stage, fold, training.num_iterations, device)
+    result = fit(
+        setup.stage,
+        setup.batches,
+        plan=training,
+        run_dir=folder,
+        validation=setup.validation,
+        extra=extra,
+        resume=resume,
+    )
+    write_json(folder / "validation" / "summary.json", result)
+
+
+def _forget_earlier_run(folder: Path) -> None:
+    """Starting anew must not mix with checkpoints, log and calibration of an earlier run."""
+    for pattern in ("checkpoint_*.pth", "*.json", "log.jsonl"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+def _refuse_other_vqgan(folder: Path, vqgan_sha256: str, resume: bool) -> None:
+    newest = newest_checkpoint(folder) if resume else None
+    if newest is not None and load_checkpoint(newest).get("vqgan_sha256") != vqgan_sha256:
+        raise IntegrityError(
+            "CKPT-VQGAN",
+            f"{newest} was trained on another vqgan than the one that is there now. Train it anew, without --c.",
+        )
+
+
+def _ensure_latent_scaling(folder: Path, plans: Plans, train: PatchSet, device: torch.device) -> None:
+    """Measure how latents are scaled to unit variance (or to the codebook's range), once per autoencoder."""
+    path, checkpoint = folder / LATENT_SCALING_JSON, checkpoint_hash(folder / FINAL)
+    if path.is_file() and read_json(path)["vqgan_sha256"] == checkpoint:
+        return
+    vqgan = load_vqgan(folder, plans, device)
+    if plans.ddpm.latent_scaling == "codebook_range":
+        codes = vqgan.codebook.codes
+        values = {"low": [float(codes.min())], "high": [float(codes.max())]}
+    else:
+        latents = encode_patches(
+            train.loader(), len(train.names), vqgan.encode, augmentations=[unchanged], seed=0, device=device
+        )
+        statistics = fit_channel_statistics([latents])
+        values = {"mean": statistics.mean.tolist(), "std": statistics.std.tolist()}
+    write_json(path, {"vqgan_sha256": checkpoint, "values": values})
+
+
+def _debug_document(
+    plans: Plans, stage: str, fold: int | str, device: torch.device, options: TrainingOptions
+) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "torch_version": torch.__version__,
+        "python_version": platform.python_version(),
+        "device": str(device),
+        "dataset": plans.dataset_name,
+        "stage": stage,
+        "fold": str(fold),
+        "plans_identity": plans.identity,
+        "training": to_document(plans.training_of(stage)),
+        "overrides": options.changes,
+    }

@@ -1,0 +1,1 @@
+"""Small helpers without knowledge of images or networks: errors, JSON files, logging."""

@@ -1,0 +1,61 @@
+"""Build and installation; every other setting of the project lies in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+COMMANDS = (
+    "plan_and_preprocess",
+    "extract_fingerprint",
+    "plan_experiment",
+    "preprocess",
+    "train",
+    "predict",
+    "evaluate_folder",
+    "demo",
+)
+
+
+def read_version() -> str:
+    """The version, which is written down in the package alone."""
+    text = (ROOT / "nnanomaly" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"$', text, flags=re.MULTILINE)
+    if match is None:
+        raise RuntimeError("nnanomaly/__init__.py has no line __version__ = ...")
+    return match[1]
+
+
+setup(
+    name="nnanomaly",
+    version=read_version(),
+    description="Self-configuring, weakly supervised lesion detection in CT by latent diffusion",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["nnanomaly", "nnanomaly.*"]),
+    package_data={"nnanomaly": ["py.typed"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "torch>=2.10",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "scikit-image>=0.22",
+        "scikit-learn>=1.3",
+        "pandas>=2",
+        "nibabel>=5.2",
+        "batchgenerators>=0.25",
+        "dynamic-network-architectures>=0.4,<0.5",
+        "connected-components-3d>=3.12",
+        "matplotlib>=3.8",
+        "threadpoolctl>=3.2",
+        "tqdm",
+    ],
+    extras_require={
+        "dev": ["pytest>=8", "hypothesis", "SimpleITK>=2.5", "ruff>=0.15", "mypy>=1.15", "import-linter>=2.3"],
+        "oracles": ["monai>=1.6", "diffusers", "PyWavelets", "picai_eval"],
+    },
+    entry_points={"console_scripts": [f"nnanomaly_{command} = nnanomaly.cli:{command}" for command in COMMANDS]},
+)

@@ -1,0 +1,67 @@
+"""The commands: a frozen list that every part of the project agrees on, and a start without heavy imports."""
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import nnanomaly.cli
+
+COMMANDS = (
+    "plan_and_preprocess",
+    "extract_fingerprint",
+    "plan_experiment",
+    "preprocess",
+    "train",
+    "predict",
+    "evaluate_folder",
+    "demo",
+)
+HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn")
+
+
+def _setup_commands(root: Path) -> tuple[str, ...]:
+    tree = ast.parse((root / "setup.py").read_text(encoding="utf-8"))
+    (commands,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMMANDS"
+    )
+    return tuple(commands)
+
+
+def _python(code: str, root: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
+
+
+def test_the_list_of_commands_is_frozen(root: Path) -> None:
+    assert _setup_commands(root) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_a_function_of_the_cli(command: str) -> None:
+    function = getattr(nnanomaly.cli, command)
+    assert function.__doc__.startswith(f"nnanomaly_{command}")
+
+
+def test_starting_a_command_imports_nothing_heavy(root: Path) -> None:
+    code = f"import sys, nnanomaly.cli; print(*[m for m in {HEAVY} if m in sys.modules])"
+    result = _python(code, root)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("command", ["plan_and_preprocess", "predict"])
+def test_help_answers_at_once(command: str, root: Path) -> None:
+    start = time.monotonic()
+    result = _python(f"from nnanomaly.cli import {command}; {command}(['-h'])", root)
+    assert result.returncode == 0, result.stderr
+    assert "usage:" in result.stdout
+    assert time.monotonic() - start < 2
