@@ -49,6 +49,7 @@ setup(
         "batchgenerators>=0.25",
         "dynamic-network-architectures>=0.4,<0.5",
         "connected-components-3d>=3.12",
+        "safetensors>=0.5",
         "matplotlib>=3.8",
         "threadpoolctl>=3.2",
         "tqdm",

@@ -33,7 +33,7 @@ def build_unet(plans: Plans) -> nn.Module:
     """The network of the diffusion model: `net(x [B, C, *latent], time [B])` like x."""
     unet = UNETS[plans.ddpm.architecture](plans.ddpm, plans.vqgan.latent_channels)
     # Every activation follows the layout of the weights; convolutions of few channels run up to twice as fast in it.
-    return unet.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
+    return unet.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 def build_classifier(plans: Plans) -> LatentClassifier:

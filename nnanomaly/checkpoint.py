@@ -5,6 +5,7 @@ The only module that calls `torch.load`, always with `weights_only=True`.
 
 import hashlib
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import write_atomically
 
 LATEST, PREVIOUS, BEST, FINAL = (f"checkpoint_{name}.pth" for name in ("latest", "previous", "best", "final"))
+_MALFORMED = (LookupError, AttributeError, TypeError, AssertionError, struct.error)  # what random bytes provoke
+UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, *_MALFORMED)
+"""What torch.load raises for files that are damaged, unsafe or something else altogether."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -30,7 +34,7 @@ def load_checkpoint(path: Path, *, identity: str | None = None) -> dict[str, Any
         raise FileNotFoundError(f"[NNA-CKPT-MISSING] {path} does not exist. Train this stage first.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise IntegrityError("CKPT-DAMAGED", f"{path} cannot be opened safely ({first_line}). Train again.") from error
     if not isinstance(state, dict) or "plans_identity" not in state:

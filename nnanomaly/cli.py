@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from nnanomaly import cli_arguments
 from nnanomaly.paths import Paths, let_threads_sleep, number_of_workers_from_env
-from nnanomaly.plans import PLANS_NAMES, STAGES
+from nnanomaly.plans import PLANS_NAMES
 from nnanomaly.utilities.errors import ConfigurationError, Interrupted, UserError
 
-DEFAULT_PROCESSES = 2
 PARTIAL = 4  # exit status: some cases failed or have no organ, the rest is complete
 
 Arguments = Sequence[str] | None
@@ -21,15 +21,12 @@ Arguments = Sequence[str] | None
 
 def plan_and_preprocess(argv: Arguments = None) -> int:
     """nnanomaly_plan_and_preprocess."""
-    parser = _parser("Extract the fingerprint of datasets, plan, and preprocess their organ patches.")
-    _add_dataset(parser)
-    _add_planning(parser)
-    parser.add_argument(
-        "--verify_dataset_integrity", action="store_true", help="check every image to its last byte first"
-    )
-    parser.add_argument("--clean", action="store_true", help="extract the fingerprint anew even if there is one")
+    parser = cli_arguments.new_parser("Extract the fingerprint of datasets, plan, and preprocess their organ patches.")
+    cli_arguments.add_dataset(parser)
+    cli_arguments.add_planning(parser)
+    cli_arguments.add_extraction(parser)
     parser.add_argument("--no_pp", action="store_true", help="plan only, no preprocessing")
-    _add_processes(parser)
+    cli_arguments.add_processes(parser)
     return _run(parser, argv, _plan_and_preprocess)
 
 
@@ -57,13 +54,10 @@ def _plan_and_preprocess(arguments: argparse.Namespace) -> int:
 
 def extract_fingerprint(argv: Arguments = None) -> int:
     """nnanomaly_extract_fingerprint."""
-    parser = _parser("Measure a dataset: spacings, organ extents, intensities, label counts.")
-    _add_dataset(parser)
-    parser.add_argument(
-        "--verify_dataset_integrity", action="store_true", help="check every image to its last byte first"
-    )
-    parser.add_argument("--clean", action="store_true", help="extract the fingerprint anew even if there is one")
-    _add_processes(parser)
+    parser = cli_arguments.new_parser("Measure a dataset: spacings, organ extents, intensities, label counts.")
+    cli_arguments.add_dataset(parser)
+    cli_arguments.add_extraction(parser)
+    cli_arguments.add_processes(parser)
 
     def run(arguments: argparse.Namespace) -> int:
         from nnanomaly.experiment_planning import plan_and_preprocess_api as api
@@ -80,9 +74,9 @@ def extract_fingerprint(argv: Arguments = None) -> int:
 
 def plan_experiment(argv: Arguments = None) -> int:
     """nnanomaly_plan_experiment."""
-    parser = _parser("Write the plans file from the fingerprint, and the folds.")
-    _add_dataset(parser)
-    _add_planning(parser)
+    parser = cli_arguments.new_parser("Write the plans file from the fingerprint, and the folds.")
+    cli_arguments.add_dataset(parser)
+    cli_arguments.add_planning(parser)
 
     def run(arguments: argparse.Namespace) -> int:
         from nnanomaly.experiment_planning import plan_and_preprocess_api as api
@@ -100,17 +94,19 @@ def plan_experiment(argv: Arguments = None) -> int:
 
 def preprocess(argv: Arguments = None) -> int:
     """nnanomaly_preprocess."""
-    parser = _parser("Cut and resample the organ patches that the plans ask for; what is already there is kept.")
-    _add_dataset(parser)
-    _add_plans(parser)
-    _add_processes(parser)
+    parser = cli_arguments.new_parser(
+        "Cut and resample the organ patches that the plans ask for; what is already there is kept."
+    )
+    cli_arguments.add_dataset(parser)
+    cli_arguments.add_plans(parser)
+    cli_arguments.add_processes(parser)
 
     def run(arguments: argparse.Namespace) -> int:
         from nnanomaly.experiment_planning import plan_and_preprocess_api as api
 
         paths = Paths.from_env()
         names = [paths.dataset_name(identifier) for identifier in arguments.d]
-        plans_name = _plans_name(arguments)
+        plans_name = cli_arguments.plans_name(arguments)
         failures = sum(api.preprocess(paths, name, plans_name=plans_name, num_processes=arguments.np) for name in names)
         return PARTIAL if failures else 0
 
@@ -119,23 +115,10 @@ def preprocess(argv: Arguments = None) -> int:
 
 def train(argv: Arguments = None) -> int:
     """nnanomaly_train."""
-    parser = _parser("Train a stage; `ddpm` (or `all`) trains the stages it needs first, then calibrates.")
-    parser.add_argument("dataset_name_or_id", help="dataset name or id")
-    parser.add_argument("configuration", choices=(*STAGES, "all"), help="stage to train")
-    parser.add_argument("fold", nargs="?", default="0", help="fold number, or all (default 0)")
-    _add_plans(parser)
-    parser.add_argument("--c", action="store_true", help="continue from the newest checkpoint")
-    parser.add_argument("--val", action="store_true", help="only calibrate a trained ddpm")
-    parser.add_argument(
-        "-device", default=None, help="cuda, cuda:N, mps or cpu (default: cuda if there is one, else cpu)"
+    parser = cli_arguments.new_parser(
+        "Train a stage; `ddpm` (or `all`) trains the stages it needs first, then calibrates."
     )
-    parser.add_argument("-num_iterations", type=int, default=None, help="iterations of every stage this command trains")
-    parser.add_argument("-lr", type=float, default=None, help="learning rate of every stage this command trains")
-    parser.add_argument("-batch_size", type=int, default=None, help="batch size of every stage this command trains")
-    parser.add_argument("-seed", type=int, default=None, help="seed of weights, batches and noise")
-    parser.add_argument(
-        "-num_workers", type=int, default=None, help="processes that load batches (default: 0 on a cpu)"
-    )
+    cli_arguments.add_training(parser)
     return _run(parser, argv, _train)
 
 
@@ -151,7 +134,7 @@ def _train(arguments: argparse.Namespace) -> int:
         )
     if arguments.val and arguments.configuration not in ("ddpm", "all"):
         raise ConfigurationError("CFG-FLAGS", f"--val calibrates a ddpm, not {arguments.configuration}")
-    plans_name = _plans_name(arguments)
+    plans_name = cli_arguments.plans_name(arguments)
     changes = {
         "num_iterations": arguments.num_iterations,
         "learning_rate": arguments.lr,
@@ -174,22 +157,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def predict(argv: Arguments = None) -> int:
     """nnanomaly_predict."""
-    parser = _parser("Find lesions: writes masks, anomaly maps, reconstructions and candidates.")
-    parser.add_argument("-i", required=True, help="folder of images, or its name in the raw dataset (imagesTs)")
-    parser.add_argument("-o", required=True, type=Path, help="folder for the predictions")
-    parser.add_argument("-d", default=None, help="dataset name or id (default: the one trained dataset)")
-    parser.add_argument("-f", nargs="+", default=None, help="folds whose maps are averaged (default: all trained ones)")
-    _add_plans(parser)
-    parser.add_argument(
-        "-organ_masks", type=Path, default=None, help="organ masks (default: organMasksTs for imagesTs)"
-    )
-    parser.add_argument("-chk", default="checkpoint_final.pth", help="checkpoint name")
-    parser.add_argument(
-        "-device", default=None, help="cuda, cuda:N, mps or cpu (default: cuda if there is one, else cpu)"
-    )
-    parser.add_argument("-num_parts", type=int, default=1, help="split the cases into this many parts")
-    parser.add_argument("-part_id", type=int, default=0, help="which part to predict, 0 ... num_parts-1")
-    parser.add_argument("--continue_prediction", "--c", action="store_true", help="skip cases that are complete")
+    parser = cli_arguments.new_parser("Find lesions: writes masks, anomaly maps, reconstructions and candidates.")
+    cli_arguments.add_prediction(parser)
     return _run(parser, argv, _predict)
 
 
@@ -199,7 +168,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     options = PredictionOptions(
         dataset=arguments.d,
         folds=tuple(arguments.f) if arguments.f else None,
-        plans_name=_plans_name(arguments),
+        plans_name=cli_arguments.plans_name(arguments),
         organ_masks=arguments.organ_masks,
         checkpoint=arguments.chk,
         device=arguments.device,
@@ -212,14 +181,16 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def evaluate_folder(argv: Arguments = None) -> int:
     """nnanomaly_evaluate_folder."""
-    parser = _parser("Compare a folder of predictions with a folder of references; writes summary.json.")
+    parser = cli_arguments.new_parser(
+        "Compare a folder of predictions with a folder of references; writes summary.json."
+    )
     parser.add_argument("gt_folder", type=Path, help="folder of reference label maps")
     parser.add_argument("pred_folder", type=Path, help="folder of predicted masks")
     parser.add_argument("-djfile", type=Path, default=None, help="dataset.json that names the lesion labels")
     parser.add_argument("-l", nargs="+", type=int, default=None, help="label values that are lesions")
     parser.add_argument("-o", type=Path, default=None, help="folder for the summaries (default: the predictions)")
     parser.add_argument("--allow_missing", action="store_true", help="count a missing prediction as an empty one")
-    _add_processes(parser)
+    cli_arguments.add_processes(parser)
     return _run(parser, argv, _evaluate_folder)
 
 
@@ -258,7 +229,9 @@ def _evaluate_folder(arguments: argparse.Namespace) -> int:
 
 def demo(argv: Arguments = None) -> int:
     """nnanomaly_demo."""
-    parser = _parser("Write a phantom dataset, run the three commands and the evaluation on it, show the result.")
+    parser = cli_arguments.new_parser(
+        "Write a phantom dataset, run the three commands and the evaluation on it, show the result."
+    )
     parser.add_argument("-o", type=Path, default=Path("nnanomaly_demo"), help="folder for everything the demo writes")
     parser.add_argument("-seed", type=int, default=0, help="seed of the phantom")
 
@@ -271,37 +244,6 @@ def demo(argv: Arguments = None) -> int:
     return _run(parser, argv, run)
 
 
-def _parser(description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
-    return parser
-
-
-def _add_dataset(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-d", nargs="+", required=True, help="dataset names or ids")
-
-
-def _add_planning(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-gpu_memory_target", type=float, default=8.0, help="memory the plans may fill, in GB (default 8)"
-    )
-    parser.add_argument("-preset", choices=tuple(PLANS_NAMES), default="default", help="default, or paper as published")
-
-
-def _add_plans(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("-p", default=None, help=f"plans name (default {PLANS_NAMES['default']})")
-    group.add_argument("-preset", choices=tuple(PLANS_NAMES), default=None, help="plans of that preset")
-
-
-def _add_processes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-np", type=int, default=None, help=f"processes (default {DEFAULT_PROCESSES})")
-
-
-def _plans_name(arguments: argparse.Namespace) -> str:
-    return str(arguments.p or PLANS_NAMES[arguments.preset or "default"])
-
-
 def _run(parser: argparse.ArgumentParser, argv: Arguments, command: Callable[[argparse.Namespace], int]) -> int:
     """Parse, run, and turn what a user can mend into one line on stderr and an exit status."""
     arguments = parser.parse_args(argv)
@@ -310,7 +252,7 @@ def _run(parser: argparse.ArgumentParser, argv: Arguments, command: Callable[[ar
     logging.getLogger("nnanomaly").setLevel(logging.DEBUG if arguments.verbose else logging.INFO)
     try:
         if "np" in arguments and arguments.np is None:
-            arguments.np = number_of_workers_from_env() or DEFAULT_PROCESSES
+            arguments.np = number_of_workers_from_env() or cli_arguments.DEFAULT_PROCESSES
         return command(arguments)
     except UserError as error:
         return _fail(error, error.exit_code, arguments.verbose)

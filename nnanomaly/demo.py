@@ -17,10 +17,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nnanomaly.dataset.raw_dataset import IMAGES_TS, LABELS_TS
 from nnanomaly.dataset_conversion.phantom_dataset import write_phantom_dataset
 from nnanomaly.imageio.nifti import read_labels, read_volume
-from nnanomaly.paths import Paths, environment_for
+from nnanomaly.paths import (
+    BOXES_ENDING,
+    DETECTIONS,
+    IMAGES_TS,
+    LABELS_TS,
+    MAPS,
+    RECONSTRUCTIONS,
+    Paths,
+    environment_for,
+)
 from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import EnvironmentFault
 from nnanomaly.utilities.json_io import read_json, write_atomically
@@ -32,9 +40,9 @@ NUM_TRAINING, NUM_TEST = 40, 10
 GPU_MEMORY_GB = 0.5
 """A small budget makes the planner choose small networks."""
 SHORT_TRAINING: dict[str, dict[str, Any]] = {
-    "vqgan": {"num_iterations": 400, "batch_size": 2, "learning_rate": 4e-3, "validate_every": 200, "ema_decay": 0.98},
-    "classifier": {"num_iterations": 150, "batch_size": 8, "learning_rate": 1e-3, "validate_every": 50},
-    "ddpm": {"num_iterations": 800, "batch_size": 4, "learning_rate": 2e-3, "validate_every": 400, "ema_decay": 0.99},
+    "vqgan": {"num_iterations": 350, "batch_size": 2, "learning_rate": 4e-3, "validate_every": 175, "ema_decay": 0.98},
+    "classifier": {"num_iterations": 60, "batch_size": 8, "learning_rate": 1e-3, "validate_every": 30},
+    "ddpm": {"num_iterations": 1400, "batch_size": 4, "learning_rate": 2e-3, "validate_every": 700, "ema_decay": 0.99},
 }
 
 
@@ -83,25 +91,29 @@ def _command(paths: Paths, name: str, *arguments: str) -> str:
 
 
 def _shorten_training(paths: Paths) -> None:
+    """Write the demo's small networks and short trainings into the plans file, as a user may by hand."""
     path = paths.plans(DATASET, PLANS_NAMES["default"])
     plans: Plans = load_plans(path)
+    # Discriminators cost most of a step and act only from iteration 10 000 on.
+    vqgan = replace(plans.vqgan, widths=(16, 32), num_codes=1024, adversarial_weight=0.0, restart_every=20)
+    ddpm = replace(plans.ddpm, widths=(16, 32), blocks_per_level=1, attention_levels=())
+    classifier = replace(plans.classifier, widths=(16, 32, 64), blocks_per_level=1)
+    plans = replace(plans, vqgan=vqgan, ddpm=ddpm, classifier=classifier)
     for stage, changes in SHORT_TRAINING.items():
         plans = plans.with_training(stage, warmup_iterations=20, **changes)
-    # Discriminators cost most of a step and act only from iteration 10 000 on.
-    vqgan = replace(plans.vqgan, adversarial_weight=0.0, restart_every=20)
-    save_plans(path, replace(plans, vqgan=vqgan))
+    save_plans(path, plans)
 
 
 def draw_prediction(raw: Path, predictions: Path, picture: Path) -> None:
     """Scan, reconstruction, anomaly map and reference of the case with the highest score, as one PNG."""
-    documents = [read_json(path) for path in sorted((predictions / "detections").glob("*_boxes.json"))]
+    documents = [read_json(path) for path in sorted((predictions / DETECTIONS).glob(f"*{BOXES_ENDING}"))]
     best = max(documents, key=lambda document: max((c["score"] for c in document["candidates"]), default=0.0))
     name = f"{best['case']}.nii.gz"
     scan = read_volume(raw / IMAGES_TS / f"{best['case']}_0000.nii.gz")
     rows = {
         "scan": scan,
-        "healthy reconstruction": read_volume(predictions / "reconstructions" / name),
-        "anomaly map": read_volume(predictions / "anomaly_maps" / name),
+        "healthy reconstruction": read_volume(predictions / RECONSTRUCTIONS / name),
+        "anomaly map": read_volume(predictions / MAPS / name),
         "prediction": read_labels(predictions / name),
         "reference": read_labels(raw / LABELS_TS / name),
     }

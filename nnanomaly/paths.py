@@ -8,11 +8,22 @@ from pathlib import Path
 from nnanomaly.utilities.errors import ConfigurationError
 
 RAW, PREPROCESSED, RESULTS = "nnanomaly_raw", "nnanomaly_preprocessed", "nnanomaly_results"
+IMAGES_TR, IMAGES_TS = "imagesTr", "imagesTs"
+LABELS_TR, LABELS_TS = "labelsTr", "labelsTs"
+ORGAN_MASKS_TR, ORGAN_MASKS_TS = "organMasksTr", "organMasksTs"
+GT_SEGMENTATIONS = "gt_segmentations"
+MAPS, RECONSTRUCTIONS, DETECTIONS = "anomaly_maps", "reconstructions", "detections"
 DATASET_JSON = "dataset.json"
+PLANS_JSON = "plans.json"
 FINGERPRINT_JSON = "dataset_fingerprint.json"
 SPLITS_JSON = "splits_final.json"
 ORGAN_LABELS_CSV = "organ_labels.csv"
+LATENT_SCALING_JSON = "latent_scaling.json"
 CALIBRATION_JSON = "calibration.json"
+ARGUMENTS_JSON = "predict_from_raw_data_args.json"
+BOXES_ENDING = "_boxes.json"
+SUMMARY_JSON = "summary.json"
+DETECTION_SUMMARY_JSON = "detection_summary.json"
 TRAINER = "nnAnomalyTrainer"
 DATASET_PATTERN = re.compile(r"^Dataset(\d{3,})_(.+)$")
 
@@ -62,7 +73,7 @@ class Paths:
         names = self.dataset_names()
         if identifier in names:
             return identifier
-        number = int(identifier) if identifier.isdigit() else None
+        number = int(identifier) if identifier.isdecimal() else None
         matches = sorted(name for name in names if number is not None and int(_match(name)[1]) == number)
         if len(matches) == 1:
             return matches[0]
@@ -105,7 +116,7 @@ def number_of_workers_from_env() -> int | None:
     value = os.environ.get("nnanomaly_def_n_proc")
     if value is None:
         return None
-    if not value.isdigit() or int(value) < 1:
+    if not value.isdecimal() or int(value) < 1:
         raise ConfigurationError("CFG-ENV", f"nnanomaly_def_n_proc is {value!r}, but must be a positive whole number")
     return int(value)
 

@@ -139,6 +139,8 @@ class VQGANPlan:
     """`none`, `wavelet` (Haar high bands) or `lpips` (needs local weights)."""
     perceptual_weight: float = 1.0
     """Weight of the perceptual term."""
+    perceptual_file: str = ""
+    """Local safetensors file with LPIPS weights, for `lpips` alone; nothing is ever downloaded."""
     discriminator_start: int = 10_000
     """Iteration from which the generator feels the discriminators."""
     discriminator_learning_rate: float = 1e-4
@@ -274,6 +276,8 @@ class InferencePlan:
     """Target of the calibrated threshold on the healthy validation organs."""
     morphology: bool
     """Whether the mask is opened, closed and its holes filled."""
+    hysteresis: float = 1.0
+    """A candidate that exceeds the threshold grows down to this share of it; 1 = no growth."""
     min_voxels: int = 20
     """Smaller candidates (in voxels of the scan) are dropped."""
     min_diameter_mm: float = 3.0
@@ -288,6 +292,7 @@ class InferencePlan:
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
         _require(self.sigma > 0, "sigma", self.sigma, "must be positive")
         _require(self.num_steps >= 1, "num_steps", self.num_steps, "must be at least 1")
+        _require(0 < self.hysteresis <= 1, "hysteresis", self.hysteresis, "must lie in (0, 1]")
         _require(self.num_samples >= 1, "num_samples", self.num_samples, "must be at least 1")
 
 
@@ -354,11 +359,15 @@ class Plans:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of what a trained network depends on: preprocessing and networks, not the training length."""
+        """SHA-256 of what a trained model depends on: preprocessing and networks, not the training length."""
+        return self.identity_of(*STAGES)
+
+    def identity_of(self, *stages: str) -> str:
+        """The same for some stages: a stage depends on the patches, on itself and on the autoencoder before it."""
         document = to_document(self)
-        for stage in STAGES:
-            del document[stage]["training"]
-        relevant = {key: document[key] for key in ("preset", "organs", "preprocessing", *STAGES)}
+        relevant = {key: document[key] for key in ("preset", "organs", "preprocessing")}
+        for stage in sorted({"vqgan", *stages}):
+            relevant[stage] = {key: value for key, value in document[stage].items() if key != "training"}
         return document_hash(relevant)
 
 
@@ -378,7 +387,13 @@ def save_plans(path: Path, plans: Plans) -> None:
 
 def load_plans(path: Path) -> Plans:
     """Read a plans file; another schema version, unknown keys and values out of range raise with the place."""
+    if not path.is_file():
+        raise ConfigurationError("CFG-PLANS", f"{path} does not exist. Run nnanomaly_plan_and_preprocess first.")
     document = read_json(path)
+    if not isinstance(document, dict) or not isinstance(document.get("configurations", {}), dict):
+        raise ConfigurationError(
+            "CFG-KEYS", f"{path}: expected an object with the object `configurations`. Plan again."
+        )
     version = document.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise IntegrityError(
@@ -398,6 +413,8 @@ def _resolve_inheritance(
     """Fields of a configuration over those of the one it inherits from, nested objects merged."""
     if name not in configurations or name in seen:
         raise ConfigurationError("CFG-PLAN", f"{source}: configuration {name!r} is missing or inherits from itself")
+    if not isinstance(configurations[name], dict):
+        raise ConfigurationError("CFG-KEYS", f"{source}: configuration {name!r} must be an object. Correct it.")
     fields = {key: value for key, value in configurations[name].items() if key != "previous_stage"}
     parent = fields.pop("inherits_from", None)
     if parent is None:

@@ -1,6 +1,7 @@
 """Networks of a trained fold, with their averaged weights, ready to use; shared by later stages and by inference."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -8,15 +9,17 @@ from torch import nn
 from nnanomaly.build import build_classifier, build_codec, build_unet, build_vqgan
 from nnanomaly.checkpoint import FINAL, load_checkpoint
 from nnanomaly.diffusion.codecs import Codec
+from nnanomaly.networks.vqgan import VQGAN
+from nnanomaly.paths import LATENT_SCALING_JSON
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.json_io import read_json
 
-LATENT_SCALING_JSON = "latent_scaling.json"
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def load_vqgan(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> nn.Module:
+def load_vqgan(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> VQGAN:
     """The autoencoder of a fold."""
-    return _load(build_vqgan(plans), fold_folder / checkpoint, plans, device)
+    return _load(build_vqgan(plans), fold_folder / checkpoint, plans.identity_of("vqgan"), device)
 
 
 def load_codec(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> Codec:
@@ -27,14 +30,14 @@ def load_codec(fold_folder: Path, plans: Plans, device: torch.device, *, checkpo
 
 def load_unet(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> nn.Module:
     """The denoising U-Net of a fold."""
-    return _load(build_unet(plans), fold_folder / checkpoint, plans, device)
+    return _load(build_unet(plans), fold_folder / checkpoint, plans.identity_of("ddpm"), device)
 
 
 def load_classifier(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> nn.Module:
     """The noise-conditioned classifier of a fold."""
-    return _load(build_classifier(plans), fold_folder / checkpoint, plans, device)
+    return _load(build_classifier(plans), fold_folder / checkpoint, plans.identity_of("classifier"), device)
 
 
-def _load(network: nn.Module, path: Path, plans: Plans, device: torch.device) -> nn.Module:
-    network.load_state_dict(load_checkpoint(path, identity=plans.identity)["averaged_weights"])
+def _load(network: Network, path: Path, identity: str, device: torch.device) -> Network:
+    network.load_state_dict(load_checkpoint(path, identity=identity)["averaged_weights"])
     return network.to(device).eval().requires_grad_(False)

@@ -16,6 +16,7 @@ from nnanomaly.utilities.errors import DataError
 
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
+SAME_GRID_MM = 0.01  # headers store float32, so that equal grids differ by some 1e-4 mm
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """Fixtures that several test modules need."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -11,6 +13,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from nnanomaly.paths import Paths
+from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, save_plans
 
 # Tests work on tiny tensors, where a second thread costs more than it brings; read when torch is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -75,5 +78,115 @@ def write_nifti() -> Callable[..., Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         nibabel.save(nibabel.Nifti1Image(np.asarray(array).transpose(2, 1, 0), affine), path)
         return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def shrink_plans() -> Callable[..., Plans]:
+    """`shrink_plans(plans)`: the same plans with the smallest networks, a few iterations and a few solver steps."""
+
+    def shrink(plans: Plans, *, patch_size: tuple[int, int, int], spacing_mm: float, num_iterations: int) -> Plans:
+        for stage in STAGES:
+            plans = plans.with_training(
+                stage,
+                num_iterations=num_iterations,
+                batch_size=2,
+                learning_rate=1e-3,
+                warmup_iterations=0,
+                validate_every=2,
+                checkpoint_every=2,
+            )
+        vqgan = replace(plans.vqgan, stride=(2, 2, 2), widths=(8, 8), latent_channels=4, num_codes=32)
+        blocks = {"unet3d": 1, "factorised": 2}[plans.ddpm.architecture]
+        ddpm = replace(plans.ddpm, widths=(8, 8), blocks_per_level=blocks, attention_levels=(), encodings_per_patch=2)
+        spacing = (spacing_mm,) * 3
+        return replace(
+            plans,
+            preprocessing=replace(plans.preprocessing, spacing_mm=spacing, patch_size=patch_size),
+            vqgan=replace(vqgan, discriminator_start=1),
+            classifier=replace(plans.classifier, widths=(8,), blocks_per_level=1),
+            ddpm=ddpm,
+            inference=replace(plans.inference, num_steps=3),
+        )
+
+    return shrink
+
+
+@pytest.fixture(scope="session")
+def tiny_plans(shrink_plans: Callable[..., Plans]) -> Callable[..., Plans]:
+    """`tiny_plans(preset, dataset=name)`: plans of a preset for patches of 16 x 16 x 16 voxels of 4 mm."""
+
+    def build(preset: str, *, dataset: str) -> Plans:
+        from nnanomaly.experiment_planning.presets import PRESETS
+
+        base = PRESETS[preset]
+        plans = Plans(
+            dataset_name=dataset,
+            plans_name=PLANS_NAMES[preset],
+            preset=preset,
+            gpu_memory_target_gb=1.0,
+            organs=("kidney_left", "kidney_right"),
+            preprocessing=base.preprocessing,
+            vqgan=base.vqgan,
+            classifier=base.classifier,
+            ddpm=base.ddpm,
+            inference=base.inference,
+            reasons={},
+        )
+        return shrink_plans(plans, patch_size=(16, 16, 16), spacing_mm=4.0, num_iterations=2)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def write_untrained_model() -> Callable[..., None]:
+    """`write_untrained_model(paths, plans)`: a fold as training leaves it, calibration included, of random weights."""
+
+    def write(paths: Paths, plans: Plans, *, validation: dict[str, float] | None = None, fold: int = 0) -> None:
+        import torch
+
+        from nnanomaly.build import build_classifier, build_unet, build_vqgan
+        from nnanomaly.checkpoint import FINAL, checkpoint_hash, save_checkpoint
+        from nnanomaly.utilities.json_io import write_json
+
+        torch.manual_seed(0)
+        builders = {"vqgan": build_vqgan, "classifier": build_classifier, "ddpm": build_unet}
+        hashes: dict[str, str] = {}
+        for stage, build in builders.items():
+            network, folder = build(plans), paths.fold(plans.dataset_name, plans.plans_name, stage, fold)
+            if stage == "vqgan":
+                network.codebook.codes.normal_()
+            state = {
+                "plans_identity": plans.identity_of(stage),
+                "averaged_weights": network.state_dict(),
+                "validation": {"auc_sigma_1.0": 0.9} if validation is None else validation,
+                **({"vqgan_sha256": hashes["vqgan"]} if hashes else {}),
+            }
+            save_checkpoint(folder / FINAL, state)
+            hashes[stage] = checkpoint_hash(folder / FINAL)
+            save_plans(folder.parent / "plans.json", plans)
+        channels = plans.vqgan.latent_channels
+        scaling = {"mean": [0.0] * channels, "std": [1.0] * channels, "low": [-3.0], "high": [3.0]}
+        folders = {stage: paths.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in STAGES}
+        write_json(folders["vqgan"] / "latent_scaling.json", {"vqgan_sha256": hashes["vqgan"], "values": scaling})
+        calibration = {
+            "statistics": {"edges_mm": [0.0], "mean_hu": [20.0, 20.0], "std_hu": [10.0, 10.0]},
+            "threshold": 3.0,
+            "false_candidates_per_organ": 0.5,
+            "num_organs": 4,
+            "guidance": True,
+            "guidance_reason": "",
+            "checkpoints": hashes,
+        }
+        write_json(folders["ddpm"] / "calibration.json", calibration)
+        description = {
+            "channel_names": {"0": "CT"},
+            "labels": {"background": 0, "tumor": 1},
+            "numTraining": 6,
+            "file_ending": ".nii.gz",
+            "nnanomaly": {"organs": list(plans.organs)},
+        }
+        (folders["ddpm"].parent / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
 
     return write

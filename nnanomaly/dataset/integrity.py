@@ -9,9 +9,6 @@ from typing import NamedTuple, TypeVar
 
 from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, OrganLabels, load_organ_labels
 from nnanomaly.dataset.raw_dataset import (
-    IMAGES_TR,
-    LABELS_TR,
-    ORGAN_MASKS_TR,
     OUR_KEYS,
     DatasetDescription,
     find_cases,
@@ -20,12 +17,11 @@ from nnanomaly.dataset.raw_dataset import (
     load_description,
 )
 from nnanomaly.imageio.reader_writer import check_thickness, reader_writer_for
-from nnanomaly.paths import DATASET_JSON, ORGAN_LABELS_CSV
+from nnanomaly.paths import DATASET_JSON, IMAGES_TR, LABELS_TR, ORGAN_LABELS_CSV, ORGAN_MASKS_TR
 from nnanomaly.utilities.errors import DataError, UserError
 from nnanomaly.utilities.json_io import read_json
-from nnanomaly.volume import Grid
+from nnanomaly.volume import SAME_GRID_MM, Grid
 
-SAME_GRID_MM = 0.01  # headers store float32, so that equal grids differ by some 1e-4 mm
 MAX_FAULTS_SHOWN = 20
 ERROR, WARNING = "ERROR", "WARNING"
 

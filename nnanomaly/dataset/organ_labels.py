@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from nnanomaly.dataset.raw_dataset import IMAGES_TR, IMAGES_TS, find_cases, load_description
-from nnanomaly.paths import ORGAN_LABELS_CSV
+from nnanomaly.dataset.raw_dataset import find_cases, load_description
+from nnanomaly.paths import IMAGES_TR, IMAGES_TS, ORGAN_LABELS_CSV
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import write_atomically
 

@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnanomaly.paths import DATASET_JSON
+from nnanomaly.paths import DATASET_JSON, IMAGES_TR
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import read_json
 
-IMAGES_TR, IMAGES_TS = "imagesTr", "imagesTs"
-LABELS_TR, LABELS_TS = "labelsTr", "labelsTs"
-ORGAN_MASKS_TR, ORGAN_MASKS_TS = "organMasksTr", "organMasksTs"
 CASE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 ORGAN_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*")
 MASK_ENDINGS = (".nii.gz", ".nii")

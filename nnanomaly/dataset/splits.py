@@ -50,10 +50,12 @@ def make_splits(
     classes = np.array([(strata or {}).get(case, False) for case in ordered])
     if max(Counter(classes.tolist()).values()) < num_folds:  # scikit-learn refuses; grouping matters more than balance
         classes = np.zeros(len(ordered), dtype=bool)
-    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=SEED)
+    # Shuffled here: scikit-learn below 1.8 shuffles the patients' counts without the patients, which loses balance.
+    shuffled = np.argsort(np.random.RandomState(SEED).permutation(len(distinct)))[patient]
+    splitter = StratifiedGroupKFold(num_folds)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # rare classes cannot reach every fold
-        return [_split(ordered[train], ordered[val]) for train, val in splitter.split(ordered, classes, patient)]
+        return [_split(ordered[train], ordered[val]) for train, val in splitter.split(ordered, classes, shuffled)]
 
 
 def fold_split(
@@ -66,7 +68,7 @@ def fold_split(
     """
     if fold == ALL:
         return _split(sorted(cases), sorted(cases))
-    number = int(fold) if str(fold).isdigit() else -1
+    number = int(fold) if str(fold).isdecimal() else -1
     if number < 0:
         raise ConfigurationError("CFG-FOLD", f"fold is {fold!r}, but must be 0, 1, ... or {ALL!r}")
     if number < len(splits):

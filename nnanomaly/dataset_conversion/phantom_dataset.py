@@ -8,11 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nnanomaly.dataset.raw_dataset import IMAGES_TR, IMAGES_TS, LABELS_TR, LABELS_TS, ORGAN_MASKS_TR, ORGAN_MASKS_TS
 from nnanomaly.dataset_conversion.phantom import LABELS, LESION_LABELS, PhantomCase, PhantomSettings, render_case
 from nnanomaly.dataset_conversion.phantom_anatomy import ORGANS
 from nnanomaly.imageio.nifti import write_volume
-from nnanomaly.paths import DATASET_JSON, ORGAN_LABELS_CSV
+from nnanomaly.paths import (
+    DATASET_JSON,
+    IMAGES_TR,
+    IMAGES_TS,
+    LABELS_TR,
+    LABELS_TS,
+    ORGAN_LABELS_CSV,
+    ORGAN_MASKS_TR,
+    ORGAN_MASKS_TS,
+)
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.json_io import write_atomically, write_json
 from nnanomaly.volume import Grid, Triple

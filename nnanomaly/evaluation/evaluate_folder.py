@@ -13,13 +13,10 @@ from nnanomaly.evaluation.evaluate_case import CaseFiles, CaseResult, evaluate_c
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
 from nnanomaly.evaluation.summary import Evaluation, detection_document, summary_document
-from nnanomaly.preprocessing.case_runner import Progress, run_cases
+from nnanomaly.paths import BOXES_ENDING, DETECTION_SUMMARY_JSON, DETECTIONS, SUMMARY_JSON
+from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError, UserError
 from nnanomaly.utilities.json_io import write_json
-
-SUMMARY_JSON = "summary.json"
-DETECTION_SUMMARY_JSON = "detection_summary.json"
-DETECTIONS = "detections"
 
 
 def evaluate_folder(
@@ -84,7 +81,7 @@ def pair_files(
             f"{prediction_folder} has predictions without a reference in {reference_folder}: {', '.join(extra)}. "
             "Add the references or move the predictions away.",
         )
-    boxes = {case: prediction_folder / DETECTIONS / f"{case}_boxes.json" for case in references}
+    boxes = {case: prediction_folder / DETECTIONS / f"{case}{BOXES_ENDING}" for case in references}
     return [
         CaseFiles(
             case=case,

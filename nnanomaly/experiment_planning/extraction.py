@@ -8,8 +8,6 @@ import numpy as np
 
 from nnanomaly.dataset.organ_labels import EXCLUDED, load_organ_labels
 from nnanomaly.dataset.raw_dataset import (
-    IMAGES_TR,
-    ORGAN_MASKS_TR,
     DatasetDescription,
     OrganMaskFile,
     find_organ_mask,
@@ -18,8 +16,9 @@ from nnanomaly.dataset.raw_dataset import (
 )
 from nnanomaly.experiment_planning.fingerprint import CaseFingerprint, Fingerprint, analyze_case, combine
 from nnanomaly.imageio.reader_writer import reader_writer_for
-from nnanomaly.preprocessing.case_runner import Progress, run_cases
+from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
 from nnanomaly.roi.organ_masks import load_organ_mask, missing_mask
+from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError, UserError
 
 SEED = 1234
@@ -73,7 +72,7 @@ def extract_fingerprint(
 
 
 def _refuse(faults: dict[str, str | None]) -> None:
-    killed = "its worker process was killed, most likely for memory; use fewer processes (-npfp)"
+    killed = "its worker process was killed, most likely for memory; use fewer processes (-np)"
     lines = [f"{case}: {fault or killed}" for case, fault in faults.items()]
     if len(lines) > MOST_FAULTS_SHOWN:
         lines[MOST_FAULTS_SHOWN:] = [f"also {', '.join(list(faults)[MOST_FAULTS_SHOWN:])}"]

@@ -21,19 +21,18 @@ from nnanomaly.dataset.organ_labels import (
     patient_groups,
     write_label_snapshot,
 )
-from nnanomaly.dataset.raw_dataset import LABELS_TR, load_description, training_cases
+from nnanomaly.dataset.raw_dataset import load_description, training_cases
 from nnanomaly.dataset.splits import prepare_splits
 from nnanomaly.experiment_planning import extraction, planner
 from nnanomaly.experiment_planning.fingerprint import UNLABELLED, Fingerprint, load_fingerprint, save_fingerprint
-from nnanomaly.paths import DATASET_JSON, FINGERPRINT_JSON, Paths
+from nnanomaly.paths import DATASET_JSON, FINGERPRINT_JSON, GT_SEGMENTATIONS, LABELS_TR, Paths
 from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
-from nnanomaly.preprocessing.case_runner import Progress
 from nnanomaly.preprocessing.preprocessor import preprocess_dataset
 from nnanomaly.preprocessing.report import PreprocessingReport
+from nnanomaly.utilities.case_runner import Progress
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import write_atomically
 
-GT_SEGMENTATIONS = "gt_segmentations"
 MOST_FAILURES_SHOWN = 20
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Inference: healthy reconstruction, anomaly map, calibration, candidates, and the predictor that ties them to files."""
+"""Inference: healthy reconstruction, anomaly map, calibration, candidates; the predictor ties them to files."""

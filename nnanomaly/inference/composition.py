@@ -47,7 +47,8 @@ def compose(patches: Sequence[tuple[Grid, FloatArray, NDArray[np.bool_]]], targe
         total[(slice(None), *inner)] += values * weight
         weights[inner] += weight
     covered = weights > 0
-    return Composite(union, total / np.where(covered, weights, 1.0), covered)
+    divisor: FloatArray = np.where(covered, weights, 1.0)
+    return Composite(union, total / divisor, covered)
 
 
 def _paste(
@@ -60,8 +61,8 @@ def _paste(
     *values, taper, covered = (value for _, value, _ in pasted)
     contributes = inside & (covered > 0.5)
     # Interpolation mixed zeros of the padding in; dividing by the share of covered neighbours takes them out again.
-    unmixed = np.stack(values) / np.where(contributes, covered, 1.0)
-    return box, unmixed, np.where(contributes, np.maximum(taper, 1e-3), 0.0).astype(np.float32)
+    share: FloatArray = np.where(contributes, covered, 1.0)
+    return box, np.stack(values) / share, np.where(contributes, np.maximum(taper, 1e-3), 0.0).astype(np.float32)
 
 
 def _taper(shape: tuple[int, int, int]) -> FloatArray:

@@ -79,6 +79,9 @@ def _may_guide(needed: dict[str, Path], plan: InferencePlan) -> tuple[bool, str]
     if not areas:
         return False, "guidance is off: the classifier's AUC is unknown (one class only in the validation fold)"
     level = min(areas, key=lambda sigma: abs(sigma - plan.sigma))
-    verdict = f"the classifier's validation AUC at sigma {level:g} is {areas[level]:.2f}, the plans ask for {plan.min_classifier_auc:.2f}"
+    verdict = (
+        f"the classifier's validation AUC at sigma {level:g} is {areas[level]:.2f}, "
+        f"the plans ask for {plan.min_classifier_auc:.2f}"
+    )
     enough = areas[level] >= plan.min_classifier_auc
     return enough, verdict if enough else f"guidance is off: {verdict}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.filters import threshold_otsu
+from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 
 from nnanomaly.plans import InferencePlan
 from nnanomaly.roi.components import Component, find_components
@@ -55,7 +55,7 @@ def clean_mask(mask: BoolArray, spacing_mm: Triple) -> BoolArray:
 
 
 def _ball(spacing_mm: Triple) -> BoolArray:
-    """6-connected cross over the axes whose spacing is not far above the finest: radius 1 in mm, not in thick slices."""
+    """6-connected cross over the axes with a spacing not far above the finest: radius 1 in mm, not in thick slices."""
     cross = ndimage.generate_binary_structure(3, 1)
     finest = min(spacing_mm)
     for axis, spacing in enumerate(spacing_mm):
@@ -67,11 +67,12 @@ def _ball(spacing_mm: Triple) -> BoolArray:
 def find_candidates(
     anomaly: FloatArray, threshold: float, grid: Grid, plan: InferencePlan
 ) -> tuple[BoolArray, list[Candidate]]:
-    """Threshold (strictly above), clean, split into 26-connected components, drop small ones, score the rest.
+    """Threshold (strictly above), grow, clean, split into 26-connected components, drop small ones, score the rest.
 
+    Voxels above `plan.hysteresis * threshold` that touch one above the threshold belong to it (METHOD section 5).
     Returns the mask of what is left and its candidates in descending score.
     """
-    mask = anomaly > threshold
+    mask = np.asarray(apply_hysteresis_threshold(anomaly, plan.hysteresis * threshold, threshold))
     if plan.morphology and mask.any():
         mask = clean_mask(mask, grid.spacing_mm)
     kept: list[Candidate] = []

@@ -21,7 +21,7 @@ from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.fold_model import load_trained_fold
 from nnanomaly.inference.prediction_files import is_complete, write_case, write_folder_documents
 from nnanomaly.inference.predictor import FoldModel, predict_case
-from nnanomaly.paths import CALIBRATION_JSON, Paths
+from nnanomaly.paths import CALIBRATION_JSON, DETECTIONS, PLANS_JSON, Paths
 from nnanomaly.plans import Plans, load_plans
 from nnanomaly.preprocessing.preprocessor import read_organ_mask
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError, UserError
@@ -73,7 +73,9 @@ class LoadedModel:
 def predict_folder(paths: Paths, images: str, output: Path, options: PredictionOptions) -> list[str]:
     """Predict all cases of a folder; returns the cases that failed or have no organ."""
     if not 0 <= options.part_id < options.num_parts:
-        raise ConfigurationError("CFG-PARTS", f"-part_id is {options.part_id}, but must be 0..{options.num_parts - 1}")
+        raise ConfigurationError(
+            "CFG-PARTS", f"-part_id {options.part_id} of -num_parts {options.num_parts}: parts count from 0"
+        )
     dataset = _choose_dataset(paths, options)
     images_folder = _resolve_images(paths, images, dataset)
     _refuse_same_folder(images_folder, output)
@@ -127,7 +129,7 @@ def _choose_dataset(paths: Paths, options: PredictionOptions) -> str:
     if options.dataset is not None:
         return paths.dataset_name(options.dataset)
     names = sorted(paths.dataset_names())
-    trained = [name for name in names if paths.results_root and _trained_folds(paths, name, options)]
+    trained = [name for name in names if _trained_folds(paths, name, options)]
     if len(trained) != 1:
         found = ", ".join(trained) or "none"
         raise ConfigurationError(
@@ -176,7 +178,7 @@ def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> Loade
         raise ConfigurationError(
             "CFG-MODEL", f"no trained and calibrated fold in {model_folder}. Run: nnanomaly_train {dataset} ddpm"
         )
-    plans = load_plans(model_folder / "plans.json")
+    plans = load_plans(model_folder / PLANS_JSON)
     device = choose_device(options.device)
     models, provenance = {}, {}
     for fold in folds:
@@ -213,7 +215,7 @@ def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> Loade
 def _write_status(output: Path, rows: list[dict[str, str]], *, append: bool, part: int | None) -> None:
     """detections/status.csv: a row per case and organ; a resumed run adds to it, parts write their own."""
     name = "status.csv" if part is None else f"status_part{part}.csv"
-    path = output / "detections" / name
+    path = output / DETECTIONS / name
     earlier: list[dict[str, str]] = []
     if append and path.is_file():
         with path.open(encoding="utf-8", newline="") as file:

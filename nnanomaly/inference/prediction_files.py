@@ -12,13 +12,19 @@ from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.imageio.nifti import write_like
 from nnanomaly.inference.postprocessing import Candidate
 from nnanomaly.inference.predictor import CaseResult
+from nnanomaly.paths import (
+    ARGUMENTS_JSON,
+    BOXES_ENDING,
+    DATASET_JSON,
+    DETECTIONS,
+    MAPS,
+    PLANS_JSON,
+    RECONSTRUCTIONS,
+)
 from nnanomaly.plans import Plans, save_plans
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
 from nnanomaly.volume import Volume
-
-MAPS, RECONSTRUCTIONS, DETECTIONS = "anomaly_maps", "reconstructions", "detections"
-ARGUMENTS_JSON = "predict_from_raw_data_args.json"
 
 
 def write_folder_documents(
@@ -37,8 +43,8 @@ def write_folder_documents(
     }
     if len(values) > 1:
         document["regions_class_order"] = [mask_value(description)]
-    write_json(output / "dataset.json", document)
-    save_plans(output / "plans.json", plans)
+    write_json(output / DATASET_JSON, document)
+    save_plans(output / PLANS_JSON, plans)
     write_json(arguments, provenance)
 
 
@@ -79,7 +85,7 @@ def is_complete(output: Path, case: str, file_ending: str) -> bool:
 
 def candidates_path(output: Path, case: str) -> Path:
     """Candidates file of a case."""
-    return output / DETECTIONS / f"{case}_boxes.json"
+    return output / DETECTIONS / f"{case}{BOXES_ENDING}"
 
 
 def _document(case: str, result: CaseResult) -> dict[str, Any]:
@@ -87,7 +93,7 @@ def _document(case: str, result: CaseResult) -> dict[str, Any]:
         "case": case,
         "axes": "voxel indices in the order (k, j, i) of the NIfTI file; world positions in mm as (z, y, x) towards "
         "superior, posterior, left",
-        "threshold": result.threshold,
+        "threshold": None if result.threshold == float("inf") else result.threshold,  # JSON knows no infinity
         "organs": result.status,
         "candidates": [_candidate(number, item) for number, item in enumerate(result.candidates, start=1)],
         "patches": [

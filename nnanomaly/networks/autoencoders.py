@@ -1,9 +1,9 @@
 """The two encoders and decoders of the VQ-GAN (METHOD 1.2).
 
-Legend: B batch, C channels, S = (Z, Y, X) voxels. `transposed` is the published architecture, `resize` is ours: it works from
-the first halving on, because at full resolution the published decoder spends nine tenths of its time. It begins with a
-convolution of stride 2 and ends with one that computes the sub-voxels of a voxel; a single convolution at full resolution
-joins these. Its residual stream passes no norm, so that absolute HU survive.
+Legend: B batch, C channels, S = (Z, Y, X) voxels. `transposed` is the published architecture, `resize` is ours: it
+works from the first halving on, because at full resolution the published decoder spends nine tenths of its time. It
+begins with a convolution of stride 2 and ends with one that computes the sub-voxels of a voxel; a single convolution
+at full resolution joins these. Its residual stream passes no norm, so that absolute HU survive.
 """
 
 import torch
@@ -40,8 +40,8 @@ class PaddedTransposed(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: Stride) -> None:
         super().__init__()
-        kernel = tuple(s + 2 for s in stride)
-        padding = tuple(s + 1 for s in stride)
+        z, y, x = stride
+        kernel, padding = (z + 2, y + 2, x + 2), (z + 1, y + 1, x + 1)
         self.conv = nn.ConvTranspose3d(in_channels, out_channels, kernel, stride, padding)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class DepthToSpace(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, prod(stride) * C, *S] -> [B, C, *(S * stride)]."""
         # C innermost before and after, so that whole runs of memory move.
-        split = x.unflatten(1, (*self.stride, -1))  # [B, a, b, c, C, Z, Y, X]
+        split = torch.unflatten(x, 1, (*self.stride, -1))  # [B, a, b, c, C, Z, Y, X]
         woven = split.permute(0, 5, 1, 6, 2, 7, 3, 4)  # [B, Z, a, Y, b, X, c, C]
         return woven.flatten(5, 6).flatten(3, 4).flatten(1, 2).movedim(-1, 1)
 
@@ -88,7 +88,8 @@ def resize_encoder(plan: VQGANPlan, in_channels: int) -> nn.Sequential:
     else:
         layers = [halve(in_channels, widths[1], strides[0]), ResBlock(widths[1])]
     for level, stride in enumerate(strides[1:], start=1):
-        layers += [halve(widths[level], widths[level + 1], stride), ResBlock(widths[level + 1])]
+        # No overlap here: a kernel of 4^3 has so many inputs that training with learning rates over 2e-3 breaks down.
+        layers += [nn.Conv3d(widths[level], widths[level + 1], stride, stride), ResBlock(widths[level + 1])]
     return nn.Sequential(*layers, InFullPrecision(nn.Conv3d(widths[-1], plan.latent_channels, 1)))
 
 

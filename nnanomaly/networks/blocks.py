@@ -59,8 +59,8 @@ class ResBlock(nn.Module):
 def level_strides(stride: Stride) -> list[Stride]:
     """Strides of the halvings, finest level first, whose product is `stride` (powers of two).
 
-    An axis that is halved less often than another is so at the coarser levels: it is the one with the larger spacing, and by
-    then the others have caught up with it. (2, 4, 4) -> [(1, 2, 2), (2, 2, 2)].
+    An axis that is halved less often than another is so at the coarser levels: it is the one with the larger spacing,
+    and by then the others have caught up with it. (2, 4, 4) -> [(1, 2, 2), (2, 2, 2)].
     """
     halvings = [s.bit_length() - 1 for s in stride]
     most = max(halvings)

@@ -1,8 +1,9 @@
 """Codebook of a VQ-GAN, learnt by exponential moving averages, with restart of unused codes (METHOD 1.3).
 
-Legend: B batch, C channels of a latent, S voxels of a latent, N tokens (B * S), K codes. Distances are computed in fp32 outside
-autocast (in bf16 5 % of the assignments would differ) and in chunks, so that memory does not grow with N * K. Everything random
-is drawn from the generator that is handed in; all state lies in buffers, so that a resumed run equals an unbroken one.
+Legend: B batch, C channels of a latent, S voxels of a latent, N tokens (B * S), K codes. Distances are computed in fp32
+outside autocast (in bf16 5 % of the assignments would differ) and in chunks, so that memory does not grow with N * K.
+Everything random is drawn from the generator that is handed in; all state lies in buffers, so that a resumed run
+equals an unbroken one.
 """
 
 import math
@@ -15,8 +16,6 @@ from torch import Tensor, nn
 COUNT_FLOOR = 1e-7
 RESTART_BELOW = 1.0
 INIT_NOISE = 0.01
-# Updates after which the moving averages remember half of what they ever saw; see `Codebook.update`.
-DECAY_RAMP = 9
 # Scores (token, code) held at once: 8 MB on a CPU, so that they stay in its cache; 512 MB on a GPU, to fill it.
 CHUNK_SCORES = {"cpu": 2**21}
 CHUNK_SCORES_DEVICE = 2**27
@@ -28,21 +27,21 @@ def tokens(z: Tensor) -> Tensor:
 
 
 def nearest_code(z: Tensor, codes: Tensor, *, chunk_scores: int) -> Tensor:
-    """argmin_k |z_n - e_k|^2, the lowest k of equals: [N, C], [K, C] -> [N] int64, at most `chunk_scores` scores at once.
+    """argmin_k |z_n - e_k|^2, the lowest k of equals: [N, C], [K, C] -> [N] int64.
 
-    |z|^2 is the same for all codes, so the scores are |e|^2 - 2 z.e; both are shifted by the mean code, which changes no
-    distance and saves the digits a common offset would cost.
+    At most `chunk_scores` scores exist at once. |z|^2 is the same for all codes, so the scores are |e|^2 - 2 z.e; both
+    are shifted by the mean code, which changes no distance and saves the digits a common offset would cost.
     """
     centre = codes.mean(0)
     centred = codes - centre
     weights = torch.cat([-2 * centred, centred.square().sum(1, keepdim=True)], dim=1).t().contiguous()  # [C + 1, K]
     points = torch.cat([z - centre, torch.ones_like(z[:, :1])], dim=1)  # [N, C + 1]
-    # A minimum is vectorised, an argmin is not: find the group of codes that holds the minimum, then look into that group.
+    # A minimum is vectorised, an argmin is not: find the group of codes that holds the minimum, then look into it.
     group = math.gcd(len(codes), 128)
     rows = max(1, chunk_scores // len(codes))
     buffer = z.new_empty(min(rows, len(z)), len(codes))
     indices = []
-    for part in points.split(rows):
+    for part in torch.split(points, rows):
         scores = torch.mm(part, weights, out=buffer[: len(part)]).view(len(part), -1, group)  # [n, K / group, group]
         best = scores.amin(2).argmin(1)
         inside = scores[torch.arange(len(part), device=z.device), best].argmin(1)
@@ -131,19 +130,17 @@ class Codebook(nn.Module):
         """
         flat = tokens(z)
         counts, sums = batch_statistics(flat, indices.flatten(), self.num_codes)
-        self.updates += 1
-        step = int(self.updates)
-        weight = max(1 - self.decay, DECAY_RAMP / (step + DECAY_RAMP))
-        self.counts.lerp_(counts, weight)
-        self.sums.lerp_(sums, weight)
+        self.counts.lerp_(counts, 1 - self.decay)
+        self.sums.lerp_(sums, 1 - self.decay)
         total = self.counts.sum()
         smoothed = (self.counts + COUNT_FLOOR) / (total + self.num_codes * COUNT_FLOOR) * total
         self.codes.copy_(self.sums / smoothed[:, None])
-        if step % self.restart_every == 0:
+        self.updates += 1
+        if self.updates % self.restart_every == 0:
             self._replace(self.counts < RESTART_BELOW, flat, generator)
 
     def _replace(self, which: Tensor, flat: Tensor, generator: torch.Generator) -> None:
-        """e_k := a random token, m_k := e_k and N_k := 1 for the codes `which` [K]; a token twice gets a little noise."""
+        """e_k := a random token, m_k := e_k, N_k := 1 for the codes `which` [K]; a token twice gets a little noise."""
         wanted = int(which.sum())
         order = torch.randperm(len(flat), generator=generator, device=generator.device)
         noise = torch.randn(wanted, self.channels, generator=generator, device=generator.device).to(flat.device)

@@ -37,11 +37,12 @@ class PatchDiscriminator(nn.Module):
         if dimensions not in CONVOLUTIONS or norm not in NORMS:
             raise ConfigurationError(
                 "CFG-PLAN",
-                f"no discriminator of {dimensions} dimensions with norm {norm!r}; there are {list(CONVOLUTIONS)} and {list(NORMS)}",
+                f"no discriminator of {dimensions} dimensions with norm {norm!r}; "
+                f"there are {list(CONVOLUTIONS)} and {list(NORMS)}",
             )
         convolution, normalise = CONVOLUTIONS[dimensions], NORMS[norm][dimensions]
         widths = [width, 2 * width, 4 * width, 8 * width]
-        layers = []
+        layers: list[nn.Module] = []
         for before, after, stride in zip([in_channels, *widths], widths, HIDDEN_STRIDES, strict=False):
             first = before == in_channels and not layers
             middle = nn.Identity() if first else normalise(after)

@@ -1,7 +1,7 @@
 """Losses of the VQ-GAN as pure functions (METHOD 1.4 and 1.6).
 
-Legend: B batch, C channels, S = (Z, Y, X) voxels. Images are [B, C, *S] in [-1, 1]; every loss is a scalar mean per voxel (or per
-logit, per feature), so that weights mean the same for every patch size.
+Legend: B batch, C channels, S = (Z, Y, X) voxels. Images are [B, C, *S] in [-1, 1]; every loss is a scalar mean per
+voxel (or per logit, per feature), so that weights mean the same for every patch size.
 """
 
 from collections.abc import Sequence
@@ -38,13 +38,13 @@ def haar_split(x: Tensor) -> list[Tensor]:
     for axis in SPATIAL_AXES:
         if x.shape[axis] % 2:
             bands = [torch.cat([band, band.narrow(axis, -1, 1)], axis) for band in bands]
-        pairs = [band.unflatten(axis, (-1, 2)).unbind(axis + 1) for band in bands]
+        pairs = [torch.unflatten(band, axis, (-1, 2)).unbind(axis + 1) for band in bands]
         bands = [scaled for even, odd in pairs for scaled in ((even + odd) * 0.5**0.5, (even - odd) * 0.5**0.5)]
     return bands
 
 
 def haar_high_band_loss(x: Tensor, x_hat: Tensor, levels: int = 2) -> Tensor:
-    """sum over levels and their 7 high bands b of mean |Haar_b(x) - Haar_b(x_hat)|, which a blurred x_hat cannot escape."""
+    """Sum over levels and their 7 high bands b of mean |Haar_b(x) - Haar_b(x_hat)|; a blurred x_hat cannot escape."""
     low, terms = x_hat - x, []
     for _ in range(levels):
         low, *high = haar_split(low)
@@ -57,8 +57,8 @@ def random_slices(
 ) -> tuple[Tensor, ...]:
     """One random slice per sample, the same of every volume: [B, C, *S] each -> [B, C, *two of S] each.
 
-    The axis is drawn from `axes` (of the tensor: 2, 3 or 4) once for the batch, since slices of one batch need one shape; the
-    published method has `axes=(2,)`.
+    The axis is drawn from `axes` (of the tensor: 2, 3 or 4) once for the batch, since slices of one batch need one
+    shape; the published method has `axes=(2,)`.
     """
     axis = axes[int(_randint(len(axes), 1, generator))]
     batch = len(volumes[0])

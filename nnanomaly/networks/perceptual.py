@@ -1,7 +1,8 @@
-"""LPIPS on slices from weights the user has at hand (METHOD 1.4 and 1.6; Zhang et al. 2018). Nothing is ever downloaded.
+"""LPIPS on slices from weights the user has at hand (METHOD 1.4 and 1.6; Zhang et al. 2018).
 
-The weights are one mapping of tensors: VGG16's convolutions under torchvision's names (`features.0.weight`, ...) and the
-five linear heads under LPIPS' own (`lin0.model.1.weight`, ...). The file is opened by the caller.
+Nothing is ever downloaded. The weights are one mapping of tensors: VGG16's convolutions under torchvision's names
+(`features.0.weight`, ...) and the five linear heads under LPIPS' own (`lin0.model.1.weight`, ...). The file is opened
+by the caller.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from nnanomaly.utilities.errors import EnvironmentFault
 
-# Numbers of VGG16's convolutions in torchvision's `features`, per stage; every stage after the first begins with a max-pool.
+# Numbers of VGG16's convolutions in torchvision's `features`, per stage; all but the first begin with a max-pool.
 STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 # LPIPS' standardisation of RGB in [-1, 1].
 RGB_MEAN = (-0.030, -0.088, -0.188)
@@ -29,7 +30,8 @@ def expected_weights() -> list[str]:
 class LPIPS(nn.Module):
     """Distance of two slices as seen by a frozen VGG16: sum_l mean_s w_l . (f_l(x)/|f_l(x)| - f_l(y)/|f_l(y)|)^2.
 
-    The weights are buffers, so neither an optimiser nor `train()` can touch them; LPIPS has dropout in training, this has none.
+    The weights are buffers, so neither an optimiser nor `train()` can touch them; LPIPS has dropout in training, this
+    has none.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], *, source: str) -> None:
@@ -39,8 +41,8 @@ class LPIPS(nn.Module):
         if missing:
             raise EnvironmentFault(
                 "ENV-LPIPS",
-                f"{source} holds no LPIPS weights: {len(missing)} of {len(expected_weights())} tensors are missing, first"
-                f" {missing[0]!r}. Merge torchvision's VGG16 and LPIPS' linear heads into one state dict,"
+                f"{source} holds no LPIPS weights: {len(missing)} of {len(expected_weights())} tensors are missing, "
+                f"first {missing[0]!r}. Merge torchvision's VGG16 and LPIPS' linear heads into one state dict,"
                 " or set perceptual to 'wavelet' in the plans file",
             )
         for name in expected_weights():

@@ -1,8 +1,8 @@
 """VQ-GAN: an autoencoder whose latent is a volume of codes (METHOD 1.1 to 1.3).
 
-Legend: B batch, I channels of a patch, C channels of a latent, S = (Z, Y, X) voxels of a patch, s = S / stride voxels of its
-latent. Patches are in [-1, 1], latents unbounded; both leave this module in fp32, autocast or not: eight bits would cost 1 HU in
-a patch and change one code in twenty.
+Legend: B batch, I channels of a patch, C channels of a latent, S = (Z, Y, X) voxels of a patch, s = S / stride voxels
+of its latent. Patches are in [-1, 1], latents unbounded; both leave this module in fp32, autocast or not: eight bits
+would cost 1 HU in a patch and change one code in twenty.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class VQGAN(nn.Module):
             plan.num_codes, plan.latent_channels, decay=plan.codebook_decay, restart_every=plan.restart_every
         )
         # Weights in this layout make every activation follow; with few channels that halves the time on CPU and GPU.
-        self.to(memory_format=torch.channels_last_3d)
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def encode(self, x: Tensor) -> Tensor:
         """Unquantised latent: [B, I, *S] in [-1, 1] -> [B, C, *s]."""

@@ -18,8 +18,6 @@ from nnanomaly import __version__
 from nnanomaly.dataset.organ_labels import EXCLUDED, load_organ_labels
 from nnanomaly.dataset.patch_store import load_patch, patch_name, patches_of, remove_patches, save_patch
 from nnanomaly.dataset.raw_dataset import (
-    IMAGES_TR,
-    ORGAN_MASKS_TR,
     DatasetDescription,
     OrganMaskFile,
     find_organ_mask,
@@ -27,14 +25,15 @@ from nnanomaly.dataset.raw_dataset import (
     list_cases,
 )
 from nnanomaly.imageio.reader_writer import check_thickness, reader_writer_for
+from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
 from nnanomaly.plans import PreprocessingPlan
-from nnanomaly.preprocessing.case_runner import Progress, run_cases
 from nnanomaly.preprocessing.cropping import mirrored, organ_patches
 from nnanomaly.preprocessing.normalization import normalise
 from nnanomaly.preprocessing.report import CaseFailure, PreprocessingReport, merge_reports
 from nnanomaly.preprocessing.resampling import sample_on_grid
 from nnanomaly.roi.organ_instances import OrganInstance, locate_organ
 from nnanomaly.roi.organ_masks import load_organ_mask, missing_mask
+from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import UserError
 from nnanomaly.utilities.json_io import document_hash, to_document
 from nnanomaly.volume import Box, Grid, Volume

@@ -6,9 +6,7 @@ import numpy as np
 
 from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.volume import Grid, Volume
-
-SAME_GRID_MM = 0.01  # headers store float32, so that equal grids differ by some 1e-4 mm
+from nnanomaly.volume import SAME_GRID_MM, Grid, Volume
 
 
 def load_organ_mask(path: Path, label: int | None, *, grid: Grid, image: Path) -> Volume:
@@ -34,5 +32,5 @@ def missing_mask(case: str, organ: str, *, looked_in: Path) -> DataError:
     return DataError(
         "ROI-MISSING",
         f"{case}: no mask of {organ} in {looked_in}. Provide {looked_in.name}/{case}/{organ}.nii.gz, "
-        "or pip install nnanomaly[totalseg]",
+        "for instance from TotalSegmentator",
     )

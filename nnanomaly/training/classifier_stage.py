@@ -1,6 +1,6 @@
 """Healthy or unhealthy from a noisy latent: cross-entropy over all noise levels (METHOD section 4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from sklearn.metrics import roc_auc_score
@@ -12,7 +12,6 @@ from nnanomaly.plans import ClassifierPlan
 from nnanomaly.training.optimisation import Batch, autocast, build_optimizer, clip_and_step
 
 DrawLevel = Callable[[int, torch.Generator], Tensor]
-VALIDATION_SIGMAS = (0.1, 0.3, 0.6, 1.0)
 
 
 class ClassifierStage:
@@ -24,13 +23,20 @@ class ClassifierStage:
     monitor = "error"
 
     def __init__(
-        self, network: nn.Module, plan: ClassifierPlan, *, draw_sigma: DrawLevel, device: torch.device
+        self,
+        network: nn.Module,
+        plan: ClassifierPlan,
+        *,
+        draw_sigma: DrawLevel,
+        validation_sigmas: Sequence[float],
+        device: torch.device,
     ) -> None:
-        """`draw_sigma(count, generator)` draws training noise levels."""
+        """`draw_sigma(count, generator)` draws training noise levels; validation measures at `validation_sigmas`."""
         self.network = network.to(device)
         self.plan = plan
         self.device = device
         self.draw_sigma = draw_sigma
+        self.validation_sigmas = validation_sigmas
         self.optimizer = build_optimizer(network.parameters(), plan.training, plan.training.learning_rate)
 
     def modules(self) -> dict[str, nn.Module]:
@@ -52,7 +58,7 @@ class ClassifierStage:
         labels = batch["label"].to(self.device)
         logits = self._logits(self.network, batch["patch"], sigma, generator)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.plan.label_smoothing)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = clip_and_step(self.optimizer, self.plan.training.gradient_clip)
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
         return {"loss": loss.item(), "accuracy": accuracy.item(), "gradient_norm": norm}
@@ -63,7 +69,7 @@ class ClassifierStage:
         labels = torch.cat([batch["label"] for batch in batches])
         result: dict[str, float] = {}
         losses = []
-        for level in VALIDATION_SIGMAS:
+        for level in self.validation_sigmas:
             logits = torch.cat(
                 [
                     self._logits(module, b["patch"], torch.full((len(b["patch"]),), level), generator).cpu()
@@ -71,7 +77,7 @@ class ClassifierStage:
                 ]
             )
             losses.append(float(functional.cross_entropy(logits, labels)))
-            if len(labels.unique()) == 2:
+            if len(set(labels.tolist())) == 2:
                 probability = logits.softmax(dim=1)[:, OrganState.UNHEALTHY]
                 result[f"auc_sigma_{level}"] = float(roc_auc_score(labels.numpy(), probability.numpy()))
         result["cross_entropy"] = sum(losses) / len(losses)

@@ -23,7 +23,7 @@ def encode_patches(
     seed: int,
     device: torch.device,
 ) -> Tensor:
-    """Raw latents `[num_patches * len(augmentations), C, Z, Y, X]` in float16: all variants of patch 0, then of 1, ..."""
+    """Raw latents `[num_patches * len(augmentations), C, Z, Y, X]`, float16: all variants of patch 0, then of 1, ..."""
     latents = []
     for index in range(num_patches):
         patch = np.asarray(load(index), dtype=np.float32)

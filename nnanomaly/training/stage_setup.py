@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from nnanomaly.build import build_classifier, build_discriminators, build_unet, build_vqgan
@@ -13,7 +15,9 @@ from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.diffusion.denoiser import edm_loss, eps_loss
 from nnanomaly.diffusion.schedule import cosine_schedule
-from nnanomaly.plans import Plans, TrainingPlan
+from nnanomaly.networks.losses import haar_high_band_loss, random_slices
+from nnanomaly.networks.perceptual import LPIPS
+from nnanomaly.plans import Plans, TrainingPlan, VQGANPlan
 from nnanomaly.training.augmentation import augment_patch
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.classifier_stage import ClassifierStage, log_uniform_sigma, scheduled_sigma
@@ -22,12 +26,14 @@ from nnanomaly.training.fold_data import PatchSet, classes_of
 from nnanomaly.training.latents import Augment, FloatArray, encode_patches
 from nnanomaly.training.optimisation import Batch
 from nnanomaly.training.stage import Stage
-from nnanomaly.training.vqgan_stage import VQGANStage
-from nnanomaly.utilities.errors import DataError
+from nnanomaly.training.vqgan_stage import PerceptualLoss, VQGANStage
+from nnanomaly.utilities.errors import DataError, EnvironmentFault
 
 logger = logging.getLogger(__name__)
 MAX_VALIDATION_BATCHES = 8
 SMALLEST_CLASSIFIER_SIGMA = 0.05
+CLASSIFIER_SIGMAS = (0.1, 0.3, 0.6, 1.0)
+"""Levels at which the AUC is measured, besides that of the reconstruction (METHOD section 4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,10 @@ def setup_vqgan(
     """Patches of all organs, healthy or not: the autoencoder must be able to show a lesion."""
     training = plans.vqgan.training
     torch.manual_seed(training.seed)
-    stage = VQGANStage(build_vqgan(plans), build_discriminators(plans), plans.vqgan, device=device)
+    perceptual = PERCEPTUAL[plans.vqgan.perceptual](plans.vqgan, device)
+    stage = VQGANStage(
+        build_vqgan(plans), build_discriminators(plans), plans.vqgan, perceptual=perceptual, device=device
+    )
     dataset = PatchBatches(train.loader(), [0] * len(train.names), training.batch_size, training.seed, _image_augmented)
     held_out = PatchBatches(val.loader(), [0] * len(val.names), training.batch_size, training.seed, unchanged)
     return StageSetup(
@@ -72,7 +81,13 @@ def setup_classifier(
         draw = scheduled_sigma(cosine_schedule(plans.ddpm.num_timesteps).sigma)
     else:
         draw = log_uniform_sigma(SMALLEST_CLASSIFIER_SIGMA, plans.classifier.max_sigma)
-    stage = ClassifierStage(build_classifier(plans), plans.classifier, draw_sigma=draw, device=device)
+    stage = ClassifierStage(
+        build_classifier(plans),
+        plans.classifier,
+        draw_sigma=draw,
+        validation_sigmas=sorted({*CLASSIFIER_SIGMAS, plans.inference.sigma}),
+        device=device,
+    )
     encode = _Encoder(plans, codec, device)
     return StageSetup(
         stage=stage,
@@ -106,6 +121,37 @@ def setup_ddpm(
     )
 
 
+def _no_perceptual(plan: VQGANPlan, device: torch.device) -> None:
+    return None
+
+
+def _wavelet(plan: VQGANPlan, device: torch.device) -> PerceptualLoss:
+    return lambda x, reconstruction, generator: haar_high_band_loss(x, reconstruction)
+
+
+def _lpips(plan: VQGANPlan, device: torch.device) -> PerceptualLoss:
+    """LPIPS of one random slice per patch, with weights from a local file."""
+    path = Path(plan.perceptual_file)
+    if not path.is_file():
+        raise EnvironmentFault(
+            "ENV-LPIPS",
+            f"vqgan.perceptual is lpips, but perceptual_file {plan.perceptual_file!r} is not a file. "
+            "Name a local safetensors file of LPIPS weights, or set perceptual to 'wavelet' in the plans file.",
+        )
+    network = LPIPS(load_file(path), source=str(path)).to(device)
+
+    def loss(x: Tensor, reconstruction: Tensor, generator: torch.Generator) -> Tensor:
+        value: Tensor = network(*random_slices(x, reconstruction, generator=generator))
+        return value
+
+    return loss
+
+
+PERCEPTUAL: dict[str, Callable[[VQGANPlan, torch.device], PerceptualLoss | None]] = {
+    "none": _no_perceptual,
+    "wavelet": _wavelet,
+    "lpips": _lpips,
+}
 SETUPS = {"vqgan": setup_vqgan, "classifier": setup_classifier, "ddpm": setup_ddpm}
 
 
@@ -160,7 +206,7 @@ class _Encoder:
         dataset = PatchBatches(lambda index: latents[index].numpy(), classes, batch_size, 0, unchanged)
         return fixed_batches(dataset, MAX_VALIDATION_BATCHES)
 
-    def _encode(self, patches: PatchSet, augmentations: list[Augment]) -> Tensor:
+    def _encode(self, patches: PatchSet, augmentations: Sequence[Augment]) -> Tensor:
         logger.info("encoding %d patches, %d variants each", len(patches.names), len(augmentations))
         seed = self.plans.ddpm.training.seed
         load = patches.loader()

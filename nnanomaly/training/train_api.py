@@ -13,9 +13,9 @@ from nnanomaly import __version__
 from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint, newest_checkpoint
 from nnanomaly.device import choose_device
 from nnanomaly.diffusion.codecs import Codec, fit_channel_statistics
-from nnanomaly.paths import DATASET_JSON, Paths
+from nnanomaly.paths import DATASET_JSON, LATENT_SCALING_JSON, PLANS_JSON, SUMMARY_JSON, Paths
 from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
-from nnanomaly.trained_model import LATENT_SCALING_JSON, load_codec, load_vqgan
+from nnanomaly.trained_model import load_codec, load_vqgan
 from nnanomaly.training.batches import unchanged
 from nnanomaly.training.fold_data import PatchSet, load_fold
 from nnanomaly.training.latents import encode_patches
@@ -48,11 +48,11 @@ def train_stages(
     plans = load_plans(paths.plans(dataset, plans_name))
     train, val = load_fold(paths.preprocessed(dataset), plans.data_identifier, fold)
     device = choose_device(options.device)
-    for name in STAGES[: STAGES.index(stage) + 1]:
+    for name in _stages_up_to(stage, plans):
         folder = paths.fold(dataset, plans_name, name, fold)
         wanted = name == stage
         if not wanted and (folder / FINAL).is_file():
-            _refuse_stale(folder, plans)
+            load_checkpoint(folder / FINAL, identity=plans.identity_of(name))  # refuses a stage of other plans
         else:
             started = newest_checkpoint(folder) is not None
             resume = options.resume if wanted else started
@@ -65,9 +65,12 @@ def train_stages(
             _ensure_latent_scaling(folder, plans, train, device)
 
 
-def _refuse_stale(folder: Path, plans: Plans) -> None:
-    """A finished stage must belong to the plans as they are now."""
-    load_checkpoint(folder / FINAL, identity=plans.identity)
+def _stages_up_to(stage: str, plans: Plans) -> list[str]:
+    """The stage and those before it; an unguided reconstruction needs no classifier."""
+    names = list(STAGES[: STAGES.index(stage) + 1])
+    if stage == "ddpm" and plans.inference.guidance == "none":
+        names.remove("classifier")
+    return names
 
 
 def _train_stage(
@@ -84,7 +87,7 @@ def _train_stage(
     folder = paths.fold(plans.dataset_name, plans.plans_name, stage, fold)
     vqgan_folder = paths.fold(plans.dataset_name, plans.plans_name, "vqgan", fold)
     codec: Codec | None = None
-    extra: dict[str, Any] = {"plans_identity": plans.identity, "stage": stage, "version": __version__}
+    extra: dict[str, Any] = {"plans_identity": plans.identity_of(stage), "stage": stage, "version": __version__}
     if stage != "vqgan":
         codec = load_codec(vqgan_folder, plans, device)
         extra["vqgan_sha256"] = checkpoint_hash(vqgan_folder / FINAL)
@@ -95,7 +98,7 @@ def _train_stage(
     workers = options.num_workers if options.num_workers is not None else (0 if device.type == "cpu" else 4)
     setup = SETUPS[stage](plans, *patches, codec=codec, device=device, num_workers=workers)
     folder.mkdir(parents=True, exist_ok=True)
-    save_plans(model / "plans.json", plans)
+    save_plans(model / PLANS_JSON, plans)
     shutil.copyfile(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
     write_json(folder / "debug.json", _debug_document(plans, stage, fold, device, options))
     logger.info("training %s, fold %s: %d iterations on %s", stage, fold, training.num_iterations, device)
@@ -108,7 +111,7 @@ def _train_stage(
         extra=extra,
         resume=resume,
     )
-    write_json(folder / "validation" / "summary.json", result)
+    write_json(folder / "validation" / SUMMARY_JSON, result)
 
 
 def _forget_earlier_run(folder: Path) -> None:

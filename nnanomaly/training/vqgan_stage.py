@@ -4,6 +4,8 @@ METHOD 1.3 to 1.5. The discriminators learn from the first iteration (a hinge di
 generator feels them from `discriminator_start` on.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,12 +15,13 @@ from nnanomaly.networks.losses import (
     discriminator_hinge_loss,
     feature_matching_loss,
     generator_hinge_loss,
-    haar_high_band_loss,
     random_slices,
 )
 from nnanomaly.networks.vqgan import VQGAN, Autoencoded
 from nnanomaly.plans import VQGANPlan
 from nnanomaly.training.optimisation import Batch, autocast, build_optimizer, clip_and_step
+
+PerceptualLoss = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 
 class VQGANStage:
@@ -26,8 +29,17 @@ class VQGANStage:
 
     monitor = "l1"
 
-    def __init__(self, vqgan: VQGAN, discriminators: nn.ModuleDict, plan: VQGANPlan, *, device: torch.device) -> None:
-        """`discriminators`: `slices` (2D) and `volumes` (3D), or empty."""
+    def __init__(
+        self,
+        vqgan: VQGAN,
+        discriminators: nn.ModuleDict,
+        plan: VQGANPlan,
+        *,
+        perceptual: PerceptualLoss | None,
+        device: torch.device,
+    ) -> None:
+        """`discriminators`: `slices` (2D) and `volumes` (3D), or empty; `perceptual(x, reconstruction, generator)`."""
+        self.perceptual = perceptual
         self.vqgan = vqgan.to(device)
         self.discriminators = discriminators.to(device)
         self.plan = plan
@@ -49,7 +61,8 @@ class VQGANStage:
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One for the autoencoder, one for the discriminators."""
-        return {"vqgan": self.optimizer} | ({"discriminators": self.judges} if self.judges else {})
+        judges: dict[str, torch.optim.Optimizer] = {"discriminators": self.judges} if self.judges else {}
+        return {"vqgan": self.optimizer, **judges}
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         """One step of the autoencoder and its codebook, and one of the discriminators."""
@@ -75,8 +88,8 @@ class VQGANStage:
             "l1": self.plan.reconstruction_weight * functional.l1_loss(reconstruction, x),
             "commitment": self.plan.commitment_weight * functional.mse_loss(out.z.float(), out.z_q.detach()),
         }
-        if self.plan.perceptual == "wavelet":
-            terms["perceptual"] = self.plan.perceptual_weight * haar_high_band_loss(x, reconstruction)
+        if self.perceptual is not None:
+            terms["perceptual"] = self.plan.perceptual_weight * self.perceptual(x, reconstruction, generator)
         if self.judges is not None and int(batch["iteration"]) >= self.plan.discriminator_start:
             terms |= self._adversarial_terms(x, reconstruction, generator)
         loss = torch.stack(list(terms.values())).sum()

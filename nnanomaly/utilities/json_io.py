@@ -112,16 +112,23 @@ def _convert(hint: Any, value: Any, source: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_document(typing.cast(type, hint), value, source=source)
     if origin is tuple:
-        if not isinstance(value, list):
-            raise ConfigurationError("CFG-TYPE", f"{source}: expected a list, found {value!r}")
-        hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        if len(hints) != len(value):
-            raise ConfigurationError("CFG-TYPE", f"{source}: expected {len(hints)} values, found {value!r}")
-        return tuple(_convert(hint, item, source) for hint, item in zip(hints, value, strict=True))
+        return _convert_tuple(arguments, value, source)
     if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigurationError("CFG-TYPE", f"{source}: expected an object, found {value!r}")
         return {key: _convert(arguments[1], item, f"{source}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint in (int, float, str, bool) and type(value) is not hint:
         raise ConfigurationError("CFG-TYPE", f"{source}: expected {hint.__name__}, found {value!r}")
     return value
+
+
+def _convert_tuple(arguments: tuple[Any, ...], value: Any, source: str) -> tuple[Any, ...]:
+    """Convert a JSON list to a tuple of the annotated length and types."""
+    if not isinstance(value, list):
+        raise ConfigurationError("CFG-TYPE", f"{source}: expected a list, found {value!r}")
+    hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+    if len(hints) != len(value):
+        raise ConfigurationError("CFG-TYPE", f"{source}: expected {len(hints)} values, found {value!r}")
+    return tuple(_convert(hint, item, source) for hint, item in zip(hints, value, strict=True))

@@ -61,6 +61,12 @@ def test_patients_stay_together_and_strata_are_balanced():
     assert make_splits(cases[::-1], groups=groups, strata=strata) == splits
 
 
+def test_folds_of_patients_do_not_depend_on_the_version_of_scikit_learn():
+    groups = {"a": "p", "b": "p", "c": "q", "h": "q", "j": "r", "k": "r"}
+    splits = make_splits(list("abcdefghijkl"), groups=groups, strata=dict.fromkeys("abdegjl", True))
+    assert ["".join(split["val"]) for split in splits] == ["ab", "chl", "fg", "djk", "ei"]
+
+
 def test_a_patient_named_like_a_case_is_not_that_case():
     cases = list("abcdef")
     groups = {"a": "f", "b": "f"}

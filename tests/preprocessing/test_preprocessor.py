@@ -172,7 +172,7 @@ def test_a_mask_is_read_with_its_source_and_a_missing_one_explained(raw_folder):
     assert mask.grid == grid_of(np.diag([-1.0, 1.0, 1.0]))
     assert mask.array.sum() == ball(mask.grid, (0.0, 0.0, 15.0), 9.0).array.sum()
     assert source.path == raw_folder / "organMasksTr" / "a" / "left.nii.gz"
-    with pytest.raises(DataError, match="no mask of left in .*organMasksTs.*totalseg"):
+    with pytest.raises(DataError, match="no mask of left in .*organMasksTs.*TotalSegmentator"):
         read_organ_mask(raw_folder / "organMasksTs", "a", "left", image=image, description=description)
 
 

@@ -61,4 +61,4 @@ def test_a_missing_mask_names_the_folder_and_both_remedies():
     error = missing_mask("case_a", "kidney_left", looked_in=Path("/data/organMasksTr"))
     assert "[NNA-ROI-MISSING] case_a: no mask of kidney_left in /data/organMasksTr" in str(error)
     assert "organMasksTr/case_a/kidney_left.nii.gz" in str(error)
-    assert "pip install nnanomaly[totalseg]" in str(error)
+    assert "TotalSegmentator" in str(error)

@@ -1,7 +1,7 @@
 import numpy as np  # noqa: F401 (loads the BLAS)
 from threadpoolctl import threadpool_info
 
-from nnanomaly.preprocessing.case_runner import run_cases
+from nnanomaly.utilities.case_runner import run_cases
 
 KILLED = "__import__('os')._exit(9)"
 

@@ -1,0 +1,97 @@
+"""The arguments of the commands: what several commands share, and the long lists of training and prediction.
+
+Nothing is read, written or computed here; `cli` turns the parsed arguments into calls.
+"""
+
+import argparse
+from pathlib import Path
+
+from nnanomaly.plans import PLANS_NAMES, STAGES
+
+DEFAULT_PROCESSES = 2
+
+
+def new_parser(description: str) -> argparse.ArgumentParser:
+    """A parser that has what every command has; abbreviations of long options are refused."""
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    """`-d`: one or several datasets."""
+    parser.add_argument("-d", nargs="+", required=True, help="dataset names or ids")
+
+
+def add_extraction(parser: argparse.ArgumentParser) -> None:
+    """How the fingerprint is extracted."""
+    parser.add_argument(
+        "--verify_dataset_integrity", action="store_true", help="check every image to its last byte first"
+    )
+    parser.add_argument("--clean", action="store_true", help="extract the fingerprint anew even if there is one")
+
+
+def add_planning(parser: argparse.ArgumentParser) -> None:
+    """What the planner is told."""
+    parser.add_argument(
+        "-gpu_memory_target", type=float, default=8.0, help="memory the plans may fill, in GB (default 8)"
+    )
+    parser.add_argument("-preset", choices=tuple(PLANS_NAMES), default="default", help="default, or paper as published")
+
+
+def add_plans(parser: argparse.ArgumentParser) -> None:
+    """`-p` or `-preset`: which plans; `plans_name` reads them."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("-p", default=None, help=f"plans name (default {PLANS_NAMES['default']})")
+    group.add_argument("-preset", choices=tuple(PLANS_NAMES), default=None, help="plans of that preset")
+
+
+def plans_name(arguments: argparse.Namespace) -> str:
+    """The plans that a user of `add_plans` asked for."""
+    return str(arguments.p or PLANS_NAMES[arguments.preset or "default"])
+
+
+def add_processes(parser: argparse.ArgumentParser) -> None:
+    """`-np`: number of processes; None = the environment decides, else `DEFAULT_PROCESSES`."""
+    parser.add_argument("-np", type=int, default=None, help=f"processes (default {DEFAULT_PROCESSES})")
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """All arguments of the training."""
+    parser.add_argument("dataset_name_or_id", help="dataset name or id")
+    parser.add_argument("configuration", choices=(*STAGES, "all"), help="stage to train")
+    parser.add_argument("fold", nargs="?", default="0", help="fold number, or all (default 0)")
+    add_plans(parser)
+    parser.add_argument("--c", action="store_true", help="continue from the newest checkpoint")
+    parser.add_argument("--val", action="store_true", help="only calibrate a trained ddpm")
+    _add_device(parser)
+    parser.add_argument("-num_iterations", type=int, default=None, help="iterations of every stage this command trains")
+    parser.add_argument("-lr", type=float, default=None, help="learning rate of every stage this command trains")
+    parser.add_argument("-batch_size", type=int, default=None, help="batch size of every stage this command trains")
+    parser.add_argument("-seed", type=int, default=None, help="seed of weights, batches and noise")
+    parser.add_argument(
+        "-num_workers", type=int, default=None, help="processes that load batches (default: 0 on a cpu)"
+    )
+
+
+def add_prediction(parser: argparse.ArgumentParser) -> None:
+    """All arguments of the prediction."""
+    parser.add_argument("-i", required=True, help="folder of images, or its name in the raw dataset (imagesTs)")
+    parser.add_argument("-o", required=True, type=Path, help="folder for the predictions")
+    parser.add_argument("-d", default=None, help="dataset name or id (default: the one trained dataset)")
+    parser.add_argument("-f", nargs="+", default=None, help="folds whose maps are averaged (default: all trained ones)")
+    add_plans(parser)
+    parser.add_argument(
+        "-organ_masks", type=Path, default=None, help="organ masks (default: organMasksTs for imagesTs)"
+    )
+    parser.add_argument("-chk", default="checkpoint_final.pth", help="checkpoint name")
+    _add_device(parser)
+    parser.add_argument("-num_parts", type=int, default=1, help="split the cases into this many parts")
+    parser.add_argument("-part_id", type=int, default=0, help="which part to predict, 0 ... num_parts-1")
+    parser.add_argument("--continue_prediction", "--c", action="store_true", help="skip cases that are complete")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-device", default=None, help="cuda, cuda:N, mps or cpu (default: cuda if there is one, else cpu)"
+    )

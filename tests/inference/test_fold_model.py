@@ -1,0 +1,137 @@
+"""Loading a fold: what it refuses, and when the classifier may guide. The checkpoints hold untrained networks."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint, save_checkpoint
+from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
+from nnanomaly.paths import Paths
+from nnanomaly.plans import STAGES, Plans
+from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+
+WriteModel = Callable[..., None]
+
+
+@pytest.fixture
+def plans(tiny_plans: Callable[..., Plans]) -> Plans:
+    return tiny_plans("default", dataset="Dataset501_Kidney")
+
+
+def load(paths: Paths, plans: Plans) -> TrainedFold:
+    return load_trained_fold(paths, plans, 0, torch.device("cpu"))
+
+
+def folder_of(paths: Paths, plans: Plans, stage: str) -> Path:
+    return paths.fold(plans.dataset_name, plans.plans_name, stage, 0)
+
+
+def with_limit(plans: Plans, limit: float) -> Plans:
+    return replace(plans, inference=replace(plans.inference, min_classifier_auc=limit))
+
+
+@pytest.mark.parametrize(("auc", "guides"), [(0.59, False), (0.61, True)])
+def test_a_classifier_guides_from_the_planned_auc_on(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel, auc: float, guides: bool
+) -> None:
+    write_untrained_model(paths, plans, validation={"auc_sigma_1.0": auc, "auc": 0.99})
+    fold = load(paths, with_limit(plans, 0.6))
+    assert fold.guidance is guides
+    assert f"{auc:.2f}" in fold.guidance_reason
+    assert "0.60" in fold.guidance_reason
+    assert ("guidance is off" in fold.guidance_reason) is not guides
+
+
+def test_the_auc_next_to_the_noise_level_of_the_plan_counts(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel
+) -> None:
+    write_untrained_model(paths, plans, validation={"auc_sigma_0.1": 0.9, "auc_sigma_1.0": 0.5})
+    low = replace(plans, inference=replace(plans.inference, sigma=0.2))
+    assert load(paths, with_limit(low, 0.6)).guidance
+    assert not load(paths, with_limit(plans, 0.6)).guidance
+
+
+def test_an_unknown_auc_switches_guidance_off(paths: Paths, plans: Plans, write_untrained_model: WriteModel) -> None:
+    write_untrained_model(paths, plans, validation={"cross_entropy": 0.6, "error": 0.6})
+    fold = load(paths, with_limit(plans, 0.6))
+    assert not fold.guidance
+    assert "unknown" in fold.guidance_reason
+
+
+def test_a_limit_of_nought_guides_whatever_the_auc(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel
+) -> None:
+    write_untrained_model(paths, plans, validation={})
+    assert load(paths, with_limit(plans, 0.0)).guidance
+
+
+def test_guidance_that_is_off_reconstructs_like_plans_without_guidance(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel
+) -> None:
+    write_untrained_model(paths, plans, validation={"auc_sigma_1.0": 0.4})
+    none = replace(plans, inference=replace(plans.inference, guidance="none"))
+    patch = torch.rand(plans.preprocessing.patch_size, generator=torch.Generator().manual_seed(0)).numpy()
+    off, without, guided = (
+        load(paths, p).reconstruct([patch], ["a"]).healthy for p in (plans, none, with_limit(plans, 0))
+    )
+    assert torch.equal(off, without)
+    assert not torch.equal(off, guided)
+
+
+def test_plans_without_guidance_need_no_classifier(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel
+) -> None:
+    write_untrained_model(paths, plans)
+    (folder_of(paths, plans, "classifier") / FINAL).unlink()
+    none = replace(plans, inference=replace(plans.inference, guidance="none"))
+    assert set(load(paths, none).checkpoints) == {"vqgan", "ddpm"}
+
+
+def test_hashes_of_all_stages_are_those_of_their_files(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel
+) -> None:
+    write_untrained_model(paths, plans)
+    expected = {stage: checkpoint_hash(folder_of(paths, plans, stage) / FINAL) for stage in STAGES}
+    assert load(paths, plans).checkpoints == expected
+
+
+@pytest.mark.parametrize("stage", ["classifier", "ddpm"])
+def test_a_network_of_another_autoencoder_is_refused_with_both_hashes(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel, stage: str
+) -> None:
+    write_untrained_model(paths, plans)
+    path = folder_of(paths, plans, stage) / FINAL
+    save_checkpoint(path, {**load_checkpoint(path), "vqgan_sha256": "feedc0ffee12" + 52 * "0"})
+    with pytest.raises(IntegrityError) as refused:
+        load(paths, plans)
+    assert refused.value.code == "CKPT-VQGAN"
+    message = str(refused.value)
+    assert str(path) in message
+    assert "feedc0ffee12" in message
+    assert checkpoint_hash(folder_of(paths, plans, "vqgan") / FINAL)[:12] in message
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_missing_stage_is_one_line_with_the_command_that_trains_it(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel, stage: str
+) -> None:
+    write_untrained_model(paths, plans)
+    (folder_of(paths, plans, stage) / FINAL).unlink()
+    with pytest.raises(ConfigurationError) as refused:
+        load(paths, plans)
+    assert refused.value.code == "CKPT-MISSING"
+    assert str(refused.value).endswith(f"nnanomaly_train Dataset501_Kidney {stage} 0")
+    assert "\n" not in str(refused.value)
+
+
+def test_networks_of_other_plans_are_refused(paths: Paths, plans: Plans, write_untrained_model: WriteModel) -> None:
+    write_untrained_model(paths, plans)
+    other = replace(plans, classifier=replace(plans.classifier, pool="logsumexp"))
+    with pytest.raises(IntegrityError) as refused:
+        load(paths, other)
+    assert refused.value.code == "CKPT-PLANS"
+    assert plans.identity_of("classifier")[:12] in str(refused.value)
+    assert other.identity_of("classifier")[:12] in str(refused.value)

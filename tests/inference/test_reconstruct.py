@@ -1,0 +1,235 @@
+"""Reconstruction with networks whose answer is a formula: the exact denoiser of Gaussian latents N(0, STD^2)."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nnanomaly.diffusion.codecs import IdentityCodec
+from nnanomaly.diffusion.noise import generator_for
+from nnanomaly.diffusion.schedule import cosine_schedule, per_item
+from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
+from nnanomaly.inference.reconstruct import ROUND_TRIPS, LatentModels, build_reconstructor
+from nnanomaly.networks.classifier import OrganState
+from nnanomaly.plans import InferencePlan
+
+CPU = torch.device("cpu")
+STD = 0.5
+SCHEDULE = cosine_schedule(1000)
+HEUN = replace(DEFAULT.inference, encode="invert", sigma=1.0, num_samples=1, guidance="none", num_steps=25)
+NOISED = replace(HEUN, encode="noise")
+DDIM = replace(PAPER.inference, guidance="none", num_steps=250)
+DDPM = replace(PAPER.inference, guidance="none", sampler="ddpm", encode="noise", num_steps=250)
+
+
+class GaussianEDM(nn.Module):
+    """The preconditioned network F whose denoiser is E[x0 | x] = STD^2 / (STD^2 + sigma^2) x."""
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """x is scaled to unit variance: c_in (x0 + sigma eps); time is ln(sigma) / 4."""
+        sigma = per_item((4 * time).exp(), x)
+        scaled = x * torch.sqrt(1 + sigma**2)
+        wanted = STD**2 / (STD**2 + sigma**2) * scaled
+        return (wanted - scaled / (1 + sigma**2)) / (sigma / torch.sqrt(1 + sigma**2))
+
+
+class GaussianEps(nn.Module):
+    """E[eps | x_t] of the same data on the cosine schedule."""
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """x_t in VP coordinates at the times t."""
+        sigma = per_item(SCHEDULE.sigma_of(t), x_t)
+        return sigma * torch.sqrt(1 + sigma**2) / (STD**2 + sigma**2) * x_t
+
+
+class MeanClassifier(nn.Module):
+    """Healthy is bright: the two logits differ by 8 times the mean of the state. Remembers what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[float, float]] = []
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """[B, C, *S], [B] -> [B, 2]."""
+        self.seen.append((float(x.detach().std()), float(time[0])))
+        logits = [torch.zeros(len(x))] * 2
+        logits[OrganState.HEALTHY] = 8 * x.flatten(1).mean(dim=1)
+        return torch.stack(logits, dim=1)
+
+
+class BlockMeans:
+    """A codec that loses something: the means of 2 x 2 x 2 blocks."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """[B, C, Z, Y, X] -> half of it."""
+        return functional.avg_pool3d(x, 2)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Every mean eight times."""
+        return functional.interpolate(z, scale_factor=2.0, mode="nearest")
+
+
+def models(plan: InferencePlan, classifier: nn.Module | None = None) -> LatentModels:
+    edm = plan.sampler == "heun"
+    return LatentModels(
+        unet=GaussianEDM() if edm else GaussianEps(),
+        classifier=classifier,
+        diffusion=DEFAULT.ddpm if edm else PAPER.ddpm,
+        inference=plan,
+    )
+
+
+def patches(count: int, size: int = 8, *, spread: float = 0.2) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(0, spread, (size,) * 3).astype(np.float16) for _ in range(count)]
+
+
+def reconstruct(plan: InferencePlan, inputs: Sequence[np.ndarray], names: Sequence[str], *, seed: int = 0) -> Tensor:
+    return build_reconstructor(IdentityCodec(), models(plan), seed=seed, device=CPU)(inputs, names).healthy
+
+
+def round_trip(plan: InferencePlan, u: Tensor, classifier: nn.Module | None = None) -> Tensor:
+    generators = [generator_for(str(number), seed=1) for number in range(len(u))]
+    return ROUND_TRIPS[plan.sampler](models(plan, classifier))(u, generators)
+
+
+def latents(*shape: int) -> Tensor:
+    return STD * torch.randn(*shape, generator=torch.Generator().manual_seed(3))
+
+
+def test_inversion_without_guidance_gives_what_the_codec_alone_gives() -> None:
+    inputs = patches(2)
+    reconstructor = build_reconstructor(BlockMeans(), models(HEUN), seed=0, device=CPU)
+    healthy, autoencoded = reconstructor(inputs, ["a", "b"])
+    original = torch.from_numpy(np.stack(inputs)[:, None].astype(np.float32))
+    assert healthy.shape == original.shape
+    assert (autoencoded - original).std() > 0.1  # the codec loses something, so that the next line says something
+    assert torch.equal(autoencoded, BlockMeans().decode(BlockMeans().encode(original)))
+    assert (healthy - autoencoded).abs().max() < 2e-3
+
+
+def test_results_stay_in_the_range_of_the_networks() -> None:
+    healthy = reconstruct(HEUN, [np.full((4, 4, 4), 3.0), np.full((4, 4, 4), -3.0)], ["a", "b"])
+    assert healthy[0].unique().tolist() == [1.0]
+    assert healthy[1].unique().tolist() == [-1.0]
+
+
+@pytest.mark.parametrize("plan", [HEUN, DDIM], ids=["heun", "ddim"])
+def test_unguided_inversion_returns_and_more_steps_return_closer(plan: InferencePlan) -> None:
+    u = latents(1, 4, 6, 6, 6)
+    error = {
+        steps: float((round_trip(replace(plan, num_steps=steps), u) - u).abs().mean()) / STD for steps in (10, 40, 160)
+    }
+    assert error[160] < 0.01
+    assert error[160] < error[40] / 2 < error[10] / 4
+
+
+@pytest.mark.parametrize("plan", [HEUN, DDIM], ids=["heun", "ddim"])
+def test_inversion_needs_no_noise(plan: InferencePlan) -> None:
+    assert torch.equal(reconstruct(plan, patches(1), ["a"]), reconstruct(plan, patches(1), ["b"], seed=7))
+
+
+def test_noised_upwards_the_sample_follows_the_formula_and_samples_are_averaged() -> None:
+    """Down the flow of Gaussian data x shrinks by STD / sqrt(STD^2 + sigma^2), so every sample has a closed form."""
+    (patch,), sigma = patches(1, spread=0.05), 0.3
+    u = torch.from_numpy(patch.astype(np.float32))
+    draws = [torch.randn(1, 8, 8, 8, generator=generator_for("a", str(k), seed=5))[0] for k in range(4)]
+    samples = [STD / math.hypot(STD, sigma) * (u + sigma * noise) for noise in draws]
+    for num_samples in (1, 4):
+        plan = replace(NOISED, sigma=sigma, num_samples=num_samples)
+        healthy = reconstruct(plan, [patch], ["a"], seed=5)[0, 0]
+        assert healthy == pytest.approx(torch.stack(samples[:num_samples]).mean(dim=0), abs=2e-3)
+
+
+@pytest.mark.parametrize("plan", [NOISED, DDPM, replace(DDIM, encode="noise")], ids=["heun", "ddpm", "ddim"])
+def test_noise_follows_the_name_of_a_patch_and_not_its_company(plan: InferencePlan) -> None:
+    plan, (first, second) = replace(plan, num_steps=5), patches(2)
+    both = reconstruct(plan, [first, second], ["a", "b"])
+    assert torch.equal(both[:1], reconstruct(plan, [first], ["a"]))
+    assert torch.equal(both[1:], reconstruct(plan, [second], ["b"]))
+    assert torch.equal(both.flip(0), reconstruct(plan, [second, first], ["b", "a"]))
+    assert not torch.equal(both[:1], reconstruct(plan, [first], ["c"]))
+    assert not torch.equal(both[:1], reconstruct(plan, [first], ["a"], seed=1))
+
+
+def test_ancestral_sampling_keeps_the_distribution_and_what_the_noise_left() -> None:
+    u = latents(1, 1, 32, 32, 32)
+    unclamped = replace(models(DDPM), diffusion=replace(PAPER.ddpm, latent_scaling="standardise"))
+    out = ROUND_TRIPS["ddpm"](unclamped)(u, [generator_for("a", seed=1)])
+    alpha_bar = 1 / (1 + DDPM.sigma**2)
+    kept = alpha_bar * STD**2 / (alpha_bar * STD**2 + 1 - alpha_bar)
+    assert float(out.std()) == pytest.approx(STD, rel=0.03)
+    assert float((out * u).mean() / u.square().mean()) == pytest.approx(kept, abs=0.02)
+
+
+def test_the_discrete_samplers_start_at_the_time_whose_noise_is_that_of_the_plan() -> None:
+    seen: list[float] = []
+
+    class Spy(GaussianEps):
+        def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+            seen.append(float(t[0]))
+            return super().forward(x_t, t)
+
+    plan = replace(PAPER.inference, guidance="none", num_steps=500)
+    ROUND_TRIPS["ddim"](replace(models(plan), unet=Spy()))(latents(1, 1, 2, 2, 2), [generator_for("a", seed=0)])
+    assert max(seen) == pytest.approx(500, abs=1)  # the paper's L, on its schedule
+    assert len(seen) == pytest.approx(1000, abs=4)  # every step, up and down
+
+
+def test_latents_in_the_range_of_the_codebook_are_clamped_by_ancestral_sampling_alone() -> None:
+    u = torch.full((1, 1, 4, 4, 4), 3.0)
+    assert PAPER.ddpm.latent_scaling == "codebook_range"
+    assert float(round_trip(DDPM, u).max()) <= 1.0
+    assert float(round_trip(DDIM, u).max()) > 2.0
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        replace(HEUN, guidance="relative", guidance_scale=0.3),
+        replace(DDIM, guidance="gradient", guidance_scale=20.0, num_steps=50),
+        replace(DDPM, guidance="gradient", guidance_scale=20.0, num_steps=50),
+    ],
+    ids=["heun", "ddim", "ddpm"],
+)
+def test_guidance_raises_the_probability_of_healthy(plan: InferencePlan) -> None:
+    u, classifier = latents(2, 1, 6, 6, 6) - 0.2, MeanClassifier()
+    unguided, guided = round_trip(plan, u), round_trip(plan, u, classifier)
+
+    def log_healthy(x: Tensor) -> Tensor:
+        return classifier(x, torch.zeros(len(x))).log_softmax(dim=1)[:, OrganState.HEALTHY]
+
+    assert (log_healthy(guided) > log_healthy(unguided) + 0.05).all()
+    assert torch.equal(unguided, round_trip(replace(plan, guidance="none"), u, classifier))
+
+
+@pytest.mark.parametrize(
+    ("plan", "scale_of"),
+    [
+        (replace(HEUN, guidance="relative", guidance_scale=0.0), lambda sigma: math.hypot(STD, sigma)),
+        (replace(DDIM, guidance="gradient", guidance_scale=0.0), lambda sigma: math.hypot(STD, sigma)),
+    ],
+    ids=["heun", "ddim"],
+)
+def test_the_classifier_sees_states_of_unit_noise_and_the_level_they_have(
+    plan: InferencePlan, scale_of: Callable[[float], float]
+) -> None:
+    classifier = MeanClassifier()
+    round_trip(plan, latents(1, 4, 16, 16, 16), classifier)
+    std, time = classifier.seen[0]
+    sigma = math.exp(4 * time)
+    assert sigma == pytest.approx(plan.sigma, rel=0.01)
+    assert std == pytest.approx(scale_of(sigma) / math.hypot(1, sigma), rel=0.02)
+    assert classifier.seen[-1][1] < classifier.seen[0][1]
+
+
+def test_a_classifier_is_not_asked_on_the_way_up() -> None:
+    classifier = MeanClassifier()
+    round_trip(replace(HEUN, guidance="relative"), latents(1, 1, 4, 4, 4), classifier)
+    levels = [time for _, time in classifier.seen]
+    assert levels == sorted(levels, reverse=True)

@@ -1,0 +1,137 @@
+"""Checkpoints: nothing is executed when one is opened, and a file that is not one is refused in one line."""
+
+import hashlib
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnanomaly.checkpoint import (
+    BEST,
+    FINAL,
+    LATEST,
+    PREVIOUS,
+    checkpoint_hash,
+    find_folds,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+)
+from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+
+STATE = {
+    "plans_identity": "a" * 64,
+    "iteration": 7,
+    "best": float("inf"),
+    "modules": {"net": {"weight": torch.arange(6.0)}},
+}
+
+
+class Payload:
+    """Unpickling it creates a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / FINAL, STATE)
+    return tmp_path / FINAL
+
+
+def refusal(path: Path, **options: str) -> IntegrityError:
+    with pytest.raises(IntegrityError) as refused:
+        load_checkpoint(path, **options)
+    assert refused.value.exit_code == 6
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    return refused.value
+
+
+def test_what_was_saved_is_read_again(path: Path) -> None:
+    state = load_checkpoint(path, identity="a" * 64)
+    assert {key: state[key] for key in ("iteration", "best")} == {"iteration": 7, "best": float("inf")}
+    assert torch.equal(state["modules"]["net"]["weight"], torch.arange(6.0))
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda obj, path: path.write_bytes(pickle.dumps(obj, 2))])
+def test_a_payload_is_refused_and_not_executed(tmp_path: Path, write: Callable[[object, Path], object]) -> None:
+    marker, path = tmp_path / "executed", tmp_path / "evil.pth"
+    write({**STATE, "extra": Payload(marker)}, path)
+    assert refusal(path).code == "CKPT-DAMAGED"
+    assert not marker.exists()
+    torch.load(path, weights_only=False) if write is torch.save else pickle.loads(path.read_bytes())
+    assert marker.exists()  # the payload works, where somebody opens it carelessly
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
+def test_a_truncated_or_empty_file_is_refused(path: Path, share: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert refusal(path).code == "CKPT-DAMAGED"
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is text", b"version https://git-lfs.github.com/spec/v1\n", b"\x00" * 64, b"PK\x03\x04"]
+)
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / FINAL
+    path.write_bytes(content)
+    assert refusal(path).code == "CKPT-DAMAGED"
+
+
+@pytest.mark.parametrize("document", [{"state_dict": {}}, [1, 2], torch.zeros(3)], ids=["dict", "list", "tensor"])
+def test_weights_of_another_program_are_refused(tmp_path: Path, document: object) -> None:
+    torch.save(document, tmp_path / FINAL)
+    assert refusal(tmp_path / FINAL).code == "CKPT-FOREIGN"
+
+
+def test_other_plans_are_named_beside_those_of_the_checkpoint(path: Path) -> None:
+    error = refusal(path, identity="b" * 64)
+    assert error.code == "CKPT-PLANS"
+    assert "a" * 12 in str(error)
+    assert "b" * 12 in str(error)
+
+
+def test_a_missing_checkpoint_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="CKPT-MISSING"):
+        load_checkpoint(tmp_path / FINAL)
+    with pytest.raises(ConfigurationError, match="CKPT-MISSING"):
+        checkpoint_hash(tmp_path / FINAL)
+
+
+def test_what_cannot_be_opened_safely_is_not_left_behind_by_a_failing_save(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        save_checkpoint(path, {**STATE, "function": lambda: None})
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [FINAL]
+
+
+def test_training_goes_on_from_the_final_then_the_latest_then_the_previous_checkpoint(tmp_path: Path) -> None:
+    assert newest_checkpoint(tmp_path) is None
+    (tmp_path / BEST).touch()
+    assert newest_checkpoint(tmp_path) is None  # the best one is not the last one
+    for name in (PREVIOUS, LATEST, FINAL):
+        (tmp_path / name).touch()
+        assert newest_checkpoint(tmp_path) == tmp_path / name
+
+
+def test_folds_that_hold_the_checkpoint_are_found(tmp_path: Path) -> None:
+    for fold, name in (("2", FINAL), ("0", FINAL), ("all", FINAL), ("1", LATEST)):
+        (tmp_path / f"fold_{fold}").mkdir()
+        (tmp_path / f"fold_{fold}" / name).touch()
+    assert find_folds(tmp_path) == ["0", "2", "all"]
+    assert find_folds(tmp_path, LATEST) == ["1"]
+    assert find_folds(tmp_path / "absent") == []
+
+
+def test_the_hash_is_that_of_the_file(path: Path) -> None:
+    assert checkpoint_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,237 @@
+"""The plans file: what is written is read again, a user's typo is named, and what networks depend on has a hash."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
+from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
+from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+
+
+@pytest.fixture
+def plans(tiny_plans: Callable[..., Plans]) -> Plans:
+    return tiny_plans("default", dataset="Dataset501_Kidney")
+
+
+@pytest.fixture
+def path(tmp_path: Path, plans: Plans) -> Path:
+    save_plans(tmp_path / "nnAnomalyPlans.json", plans)
+    return tmp_path / "nnAnomalyPlans.json"
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_plans_survive_the_way_to_a_file_and_back(
+    tmp_path: Path, tiny_plans: Callable[..., Plans], preset: str
+) -> None:
+    plans = replace(tiny_plans(preset, dataset="Dataset501_Kidney"), reasons={"vqgan.stride": "because"})
+    save_plans(tmp_path / "plans.json", plans)
+    assert load_plans(tmp_path / "plans.json") == plans
+
+
+def test_stages_are_configurations_that_name_the_one_before(path: Path) -> None:
+    document = json.loads(path.read_text())
+    assert set(document["configurations"]) == set(STAGES)
+    assert document["configurations"]["ddpm"]["previous_stage"] == "vqgan"
+    assert document["schema_version"] == 1
+    assert document["latent_shape"] == [8, 8, 8]
+    assert "image_reader_writer" in document  # nnU-Net's evaluation looks for it
+
+
+def test_numbers_that_follow_from_others_are_not_read(path: Path, plans: Plans) -> None:
+    edit(path, lambda document: document.update(latent_shape=[1, 2, 3]))
+    assert load_plans(path).latent_shape == plans.latent_shape == (8, 8, 8)
+
+
+def test_a_configuration_takes_from_the_one_it_inherits_from_what_it_does_not_say(path: Path, plans: Plans) -> None:
+    def inherit(document: dict[str, Any]) -> None:
+        stages = document["configurations"]
+        stages["base"] = {**stages["ddpm"], "num_timesteps": 500}
+        stages["middle"] = {"inherits_from": "base", "training": {"batch_size": 7}}
+        stages["ddpm"] = {"inherits_from": "middle", "log_sigma_mean": 0.7}
+
+    edit(path, inherit)
+    loaded = load_plans(path)
+    expected = replace(plans.ddpm, num_timesteps=500, log_sigma_mean=0.7)
+    assert loaded.ddpm == replace(expected, training=replace(expected.training, batch_size=7))
+    assert loaded.vqgan == plans.vqgan
+
+
+@pytest.mark.parametrize(
+    ("stages", "name"),
+    [
+        ({"ddpm": {"inherits_from": "absent"}}, "absent"),
+        ({"ddpm": {"inherits_from": "ddpm"}}, "ddpm"),
+        ({"ddpm": {"inherits_from": "a"}, "a": {"inherits_from": "ddpm"}}, "ddpm"),
+    ],
+)
+def test_a_configuration_that_inherits_from_nothing_or_itself_is_refused(
+    path: Path, stages: dict[str, Any], name: str
+) -> None:
+    edit(path, lambda document: document["configurations"].update(stages))
+    with pytest.raises(ConfigurationError, match=rf"{re.escape(str(path))}.*'{name}'"):
+        load_plans(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda stages: stages.pop("classifier"), lambda stages: stages.update(classifier=5)],
+)
+def test_a_stage_that_is_missing_or_no_object_is_named(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    edit(path, lambda document: change(document["configurations"]))
+    with pytest.raises(ConfigurationError, match="classifier"):
+        load_plans(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (lambda d: d.update(gpu_memory=8), ["gpu_memory"]),
+        (lambda d: d["preprocessing"].update(patchsize=[16, 16, 16]), ["preprocessing", "patchsize"]),
+        (lambda d: d["configurations"]["vqgan"].update(width=[8]), ["vqgan", "width"]),
+        (lambda d: d["configurations"]["ddpm"]["training"].update(lr=1e-3), ["ddpm: training", "lr"]),
+        (lambda d: d["inference"].pop("sampler"), ["inference", "sampler"]),
+        (lambda d: d["inference"].update(num_steps="25"), ["inference: num_steps", "'25'"]),
+        (lambda d: d["configurations"]["vqgan"].update(stride=[2, 2]), ["vqgan: stride", "3 values"]),
+    ],
+)
+def test_a_typo_in_a_plans_file_is_named_with_its_place(
+    path: Path, change: Callable[[dict[str, Any]], object], parts: list[str]
+) -> None:
+    edit(path, change)
+    with pytest.raises(ConfigurationError) as refused:
+        load_plans(path)
+    for part in (str(path), *parts):
+        assert part in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("version", [2, 0, "1", None])
+def test_another_schema_version_is_refused(path: Path, version: object) -> None:
+    edit(path, lambda document: document.update(schema_version=version))
+    with pytest.raises(IntegrityError, match="PLAN-VERSION.*schema_version"):
+        load_plans(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", '"plans"', "null", '{"configurations": [1], "schema_version": 1}', "{}", '{"schema_version": 1}']
+)
+def test_a_file_that_is_no_plans_file_is_refused(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises((ConfigurationError, IntegrityError), match=re.escape(str(path))):
+        load_plans(path)
+
+
+OUT_OF_RANGE = [
+    (lambda p: replace(p.preprocessing, spacing_mm=(0.01, 1.0, 1.0)), "spacing_mm"),
+    (lambda p: replace(p.preprocessing, patch_size=(4, 16, 16)), "patch_size"),
+    (lambda p: replace(p.preprocessing, tile_overlap=1.0), "tile_overlap"),
+    (lambda p: replace(p.preprocessing, window_hu=(300.0, -200.0)), "window_hu"),
+    (lambda p: replace(p.vqgan, architecture="unet"), "architecture"),
+    (lambda p: replace(p.vqgan, stride=(3, 2, 2)), "stride"),
+    (lambda p: replace(p.vqgan, widths=(8,)), "widths"),
+    (lambda p: replace(p.vqgan, perceptual="vgg"), "perceptual"),
+    (lambda p: replace(p.classifier, pool="max"), "pool"),
+    (lambda p: replace(p.classifier, max_sigma=0.0), "max_sigma"),
+    (lambda p: replace(p.ddpm, architecture="dit"), "architecture"),
+    (lambda p: replace(p.ddpm, process="flow"), "process"),
+    (lambda p: replace(p.ddpm, latent_scaling="none"), "latent_scaling"),
+    (lambda p: replace(p.ddpm, num_timesteps=1), "num_timesteps"),
+    (lambda p: replace(p.inference, sampler="euler"), "sampler"),
+    (lambda p: replace(p.inference, encode="none"), "encode"),
+    (lambda p: replace(p.inference, guidance="free"), "guidance"),
+    (lambda p: replace(p.inference, sigma=0.0), "sigma"),
+    (lambda p: replace(p.inference, num_steps=0), "num_steps"),
+    (lambda p: replace(p.inference, num_samples=0), "num_samples"),
+    (lambda p: replace(p.inference, hysteresis=0.0), "hysteresis"),
+    (lambda p: replace(p.inference, hysteresis=1.1), "hysteresis"),
+    (lambda p: replace(p.inference, anomaly_map="ssim"), "anomaly_map"),
+    (lambda p: replace(p.inference, threshold="0.5"), "threshold"),
+    (lambda p: p.with_training("ddpm", num_iterations=0), "num_iterations"),
+    (lambda p: p.with_training("ddpm", batch_size=0), "batch_size"),
+    (lambda p: p.with_training("ddpm", accumulation=0), "accumulation"),
+    (lambda p: p.with_training("ddpm", learning_rate=0.0), "learning_rate"),
+    (lambda p: p.with_training("ddpm", ema_decay=1.0), "ema_decay"),
+    (lambda p: p.with_training("ddpm", validate_every=0), "validate_every"),
+    (lambda p: p.with_training("ddpm", decay="step"), "decay"),
+    (lambda p: p.with_training("ddpm", precision="fp16"), "precision"),
+    (lambda p: replace(p, preset="mine"), "preset"),
+    (lambda p: replace(p, preprocessing=replace(p.preprocessing, patch_size=(17, 16, 16))), "patch_size"),
+    (lambda p: replace(p, ddpm=replace(p.ddpm, widths=(8,) * 5)), "latent shape"),
+    (lambda p: p.training_of("unet"), "stage"),
+]
+
+
+@pytest.mark.parametrize(("make", "field"), OUT_OF_RANGE, ids=[field for _, field in OUT_OF_RANGE])
+def test_a_value_out_of_range_is_refused_with_the_name_of_its_field(
+    plans: Plans, make: Callable[[Plans], object], field: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"plans field {field} is ") as refused:
+        make(plans)
+    assert refused.value.code == "CFG-PLAN"
+    assert "\n" not in str(refused.value)
+
+
+def test_the_factorised_network_needs_no_divisible_depth(plans: Plans) -> None:
+    paper = replace(plans, ddpm=replace(PAPER.ddpm, widths=(8,) * 5))
+    assert paper.latent_shape == (8, 8, 8)
+
+
+def test_settings_of_one_stage_change_without_touching_the_others(plans: Plans) -> None:
+    changed = plans.with_training("classifier", num_iterations=99, seed=5)
+    assert changed.training_of("classifier") == replace(plans.classifier.training, num_iterations=99, seed=5)
+    assert changed.vqgan == plans.vqgan
+    assert plans.classifier.training.num_iterations != 99
+
+
+def test_identity_ignores_how_long_and_how_fast_is_trained_and_how_is_predicted(plans: Plans) -> None:
+    same = [
+        plans.with_training("vqgan", num_iterations=12345, learning_rate=1.0, seed=9),
+        replace(plans, inference=PAPER.inference),
+        replace(plans, reasons={"x": "y"}),
+        replace(plans, gpu_memory_target_gb=80.0),
+        replace(plans, dataset_name="Dataset502_Copy"),
+    ]
+    assert {other.identity for other in same} == {plans.identity}
+
+
+def test_identity_follows_preprocessing_networks_and_organs(plans: Plans) -> None:
+    others = [
+        replace(plans, preprocessing=replace(plans.preprocessing, window_hu=(-100.0, 300.0))),
+        replace(plans, vqgan=replace(plans.vqgan, num_codes=64)),
+        replace(plans, classifier=replace(plans.classifier, pool="logsumexp")),
+        replace(plans, ddpm=replace(plans.ddpm, widths=(8, 16))),
+        replace(plans, organs=("kidney_left",)),
+    ]
+    assert len({plans.identity, *(other.identity for other in others)}) == len(others) + 1
+
+
+def test_identity_of_a_stage_follows_the_autoencoder_but_not_its_sister(plans: Plans) -> None:
+    other = replace(plans, classifier=replace(plans.classifier, pool="logsumexp"))
+    assert other.identity_of("classifier") != plans.identity_of("classifier")
+    for stage in ("vqgan", "ddpm"):
+        assert other.identity_of(stage) == plans.identity_of(stage)
+    codes = replace(plans, vqgan=replace(plans.vqgan, num_codes=64))
+    assert not {codes.identity_of(stage) for stage in STAGES} & {plans.identity_of(stage) for stage in STAGES}
+
+
+def test_identity_is_that_of_the_file(path: Path, plans: Plans) -> None:
+    assert load_plans(path).identity == plans.identity
+    assert re.fullmatch(r"[0-9a-f]{64}", plans.identity)
+
+
+def test_the_presets_are_plans_in_range() -> None:
+    assert PAPER.vqgan.latent_shape(PAPER.preprocessing.patch_size) == (32, 24, 24)
+    assert PAPER.preprocessing.patch_mm == (128.0, 96.0, 96.0)
+    assert DEFAULT.ddpm.downsampling == 2 ** (len(DEFAULT.ddpm.widths) - 1)
