@@ -1,8 +1,9 @@
-"""Codebook look-up and update beside MONAI's `EMAQuantizer`: 18,432 tokens (latent 32 x 24 x 24), 16,384 codes, 8 channels.
+"""Codebook look-up and update beside MONAI's `EMAQuantizer`.
 
-Each runs alone in a fresh process; seconds are medians of wall time, and of CPU time over all threads, which a shared machine
-disturbs less; memory is the growth of the resident size over that before the first call, and the peak with all
-imports. Ratios are of CPU seconds. Usage: `python benchmarks/codebook.py [threads] [rounds]`; needs `pip install monai`.
+18,432 tokens (latent 32 x 24 x 24), 16,384 codes, 8 channels. Each runs alone in a fresh process; seconds are medians
+of wall time, and of CPU time over all threads, which a shared machine disturbs less; memory is the growth of the
+resident size over that before the first call, and the peak with all imports. Ratios are of CPU seconds.
+Usage: `python benchmarks/codebook.py [threads] [rounds]`; needs `pip install monai`.
 """
 
 import importlib.util

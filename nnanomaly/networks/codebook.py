@@ -59,7 +59,8 @@ def batch_statistics(z: Tensor, indices: Tensor, num_codes: int) -> tuple[Tensor
 def perplexity(indices: Tensor, num_codes: int) -> Tensor:
     """exp of the entropy of the code usage, 1..K: [...] int64 -> scalar. K if all codes are used equally often."""
     share = torch.bincount(indices.flatten(), minlength=num_codes).float() / indices.numel()
-    return torch.special.entr(share).sum().exp()
+    entropy: Tensor = torch.special.entr(share).sum()
+    return entropy.exp()
 
 
 def straight_through(z: Tensor, z_q: Tensor) -> Tensor:

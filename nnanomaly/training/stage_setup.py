@@ -202,6 +202,8 @@ class _Encoder:
         )
 
     def validation_set(self, patches: PatchSet, classes: Sequence[int], batch_size: int) -> list[Batch]:
+        if not patches.names:
+            return []
         latents = self._encode(patches, [unchanged])
         dataset = PatchBatches(lambda index: latents[index].numpy(), classes, batch_size, 0, unchanged)
         return fixed_batches(dataset, MAX_VALIDATION_BATCHES)

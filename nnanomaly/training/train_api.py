@@ -53,6 +53,9 @@ def train_stages(
         wanted = name == stage
         if not wanted and (folder / FINAL).is_file():
             load_checkpoint(folder / FINAL, identity=plans.identity_of(name))  # refuses a stage of other plans
+            if name != "vqgan":
+                vqgan = paths.fold(dataset, plans_name, "vqgan", fold) / FINAL
+                _refuse_other_vqgan(folder, checkpoint_hash(vqgan), resume=True)
         else:
             started = newest_checkpoint(folder) is not None
             resume = options.resume if wanted else started

@@ -1,0 +1,183 @@
+"""Prediction: every case is written whole and has a status, a bad case costs itself, a bad request costs nothing."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnanomaly.plans import Plans
+
+DATASET = "Dataset501_Tiny"
+ORGANS = ("kidney_left", "kidney_right")
+DOCUMENTS = {"dataset.json", "plans.json", "predict_from_raw_data_args.json"}
+
+WriteModel = Callable[..., None]
+
+
+def status_of(output: Path, name: str = "status.csv") -> dict[tuple[str, str], str]:
+    with (output / "detections" / name).open(newline="") as file:
+        return {(row["case"], row["organ"]): row["status"] for row in csv.DictReader(file)}
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def outputs_of(case: str) -> set[str]:
+    names = (f"{case}.nii.gz", f"anomaly_maps/{case}.nii.gz", f"reconstructions/{case}.nii.gz")
+    return {*names, f"detections/{case}_boxes.json"}
+
+
+def test_every_case_is_written_whole_and_has_a_status(shell: Any, model: Plans) -> None:
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 0
+    cases = ("test_0", "test_1")
+    written = files_in(Path("preds"))
+    assert written == DOCUMENTS | {"detections/status.csv"} | set().union(*map(outputs_of, cases))
+    assert status_of(Path("preds")) == {(case, organ): "ok" for case in cases for organ in ORGANS}
+
+
+def test_a_truncated_image_costs_only_its_case(shell: Any, raw: Path, model: Plans) -> None:
+    shell.truncate(raw / "imagesTs" / "test_1_0000.nii.gz")
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
+    written = files_in(Path("preds"))
+    assert written == DOCUMENTS | {"detections/status.csv"} | outputs_of("test_0")
+    status = status_of(Path("preds"))
+    assert status["test_1", ""] == "failed"
+    assert status["test_0", "kidney_left"] == status["test_0", "kidney_right"] == "ok"
+    assert "test_1_0000.nii.gz is truncated" in Path("preds/detections/status.csv").read_text()
+
+
+def test_a_case_without_its_masks_costs_only_itself(shell: Any, raw: Path, model: Plans) -> None:
+    (raw / "organMasksTs" / "test_0" / "kidney_right.nii.gz").unlink()
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
+    assert status_of(Path("preds"))["test_0", ""] == "failed"
+    text = Path("preds/detections/status.csv").read_text()
+    assert "ROI-MISSING" in text
+    assert "organMasksTs/test_0/kidney_right.nii.gz" in text
+    assert not outputs_of("test_0") & files_in(Path("preds"))
+
+
+def test_a_case_without_kidney_has_no_finding_and_is_never_called_healthy(shell: Any, raw: Path, model: Plans) -> None:
+    shell.write_case(raw, "Ts", "test_1", organs=())
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
+    status = status_of(Path("preds"))
+    assert {status["test_1", organ] for organ in ORGANS} == {"no_roi"}
+    assert status["test_0", "kidney_left"] == "ok"
+    document = json.loads(Path("preds/detections/test_1_boxes.json").read_text())
+    assert document["organs"] == dict.fromkeys(ORGANS, "no_roi")
+    assert document["candidates"] == []
+    for path in ("preds/detections/status.csv", "preds/detections/test_1_boxes.json"):
+        assert "healthy" not in Path(path).read_text()
+
+
+def test_one_missing_kidney_does_not_hide_the_other(shell: Any, raw: Path, model: Plans) -> None:
+    shell.write_case(raw, "Ts", "test_1", organs=("kidney_right",))
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
+    status = status_of(Path("preds"))
+    assert (status["test_1", "kidney_left"], status["test_1", "kidney_right"]) == ("no_roi", "ok")
+
+
+def test_parts_together_are_the_whole(shell: Any, model: Plans) -> None:
+    assert shell("predict", "-i", "imagesTs", "-o", "whole") == 0
+    for part in range(2):
+        options = ("-num_parts", 2, "-part_id", part)
+        assert shell("predict", "-i", "imagesTs", "-o", "parts", *options) == 0
+        assert status_of(Path("parts"), f"status_part{part}.csv")
+    for name in outputs_of("test_0") | outputs_of("test_1"):
+        assert (Path("parts") / name).read_bytes() == (Path("whole") / name).read_bytes()
+
+
+def test_images_are_found_by_path_too_and_masks_where_the_user_says(shell: Any, raw: Path, model: Plans) -> None:
+    (raw / "imagesTs").rename("scans")
+    (raw / "organMasksTs").rename("elsewhere")
+    assert shell("predict", "-i", "scans", "-o", "preds", "-organ_masks", "elsewhere") == 0
+    assert shell("predict", "-i", "scans", "-o", "other") == 4
+    assert {status for status in status_of(Path("other")).values()} == {"failed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["-i", "imagesTs", "-o", "preds", "-num_parts", "2", "-part_id", "2"], "-part_id"),
+        (["-i", "imagesTs", "-o", "preds", "-part_id", "-1"], "-part_id"),
+        (["-i", "imagesTs", "-o", "preds", "-num_parts", "0"], "-num_parts"),
+        (["-i", "nowhere", "-o", "preds"], "-i nowhere"),
+        (["-i", "imagesTs", "-o", f"raw/{DATASET}/imagesTs"], "-o"),
+        (["-i", "imagesTs", "-o", f"raw/{DATASET}/imagesTs/preds"], "-o"),
+        (["-i", "imagesTs", "-o", "preds", "-f", "3"], "fold_3"),
+        (["-i", "imagesTs", "-o", "preds", "-f", "0", "five"], "fold_five"),
+        (["-i", "imagesTs", "-o", "preds", "-p", "OtherPlans"], "OtherPlans"),
+        (["-i", "imagesTs", "-o", "preds", "-device", "cuda:63"], "cuda:63"),
+        (["-i", "imagesTs", "-o", "preds", "-d", "501", "-preset", "paper"], "nnanomaly_train"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_prediction_refuses_what_it_cannot_do(shell: Any, model: Plans, arguments: list[str], part: str) -> None:
+    assert part in shell.refuses(2, "predict", *arguments)
+
+
+def test_a_folder_without_images_is_refused(shell: Any, model: Plans) -> None:
+    Path("empty").mkdir()
+    assert "case_0000.nii.gz" in shell.refuses(3, "predict", "-i", "empty", "-o", "preds")
+
+
+def test_two_trained_datasets_need_a_choice(
+    shell: Any, model: Plans, tiny_plans: Callable[..., Plans], write_untrained_model: WriteModel
+) -> None:
+    write_untrained_model(shell.paths, tiny_plans("default", dataset="Dataset502_Other"))
+    line = shell.refuses(2, "predict", "-i", "imagesTs", "-o", "preds")
+    assert "-d" in line
+    assert "Dataset501_Tiny, Dataset502_Other" in line
+    assert shell("predict", "-i", "imagesTs", "-o", "preds", "-d", 501) == 0
+
+
+def test_folds_are_averaged_where_there_are_several(
+    shell: Any, model: Plans, write_untrained_model: WriteModel
+) -> None:
+    write_untrained_model(shell.paths, model, fold=1)
+    assert shell("predict", "-i", "imagesTs", "-o", "both") == 0
+    assert shell("predict", "-i", "imagesTs", "-o", "one", "-f", 1) == 0
+    folds = [json.loads(Path(f"{o}/predict_from_raw_data_args.json").read_text())["folds"] for o in ("both", "one")]
+    assert [set(fold) for fold in folds] == [{"0", "1"}, {"1"}]
+
+
+@pytest.mark.parametrize("stage", ["vqgan", "classifier", "ddpm"])
+def test_a_damaged_checkpoint_is_refused_before_anything_is_written(shell: Any, model: Plans, stage: str) -> None:
+    path = shell.paths.fold(DATASET, model.plans_name, stage, 0) / "checkpoint_final.pth"
+    shell.truncate(path)
+    line = shell.refuses(6, "predict", "-i", "imagesTs", "-o", "preds")
+    assert stage in line
+
+
+def test_a_calibration_of_other_checkpoints_is_refused_with_the_remedy(shell: Any, model: Plans) -> None:
+    path = shell.paths.fold(DATASET, model.plans_name, "ddpm", 0) / "calibration.json"
+    path.write_text(path.read_text().replace('"ddpm": "', '"ddpm": "0'))
+    line = shell.refuses(6, "predict", "-i", "imagesTs", "-o", "preds")
+    assert "CALIB-STALE" in line
+    assert line.endswith("nnanomaly_train Dataset501_Tiny ddpm 0 --val")
+
+
+def test_a_trained_fold_without_calibration_names_the_command(shell: Any, model: Plans) -> None:
+    (shell.paths.fold(DATASET, model.plans_name, "ddpm", 0) / "calibration.json").unlink()
+    line = shell.refuses(2, "predict", "-i", "imagesTs", "-o", "preds", "-d", "501", "-f", "0")
+    assert line.endswith("nnanomaly_train Dataset501_Tiny ddpm 0 --val")
+
+
+def test_a_resumed_prediction_adds_what_is_missing_and_refuses_another_model(
+    shell: Any, raw: Path, model: Plans, write_untrained_model: WriteModel
+) -> None:
+    image = raw / "imagesTs" / "test_1_0000.nii.gz"
+    whole = image.read_bytes()
+    shell.truncate(image)
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
+    kept = Path("preds/test_0.nii.gz").stat().st_mtime_ns
+    image.write_bytes(whole)
+    assert shell("predict", "-i", "imagesTs", "-o", "preds", "--continue_prediction") == 0
+    assert set(status_of(Path("preds")).values()) == {"ok"}
+    assert len(status_of(Path("preds"))) == 4
+    assert Path("preds/test_0.nii.gz").stat().st_mtime_ns == kept
+    write_untrained_model(shell.paths, model, validation={"auc_sigma_1.0": 0.8})
+    assert "CFG-RESUME" in shell.refuses(2, "predict", "-i", "imagesTs", "-o", "preds", "--continue_prediction")

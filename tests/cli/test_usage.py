@@ -1,0 +1,194 @@
+"""What every command answers to a wrong argument, a missing folder variable or a fault of the machine, and to -h."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnanomaly.utilities.errors import Interrupted
+
+DATASET = "Dataset501_Tiny"
+VARIABLES = ("nnanomaly_raw", "nnanomaly_preprocessed", "nnanomaly_results")
+COMMANDS = {
+    "plan_and_preprocess": ["-d", "{}"],
+    "extract_fingerprint": ["-d", "{}"],
+    "plan_experiment": ["-d", "{}"],
+    "preprocess": ["-d", "{}"],
+    "train": ["{}", "ddpm"],
+    "predict": ["-d", "{}", "-i", "imagesTs", "-o", "preds"],
+}
+"""Commands that work on a dataset, with their arguments."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_dataset_is_named_with_those_that_are_there(shell: Any, raw: Path, command: str) -> None:
+    for identifier in ("777", "Dataset777_Missing"):
+        line = shell.refuses(2, command, *(argument.format(identifier) for argument in COMMANDS[command]))
+        assert "CFG-DATASET" in line
+        assert identifier in line
+        assert DATASET in line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_any_folder_variable_the_user_is_told_what_to_set(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable)
+    line = shell.refuses(2, command, *(argument.format("501") for argument in COMMANDS[command]))
+    assert "nnanomaly_raw" in line
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [
+        ("nnanomaly_preprocessed", "plan_and_preprocess"),
+        ("nnanomaly_preprocessed", "train"),
+        ("nnanomaly_results", "predict"),
+    ],
+)
+def test_a_missing_folder_variable_is_named(
+    shell: Any, raw: Path, monkeypatch: pytest.MonkeyPatch, missing: str, command: str
+) -> None:
+    monkeypatch.delenv(missing)
+    line = shell.refuses(2, command, *(argument.format("501") for argument in COMMANDS[command]))
+    assert "CFG-ENV" in line
+    assert f"export {missing}=" in line
+
+
+def test_a_prediction_that_may_choose_its_dataset_misses_the_results_variable(
+    shell: Any, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("nnanomaly_results")
+    assert "nnanomaly_results" in shell.refuses(2, "predict", "-i", raw / "imagesTs", "-o", "preds")
+
+
+def test_a_wrong_number_of_processes_in_the_environment_is_named(
+    shell: Any, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("nnanomaly_def_n_proc", "0")
+    assert "nnanomaly_def_n_proc" in shell.refuses(2, "plan_and_preprocess", "-d", 501)
+
+
+@pytest.mark.parametrize("command", ["plan_and_preprocess", "train", "predict", "evaluate_folder", "demo"])
+@pytest.mark.parametrize("flag", ["--no_such_flag", "-x"])
+def test_an_unknown_flag_is_refused(shell: Any, command: str, flag: str) -> None:
+    needed = {"train": ["501", "ddpm"], "evaluate_folder": ["a", "b"], "demo": []}
+    arguments = needed.get(command, ["-d", "501", "-i", "a", "-o", "b"] if command == "predict" else ["-d", "501"])
+    with pytest.raises(SystemExit) as stop:
+        shell(command, *arguments, flag)
+    assert stop.value.code == 2
+    assert flag in shell.capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "part"),
+    [
+        ("predict", ["-o", "preds"], "-i"),
+        ("predict", ["-i", "imagesTs"], "-o"),
+        ("predict", ["-i", "a", "-o", "b", "-p", "X", "-preset", "paper"], "-preset"),
+        ("predict", ["-i", "a", "-o", "b", "--continue"], "--continue"),  # no abbreviations
+        ("train", ["501"], "configuration"),
+        ("train", ["501", "unet"], "unet"),
+        ("train", ["501", "vqgan", "-num_iterations", "many"], "many"),
+        ("plan_and_preprocess", [], "-d"),
+        ("plan_and_preprocess", ["-d", "501", "-preset", "mine"], "mine"),
+        ("evaluate_folder", ["only_one"], "pred_folder"),
+    ],
+)
+def test_missing_and_impossible_arguments_are_named(shell: Any, command: str, arguments: list[str], part: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        shell(command, *arguments)
+    assert stop.value.code == 2
+    assert part in shell.capsys.readouterr().err
+
+
+def test_evaluation_of_folders_that_are_not_there_is_refused(shell: Any, model: object) -> None:
+    assert "nowhere" in shell.refuses(3, "evaluate_folder", "nowhere", "neither", "-l", "1")
+
+
+def test_the_demo_wants_a_folder_of_its_own(shell: Any, raw: Path) -> None:
+    Path("used/raw/Dataset900_Phantom").mkdir(parents=True)
+    Path("used/raw/Dataset900_Phantom/notes.txt").write_text("mine")
+    assert "CFG-OUTPUT" in shell.refuses(2, "demo", "-o", "used")
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "part"),
+    [
+        (Interrupted(15), 143, "continue with --c"),
+        (Interrupted(2), 130, "continue with --c"),
+        (OSError(errno.ENOSPC, "No space left on device"), 5, "No space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "/file"), 5, "/file"),
+        (MemoryError("no memory"), 5, "no memory"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/file"), 3, "/file"),
+        (ValueError("several\nlines"), None, ""),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_interruptions_and_faults_of_the_machine_have_their_exit_status(
+    shell: Any, raw: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, status: int | None, part: str
+) -> None:
+    from nnanomaly.training import train_api
+
+    def stop(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(train_api, "train_stages", stop)
+    if status is None:  # a fault of ours keeps its traceback
+        with pytest.raises(ValueError, match="several"):
+            shell("train", 501, "vqgan")
+        return
+    assert shell("train", 501, "vqgan") == status
+    (line,) = shell.capsys.readouterr().err.splitlines()
+    assert part in line
+
+
+def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).resolve().parents[2]
+    variables = {**os.environ, "PYTHONPATH": str(root), **environment}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=variables, timeout=60)
+
+
+def test_a_process_of_its_own_ends_with_the_status_and_one_line(shell: Any, tmp_path: Path) -> None:
+    code = "import sys; from nnanomaly.cli import predict; sys.exit(predict())"
+    result = python(code, "-d", "777", "-i", "x", "-o", "y")
+    assert result.returncode == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: [NNA-CFG-DATASET] no dataset '777' found")
+
+
+def test_the_traceback_is_shown_on_request(shell: Any) -> None:
+    code = "import sys; from nnanomaly.cli import predict; sys.exit(predict())"
+    result = python(code, "-d", "777", "-i", "x", "-o", "y", "--verbose")
+    assert result.returncode == 2
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: [NNA-CFG-DATASET]")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "evaluate_folder", "demo"])
+def test_help_answers_at_once_and_loads_no_torch(command: str) -> None:
+    code = f"""
+import atexit, sys
+atexit.register(lambda: print("torch" in sys.modules, file=sys.stderr))
+from nnanomaly.cli import {command}
+{command}(["-h"])
+"""
+    seconds = []
+    for _ in range(3):  # the machine may be busy: the best of three counts
+        start = time.monotonic()
+        result = python(code)
+        seconds.append(time.monotonic() - start)
+        if seconds[-1] < 2:
+            break
+    assert result.returncode == 0
+    assert "usage:" in result.stdout
+    assert result.stderr.strip() == "False"
+    assert min(seconds) < 2
