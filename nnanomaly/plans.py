@@ -290,6 +290,10 @@ class InferencePlan:
         _require_choice("guidance", self.guidance, ("none", "gradient", "relative"))
         _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore"))
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
+        forms = ("none", "relative") if self.sampler == "heun" else ("none", "gradient")
+        _require(
+            self.guidance in forms, "guidance", self.guidance, f"sampler {self.sampler} can do {' and '.join(forms)}"
+        )
         _require(self.sigma > 0, "sigma", self.sigma, "must be positive")
         _require(self.num_steps >= 1, "num_steps", self.num_steps, "must be at least 1")
         _require(0 < self.hysteresis <= 1, "hysteresis", self.hysteresis, "must lie in (0, 1]")
@@ -326,6 +330,13 @@ class Plans:
     def __post_init__(self) -> None:
         """Check that patch, autoencoder and U-Net fit each other."""
         _require_choice("preset", self.preset, tuple(PLANS_NAMES))
+        samplers = {"edm": ("heun",), "ddpm": ("ddim", "ddpm")}[self.ddpm.process]
+        _require(
+            self.inference.sampler in samplers,
+            "sampler",
+            self.inference.sampler,
+            f"{self.ddpm.process} needs {samplers}",
+        )
         latent = self.vqgan.latent_shape(self.preprocessing.patch_size)
         levels = self.ddpm.downsampling
         divisible = all(size % levels == 0 for size in latent)

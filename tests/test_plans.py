@@ -184,7 +184,7 @@ def test_a_value_out_of_range_is_refused_with_the_name_of_its_field(
 
 
 def test_the_factorised_network_needs_no_divisible_depth(plans: Plans) -> None:
-    paper = replace(plans, ddpm=replace(PAPER.ddpm, widths=(8,) * 5))
+    paper = replace(plans, ddpm=replace(PAPER.ddpm, widths=(8,) * 5), inference=PAPER.inference)
     assert paper.latent_shape == (8, 8, 8)
 
 
@@ -198,7 +198,7 @@ def test_settings_of_one_stage_change_without_touching_the_others(plans: Plans) 
 def test_identity_ignores_how_long_and_how_fast_is_trained_and_how_is_predicted(plans: Plans) -> None:
     same = [
         plans.with_training("vqgan", num_iterations=12345, learning_rate=1.0, seed=9),
-        replace(plans, inference=PAPER.inference),
+        replace(plans, inference=replace(plans.inference, sigma=0.5, guidance="none")),
         replace(plans, reasons={"x": "y"}),
         replace(plans, gpu_memory_target_gb=80.0),
         replace(plans, dataset_name="Dataset502_Copy"),
@@ -235,3 +235,14 @@ def test_the_presets_are_plans_in_range() -> None:
     assert PAPER.vqgan.latent_shape(PAPER.preprocessing.patch_size) == (32, 24, 24)
     assert PAPER.preprocessing.patch_mm == (128.0, 96.0, 96.0)
     assert DEFAULT.ddpm.downsampling == 2 ** (len(DEFAULT.ddpm.widths) - 1)
+
+
+@pytest.mark.parametrize(("sampler", "guidance"), [("heun", "gradient"), ("ddim", "relative"), ("ddpm", "relative")])
+def test_a_guidance_that_the_sampler_cannot_do_is_refused(sampler: str, guidance: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"guidance.*{guidance}.*{sampler}"):
+        replace(PAPER.inference, sampler=sampler, guidance=guidance)
+
+
+def test_a_sampler_of_another_process_is_refused(plans: Plans) -> None:
+    with pytest.raises(ConfigurationError, match="sampler.*ddim.*edm"):
+        replace(plans, inference=PAPER.inference)

@@ -13,8 +13,8 @@ from nnanomaly.inference.anomaly_map import measure_residuals
 from nnanomaly.inference.calibration import DISTANCE_EDGES_MM, Calibration, choose_threshold
 from nnanomaly.inference.fold_model import load_trained_fold
 from nnanomaly.inference.predictor import anomaly_of_patch, distance_of_patch, reconstruct_patch, residual_of_patch
-from nnanomaly.paths import CALIBRATION_JSON, SPLITS_JSON, Paths
-from nnanomaly.plans import Plans, load_plans
+from nnanomaly.paths import CALIBRATION_JSON, PLANS_JSON, SPLITS_JSON, Paths
+from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import COVERAGE
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import to_document, write_json
@@ -55,6 +55,8 @@ def calibrate_fold(paths: Paths, dataset: str, *, fold: int | str, plans_name: s
         guidance_reason=trained.guidance_reason,
         checkpoints=trained.checkpoints,
     )
+    # Prediction reads the plans beside the model: they must be those the threshold was chosen with.
+    save_plans(paths.model(dataset, plans_name, "ddpm") / PLANS_JSON, plans)
     write_json(paths.fold(dataset, plans_name, "ddpm", fold) / CALIBRATION_JSON, to_document(calibration))
     logger.info("threshold %.3g leaves %.2f candidates per healthy organ (%d organs)", threshold, rate, num_organs)
     return calibration

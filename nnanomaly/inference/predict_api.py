@@ -19,7 +19,7 @@ from nnanomaly.device import choose_device
 from nnanomaly.imageio.nifti import read_volume
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.fold_model import load_trained_fold
-from nnanomaly.inference.prediction_files import is_complete, write_case, write_folder_documents
+from nnanomaly.inference.prediction_files import is_complete, remove_case, write_case, write_folder_documents
 from nnanomaly.inference.predictor import FoldModel, predict_case
 from nnanomaly.paths import CALIBRATION_JSON, DETECTIONS, PLANS_JSON, Paths
 from nnanomaly.plans import Plans, load_plans
@@ -116,6 +116,7 @@ def _predict_one(
             result = predict_case(image, masks, case=case, plans=model.plans, models=list(model.folds.values()))
         write_case(output, case, image, image_path, result, description=model.description)
     except (UserError, FileNotFoundError) as error:
+        remove_case(output, case, file_ending=model.description.file_ending)
         logger.error("%s failed: %s", case, error)
         return [{"case": case, "organ": "", "status": "failed", "reason": str(error)}]
     for organ, status in result.status.items():

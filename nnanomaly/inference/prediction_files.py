@@ -78,6 +78,13 @@ def write_case(
     write_json(candidates_path(output, case), _document(case, result))
 
 
+def remove_case(output: Path, case: str, *, file_ending: str) -> None:
+    """Delete what an earlier run wrote of a case, so that nothing stale is evaluated when it fails now."""
+    name = f"{case}{file_ending}"
+    for path in (candidates_path(output, case), output / name, output / MAPS / name, output / RECONSTRUCTIONS / name):
+        path.unlink(missing_ok=True)
+
+
 def is_complete(output: Path, case: str, file_ending: str) -> bool:
     """Whether a case was written to its end."""
     return candidates_path(output, case).is_file() and (output / f"{case}{file_ending}").is_file()
