@@ -163,6 +163,7 @@ class Case:
 
 
 def make_plans(preprocessing: PreprocessingPlan = PLAN, inference: InferencePlan = ABSOLUTE) -> Plans:
+    process = {"heun": "edm"}.get(inference.sampler, "ddpm")
     return Plans(
         dataset_name="Dataset501_Kidney",
         plans_name=PLANS_NAMES["paper"],
@@ -172,7 +173,7 @@ def make_plans(preprocessing: PreprocessingPlan = PLAN, inference: InferencePlan
         preprocessing=preprocessing,
         vqgan=PAPER.vqgan,
         classifier=PAPER.classifier,
-        ddpm=PAPER.ddpm,
+        ddpm=replace(PAPER.ddpm, process=process),
         inference=inference,
         reasons={},
     )
