@@ -1,6 +1,6 @@
 """The arguments of the commands: what several commands share, and the long lists of training and prediction.
 
-Nothing is read, written or computed here; `cli` turns the parsed arguments into calls.
+Nothing is read, written or computed here; the other modules turn the parsed arguments into calls.
 """
 
 import argparse

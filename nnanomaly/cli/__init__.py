@@ -1,0 +1,21 @@
+"""The commands: parse, read the environment once, call one function, turn user errors into one line and an exit status.
+
+Nothing heavy is imported before a command knows what it has to do, so that `-h` answers at once.
+"""
+
+from nnanomaly.cli.demonstration import demo
+from nnanomaly.cli.evaluation import evaluate_folder
+from nnanomaly.cli.planning import extract_fingerprint, plan_and_preprocess, plan_experiment, preprocess
+from nnanomaly.cli.prediction import predict
+from nnanomaly.cli.training import train
+
+__all__ = [
+    "demo",
+    "evaluate_folder",
+    "extract_fingerprint",
+    "plan_and_preprocess",
+    "plan_experiment",
+    "predict",
+    "preprocess",
+    "train",
+]

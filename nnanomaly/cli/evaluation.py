@@ -1,0 +1,54 @@
+"""Commands that compare predictions with references."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from nnanomaly.cli import options
+from nnanomaly.cli.run import PARTIAL, Arguments, run_command
+
+
+def evaluate_folder(argv: Arguments = None) -> int:
+    """nnanomaly_evaluate_folder."""
+    parser = options.new_parser("Compare a folder of predictions with a folder of references; writes summary.json.")
+    parser.add_argument("gt_folder", type=Path, help="folder of reference label maps")
+    parser.add_argument("pred_folder", type=Path, help="folder of predicted masks")
+    parser.add_argument("-djfile", type=Path, default=None, help="dataset.json that names the lesion labels")
+    parser.add_argument("-l", nargs="+", type=int, default=None, help="label values that are lesions")
+    parser.add_argument("-o", type=Path, default=None, help="folder for the summaries (default: the predictions)")
+    parser.add_argument("--allow_missing", action="store_true", help="count a missing prediction as an empty one")
+    options.add_processes(parser)
+    return run_command(parser, argv, _evaluate_folder)
+
+
+def _evaluate_folder(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from nnanomaly.evaluation.evaluate_folder import evaluate_folder as evaluate
+    from nnanomaly.evaluation.lesion_labels import find_lesion_labels
+    from nnanomaly.evaluation.tables import overall_table, size_table, to_markdown
+
+    labels = find_lesion_labels(
+        arguments.gt_folder, arguments.pred_folder, dataset_json=arguments.djfile, reference=arguments.l or ()
+    )
+    with tqdm(desc="evaluating", unit="case", disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        evaluation = evaluate(
+            arguments.gt_folder,
+            arguments.pred_folder,
+            labels=labels,
+            allow_missing=arguments.allow_missing,
+            output_folder=arguments.o,
+            num_processes=arguments.np,
+            progress=show,
+        )
+    for case, reason in evaluation.failures.items():
+        logging.getLogger(__name__).error("%s left out: %s", case, reason)
+    methods = {arguments.pred_folder.name: evaluation.metrics}
+    print(to_markdown(overall_table(methods)))
+    print(to_markdown(size_table(methods)))
+    return PARTIAL if evaluation.failures else 0

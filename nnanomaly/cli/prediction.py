@@ -1,0 +1,31 @@
+"""The command that predicts."""
+
+import argparse
+
+from nnanomaly.cli import options
+from nnanomaly.cli.run import PARTIAL, Arguments, run_command
+from nnanomaly.paths import Paths
+
+
+def predict(argv: Arguments = None) -> int:
+    """nnanomaly_predict."""
+    parser = options.new_parser("Find lesions: writes masks, anomaly maps, reconstructions and candidates.")
+    options.add_prediction(parser)
+    return run_command(parser, argv, _predict)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from nnanomaly.inference.predict_api import PredictionOptions, predict_folder
+
+    wanted = PredictionOptions(
+        dataset=arguments.d,
+        folds=tuple(arguments.f) if arguments.f else None,
+        plans_name=options.plans_name(arguments),
+        organ_masks=arguments.organ_masks,
+        checkpoint=arguments.chk,
+        device=arguments.device,
+        num_parts=arguments.num_parts,
+        part_id=arguments.part_id,
+        continue_prediction=arguments.continue_prediction,
+    )
+    return PARTIAL if predict_folder(Paths.from_env(), arguments.i, arguments.o, wanted) else 0
