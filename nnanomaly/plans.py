@@ -13,6 +13,13 @@ from nnanomaly.utilities.json_io import document_hash, from_document, read_json,
 
 SCHEMA_VERSION = 1
 STAGES = ("vqgan", "classifier", "ddpm")
+GUIDANCE_OF = {
+    "heun": ("none", "relative"),
+    "one_step": ("none",),
+    "ddim": ("none", "gradient"),
+    "ddpm": ("none", "gradient"),
+}
+"""The samplers, and the forms of guidance that each can do."""
 PLANS_NAMES = {"default": "nnAnomalyPlans", "paper": "nnAnomalyPaperPlans"}
 
 
@@ -247,7 +254,7 @@ class InferencePlan:
     """From a patch to candidates (METHOD sections 3 and 5)."""
 
     sampler: str
-    """`heun` (noise level as sigma), `ddim` or `ddpm` (unit stride on the discrete schedule)."""
+    """`heun` or `one_step` (noise level as sigma), `ddim` or `ddpm` (unit stride on the discrete schedule)."""
     encode: str
     """`invert` (deterministic, along the probability flow) or `noise` (forward diffusion)."""
     sigma: float
@@ -265,7 +272,8 @@ class InferencePlan:
     quantise: bool
     """Whether latents snap to the nearest code before they are decoded."""
     anomaly_map: str
-    """`absolute` (input minus reconstruction) or `zscore` (by healthy residuals at that distance to the organ)."""
+    """`absolute` (HU), `zscore` (by healthy residuals at that distance to the organ) or `zscore_intensity` (by distance
+    and by the HU of the reconstruction)."""
     smoothing_mm: float
     """Standard deviation of the Gaussian that smooths the residual; 0 = none."""
     organ_gate_mm: float
@@ -278,6 +286,8 @@ class InferencePlan:
     """Whether the mask is opened, closed and its holes filled."""
     hysteresis: float = 1.0
     """A candidate that exceeds the threshold grows down to this share of it; 1 = no growth."""
+    residual_of: str = "input"
+    """What the reconstruction is compared with: the `input`, or the `autoencoded` one (cancels the codec's error)."""
     min_voxels: int = 20
     """Smaller candidates (in voxels of the scan) are dropped."""
     min_diameter_mm: float = 3.0
@@ -285,12 +295,13 @@ class InferencePlan:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require_choice("sampler", self.sampler, ("heun", "ddim", "ddpm"))
+        _require_choice("sampler", self.sampler, tuple(GUIDANCE_OF))
         _require_choice("encode", self.encode, ("invert", "noise"))
         _require_choice("guidance", self.guidance, ("none", "gradient", "relative"))
-        _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore"))
+        _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore", "zscore_intensity"))
+        _require_choice("residual_of", self.residual_of, ("input", "autoencoded"))
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
-        forms = ("none", "relative") if self.sampler == "heun" else ("none", "gradient")
+        forms = GUIDANCE_OF[self.sampler]
         _require(
             self.guidance in forms, "guidance", self.guidance, f"sampler {self.sampler} can do {' and '.join(forms)}"
         )
@@ -330,7 +341,7 @@ class Plans:
     def __post_init__(self) -> None:
         """Check that patch, autoencoder and U-Net fit each other."""
         _require_choice("preset", self.preset, tuple(PLANS_NAMES))
-        samplers = {"edm": ("heun",), "ddpm": ("ddim", "ddpm")}[self.ddpm.process]
+        samplers = {"edm": ("heun", "one_step"), "ddpm": ("ddim", "ddpm")}[self.ddpm.process]
         _require(
             self.inference.sampler in samplers,
             "sampler",

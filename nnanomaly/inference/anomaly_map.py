@@ -3,6 +3,7 @@
 Arrays are `[Z, Y, X]`; residuals are in HU; distances in mm, negative inside the organ. METHOD sections 5, 8.3a, 8.5.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,16 +15,34 @@ from nnanomaly.volume import Triple
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 GATE_DECAY_MM = 10.0
+PRIOR_VOXELS = 50
+"""Weight of the statistics of all voxels in every bin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residual:
+    """The residual of a patch, and what its healthy spread depends on; all `[Z, Y, X]`."""
+
+    value_hu: FloatArray
+    """Absolute residual."""
+    distance_mm: FloatArray
+    """Signed distance to the surface of the organ."""
+    intensity_hu: FloatArray
+    """Healthy reconstruction, as smooth as the residual."""
+    covered: BoolArray
+    """Where the scan says something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResidualStatistics:
-    """Mean and standard deviation of the absolute residual of healthy organs, by distance to the organ surface."""
+    """Mean and standard deviation of the absolute residual of healthy organs, by place and intensity (METHOD 8.3a)."""
 
     edges_mm: tuple[float, ...]
-    """Borders between the distance bins, ascending; the first and last bin are open."""
+    """Borders between the bins of the distance to the organ surface, ascending; the first and last bin are open."""
+    edges_hu: tuple[float, ...] = ()
+    """Borders between the bins of the reconstruction's intensity, likewise; empty = one bin."""
     mean_hu: tuple[float, ...]
-    """Mean per bin (one more than edges)."""
+    """Mean per bin; the intensity bins of the first distance bin come first."""
     std_hu: tuple[float, ...]
     """Standard deviation per bin."""
 
@@ -31,7 +50,12 @@ class ResidualStatistics:
 def absolute_residual(image_hu: FloatArray, healthy_hu: FloatArray, *, sigma_voxels: Triple) -> FloatArray:
     """|G * (image - healthy)|: smoothing comes before the absolute value, so that noise cancels; sigma 0 = none."""
     difference = np.asarray(image_hu, dtype=np.float32) - np.asarray(healthy_hu, dtype=np.float32)
-    return np.abs(ndimage.gaussian_filter(difference, sigma_voxels, mode="nearest"))
+    return np.abs(smooth(difference, sigma_voxels))
+
+
+def smooth(values: FloatArray, sigma_voxels: Triple) -> FloatArray:
+    """Gaussian filter whose border continues; sigma 0 leaves an axis as it is."""
+    return np.asarray(ndimage.gaussian_filter(values, sigma_voxels, mode="nearest"), dtype=np.float32)
 
 
 def signed_distance_mm(mask: BoolArray, spacing_mm: Triple) -> FloatArray:
@@ -51,27 +75,34 @@ def organ_gate(distance_mm: FloatArray, start_mm: float) -> FloatArray:
 
 
 def measure_residuals(
-    residuals: list[FloatArray],
-    distances_mm: list[FloatArray],
-    coverages: list[BoolArray],
-    *,
-    edges_mm: tuple[float, ...],
+    residuals: Sequence[Residual], *, edges_mm: tuple[float, ...], edges_hu: tuple[float, ...] = ()
 ) -> ResidualStatistics:
-    """Statistics over the covered voxels of healthy organs; an empty bin takes those of the whole."""
-    values = np.concatenate([r[c] for r, c in zip(residuals, coverages, strict=True)]).astype(np.float64)
-    bins = np.concatenate([np.digitize(d[c], edges_mm) for d, c in zip(distances_mm, coverages, strict=True)])
-    count = np.bincount(bins, minlength=len(edges_mm) + 1)
-    filled = np.maximum(count, 1)
-    mean = np.bincount(bins, values, len(edges_mm) + 1) / filled
-    std = np.sqrt(np.maximum(np.bincount(bins, values**2, len(edges_mm) + 1) / filled - mean**2, 0))
-    mean = np.where(count > 0, mean, values.mean())
-    std = np.where(count > 0, std, values.std())
-    return ResidualStatistics(edges_mm=edges_mm, mean_hu=tuple(map(float, mean)), std_hu=tuple(map(float, std)))
+    """Statistics over the covered voxels of healthy organs.
+
+    A bin is drawn towards the whole by `PRIOR_VOXELS` voxels with its mean and variance, so that an empty bin takes
+    them and a nearly empty one does not call the ordinary rare.
+    """
+    values = np.concatenate([r.value_hu[r.covered] for r in residuals]).astype(np.float64)
+    bins = np.concatenate([_bins(r, edges_mm, edges_hu)[r.covered] for r in residuals])
+    num_bins = (len(edges_mm) + 1) * (len(edges_hu) + 1)
+    count = np.bincount(bins, minlength=num_bins) + PRIOR_VOXELS
+    mean = (np.bincount(bins, values, num_bins) + PRIOR_VOXELS * values.mean()) / count
+    square = (np.bincount(bins, values**2, num_bins) + PRIOR_VOXELS * np.mean(values**2)) / count
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    return ResidualStatistics(
+        edges_mm=edges_mm, edges_hu=edges_hu, mean_hu=tuple(map(float, mean)), std_hu=tuple(map(float, std))
+    )
 
 
-def residual_zscore(residual_hu: FloatArray, distance_mm: FloatArray, statistics: ResidualStatistics) -> FloatArray:
+def residual_zscore(residual: Residual, statistics: ResidualStatistics) -> FloatArray:
     """z = (r - mean) / (std + std0) with the bin's mean and std and std0 the median std over bins (METHOD 8.3a)."""
-    bins = np.digitize(distance_mm, statistics.edges_mm)
+    bins = _bins(residual, statistics.edges_mm, statistics.edges_hu)
     mean = np.asarray(statistics.mean_hu, dtype=np.float32)
     std = np.asarray(statistics.std_hu, dtype=np.float32)
-    return np.asarray((residual_hu - mean[bins]) / (std[bins] + np.median(std) + 1e-6), dtype=np.float32)
+    return np.asarray((residual.value_hu - mean[bins]) / (std[bins] + np.median(std) + 1e-6), dtype=np.float32)
+
+
+def _bins(residual: Residual, edges_mm: tuple[float, ...], edges_hu: tuple[float, ...]) -> NDArray[np.intp]:
+    """Number of the bin of every voxel."""
+    place = np.digitize(residual.distance_mm, edges_mm)
+    return np.asarray(place * (len(edges_hu) + 1) + np.digitize(residual.intensity_hu, edges_hu), dtype=np.intp)

@@ -9,13 +9,11 @@ from nnanomaly.dataset.organ_labels import HEALTHY, patient_groups, read_label_s
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import choose_device
-from nnanomaly.inference.anomaly_map import measure_residuals
-from nnanomaly.inference.calibration import DISTANCE_EDGES_MM, Calibration, choose_threshold
+from nnanomaly.inference.calibration import Calibration, choose_threshold
 from nnanomaly.inference.fold_model import load_trained_fold
-from nnanomaly.inference.predictor import anomaly_of_patch, distance_of_patch, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.patch_map import anomaly_map, healthy_statistics, reconstruct_patch, residual_of_patch
 from nnanomaly.paths import CALIBRATION_JSON, PLANS_JSON, SPLITS_JSON, Paths
 from nnanomaly.plans import Plans, load_plans, save_plans
-from nnanomaly.preprocessing.preprocessor import COVERAGE
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import to_document, write_json
 
@@ -33,16 +31,11 @@ def calibrate_fold(paths: Paths, dataset: str, *, fold: int | str, plans_name: s
         for name, patch in tqdm(patches.items(), desc="calibration", disable=None)
     ]
     stored = list(patches.values())
-    residuals = [residual_of_patch(p.array, p.grid, h, plans=plans) for p, h in zip(stored, healthy, strict=True)]
-    statistics = measure_residuals(
-        residuals,
-        [distance_of_patch(p.array, p.grid) for p in stored],
-        [p.array[COVERAGE] > 0.5 for p in stored],
-        edges_mm=DISTANCE_EDGES_MM,
-    )
+    residuals = [residual_of_patch(p.array, p.grid, h, plans.inference) for p, h in zip(stored, healthy, strict=True)]
+    statistics = healthy_statistics(residuals, plans.inference)
     maps = [
-        (anomaly_of_patch(p.array, p.grid, h, plans=plans, statistics=statistics), p.grid)
-        for p, h in zip(stored, healthy, strict=True)
+        (anomaly_map(residual, statistics, plans.inference), p.grid)
+        for residual, p in zip(residuals, stored, strict=True)
     ]
     num_organs = len({(p.metadata["case"], p.metadata["organ"]) for p in stored})
     threshold, rate = choose_threshold(maps, num_organs, plans.inference)

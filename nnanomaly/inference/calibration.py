@@ -15,7 +15,6 @@ from nnanomaly.plans import InferencePlan
 from nnanomaly.volume import Grid
 
 FloatArray = NDArray[np.float32]
-DISTANCE_EDGES_MM = tuple(float(edge) for edge in range(-20, 31, 2))
 NUM_THRESHOLDS = 60
 
 

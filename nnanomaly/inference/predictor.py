@@ -7,24 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.dataset.patch_store import patch_name
-from nnanomaly.inference.anomaly_map import (
-    ResidualStatistics,
-    absolute_residual,
-    organ_gate,
-    residual_zscore,
-    signed_distance_mm,
-)
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.composition import Composite, compose
+from nnanomaly.inference.patch_map import anomaly_map, reconstruct_patch, residual_of_patch
 from nnanomaly.inference.postprocessing import Candidate, find_candidates, otsu_threshold
 from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.plans import InferencePlan, Plans
-from nnanomaly.preprocessing.normalization import denormalise
-from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN, OrganPatch, preprocess_case
+from nnanomaly.preprocessing.preprocessor import COVERAGE, OrganPatch, preprocess_case
 from nnanomaly.volume import Box, Grid, Volume
 
 FloatArray = NDArray[np.float32]
-PatchArray = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,36 +72,6 @@ def predict_case(
     )
 
 
-def anomaly_of_patch(
-    array: PatchArray, grid: Grid, healthy_hu: FloatArray, *, plans: Plans, statistics: ResidualStatistics
-) -> FloatArray:
-    """Anomaly map `[Z, Y, X]` of a patch `[3, Z, Y, X]` from its healthy reconstruction in HU; 0 where not covered."""
-    residual = residual_of_patch(array, grid, healthy_hu, plans=plans)
-    distance = distance_of_patch(array, grid)
-    if plans.inference.anomaly_map == "zscore":
-        residual = residual_zscore(residual, distance, statistics)
-    gated = residual * organ_gate(distance, plans.inference.organ_gate_mm)
-    return np.where(array[COVERAGE] > 0.5, gated, 0.0).astype(np.float32)
-
-
-def residual_of_patch(array: PatchArray, grid: Grid, healthy_hu: FloatArray, *, plans: Plans) -> FloatArray:
-    """Absolute residual of a patch in HU."""
-    image_hu = denormalise(np.asarray(array[IMAGE], dtype=np.float32), plans.preprocessing.window_hu)
-    z, y, x = (plans.inference.smoothing_mm / spacing for spacing in grid.spacing_mm)
-    return absolute_residual(image_hu, healthy_hu, sigma_voxels=(z, y, x))
-
-
-def distance_of_patch(array: PatchArray, grid: Grid) -> FloatArray:
-    """Signed distance in mm to the surface of the organ mask of a patch."""
-    return signed_distance_mm(np.asarray(array[ORGAN]) > 0.5, grid.spacing_mm)
-
-
-def reconstruct_patch(array: PatchArray, name: str, *, reconstruct: Reconstructor, plans: Plans) -> FloatArray:
-    """Healthy reconstruction `[Z, Y, X]` of a patch in HU."""
-    healthy = reconstruct([array[IMAGE]], [name]).healthy[0, 0].numpy()
-    return denormalise(healthy, plans.preprocessing.window_hu)
-
-
 def _status(patches: list[OrganPatch]) -> str:
     if not patches:
         return "no_roi"
@@ -121,10 +83,10 @@ def _average_maps(patch: OrganPatch, models: Sequence[FoldModel], plans: Plans) 
     name = patch_name(patch.case, patch.organ, tile=patch.tile, num_tiles=patch.num_tiles)
     per_fold = []
     for model in models:
-        healthy = reconstruct_patch(patch.array, name, reconstruct=model.reconstruct, plans=plans)
-        statistics = model.calibration.statistics
-        anomaly = anomaly_of_patch(patch.array, patch.grid, healthy, plans=plans, statistics=statistics)
-        per_fold.append(np.stack([anomaly, healthy]))
+        reconstruction = reconstruct_patch(patch.array, name, reconstruct=model.reconstruct, plans=plans)
+        residual = residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference)
+        anomaly = anomaly_map(residual, model.calibration.statistics, plans.inference)
+        per_fold.append(np.stack([anomaly, reconstruction.healthy_hu]))
     return np.mean(per_fold, axis=0, dtype=np.float32)
 
 

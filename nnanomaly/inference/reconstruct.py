@@ -90,6 +90,17 @@ def _heun_round_trip(models: LatentModels) -> RoundTrip:
     return round_trip
 
 
+def _one_step(models: LatentModels) -> RoundTrip:
+    """The denoiser's clean latent at the noise level: the mean over all ways down, in one evaluation."""
+    plan, denoise = models.inference, edm_denoiser(models.unet)
+
+    def round_trip(u: Tensor, generators: Generators) -> Tensor:
+        level = torch.full((len(u),), plan.sigma, device=u.device)
+        return denoise(u + plan.sigma * gaussian(u.shape[1:], generators).to(u), level).x0
+
+    return round_trip
+
+
 def _ddim_round_trip(models: LatentModels) -> RoundTrip:
     """The paper's DDIM: deterministic up, guided down by an eps shift, unit stride."""
     plan, schedule, times = models.inference, *_discrete(models)
@@ -128,6 +139,7 @@ def _ddpm_round_trip(models: LatentModels) -> RoundTrip:
 
 ROUND_TRIPS: dict[str, Callable[[LatentModels], RoundTrip]] = {
     "heun": _heun_round_trip,
+    "one_step": _one_step,
     "ddim": _ddim_round_trip,
     "ddpm": _ddpm_round_trip,
 }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nnanomaly.inference.anomaly_map import (
+    Residual,
     ResidualStatistics,
     absolute_residual,
     measure_residuals,
@@ -42,24 +43,48 @@ def test_the_gate_is_open_near_the_organ_and_falls_by_e_within_ten_millimetres()
     assert (organ_gate(np.array([500.0]), -1.0) == 1).all()
 
 
+def residual(
+    value: list[float], distance: list[float], intensity: list[float] | None = None, covered: list[bool] | None = None
+) -> Residual:
+    """One row of voxels."""
+    row = lambda values, kind: np.array([[values]], dtype=kind)  # noqa: E731
+    return Residual(
+        value_hu=row(value, np.float32),
+        distance_mm=row(distance, np.float32),
+        intensity_hu=row(intensity or [0.0] * len(value), np.float32),
+        covered=row(covered or [True] * len(value), bool),
+    )
+
+
 def test_statistics_are_taken_per_distance_bin_over_covered_voxels_only() -> None:
-    residual = np.array([[[1.0, 3.0, 10.0, 99.0]]], dtype=np.float32)
-    distance = np.array([[[-5.0, -5.0, 5.0, 5.0]]], dtype=np.float32)
-    covered = np.array([[[True, True, True, False]]])
-    statistics = measure_residuals([residual], [distance], [covered], edges_mm=(0.0,))
-    assert statistics.mean_hu == (2.0, 10.0)
-    assert statistics.std_hu == (1.0, 0.0)
+    # 1000 voxels a bin and 50 of the mean of all (6 and 20) in each: (1000 * 2 + 50 * 6) / 1050.
+    row = residual([2.0] * 1000 + [10.0] * 1000 + [99.0], [-5.0] * 1000 + [5.0] * 1001, None, [True] * 2000 + [False])
+    statistics = measure_residuals([row], edges_mm=(0.0,))
+    assert statistics.mean_hu == pytest.approx([2300 / 1050, 10300 / 1050])
+    assert statistics.std_hu[0] == pytest.approx(np.sqrt((4000 + 50 * 52) / 1050 - (2300 / 1050) ** 2))
 
 
 def test_an_empty_bin_takes_the_statistics_of_the_whole() -> None:
-    residual = np.array([[[1.0, 3.0]]], dtype=np.float32)
-    inside = np.full((1, 1, 2), -5.0, dtype=np.float32)
-    statistics = measure_residuals([residual], [inside], [np.ones((1, 1, 2), bool)], edges_mm=(0.0,))
+    statistics = measure_residuals([residual([1.0, 3.0], [-5.0, -5.0])], edges_mm=(0.0,))
     assert statistics.mean_hu[1] == 2.0
     assert statistics.std_hu[1] == 1.0
 
 
+def test_a_bin_of_one_voxel_is_drawn_to_the_whole_so_that_the_ordinary_is_not_rare() -> None:
+    row = residual([0.0, 10.0] * 500 + [5.0], [-5.0] * 1000 + [5.0])
+    assert measure_residuals([row], edges_mm=(0.0,)).std_hu[1] > 4.9
+
+
+def test_intensity_divides_every_distance_bin_again() -> None:
+    row = residual([1.0, 2.0, 3.0, 4.0] * 10**4, [-5.0, -5.0, 5.0, 5.0] * 10**4, [-80.0, 90.0, -80.0, 90.0] * 10**4)
+    statistics = measure_residuals([row], edges_mm=(0.0,), edges_hu=(0.0,))
+    assert statistics.mean_hu == pytest.approx([1.0, 2.0, 3.0, 4.0], abs=0.02)
+    z = residual_zscore(residual([3.0], [5.0], [-10.0]), statistics)
+    assert z.item() == pytest.approx(0.0, abs=0.2)
+    assert residual_zscore(residual([3.0], [-5.0], [-10.0]), statistics).item() > 5
+
+
 def test_the_zscore_uses_the_bin_of_each_voxel_and_the_median_deviation_as_a_floor() -> None:
     statistics = ResidualStatistics(edges_mm=(0.0,), mean_hu=(2.0, 10.0), std_hu=(1.0, 3.0))
-    z = residual_zscore(np.array([8.0, 15.0]), np.array([-1.0, 1.0]), statistics)
-    assert z == pytest.approx([(8 - 2) / (1 + 2), (15 - 10) / (3 + 2)], rel=1e-5)
+    z = residual_zscore(residual([8.0, 15.0], [-1.0, 1.0]), statistics)
+    assert z.ravel() == pytest.approx([(8 - 2) / (1 + 2), (15 - 10) / (3 + 2)], rel=1e-5)

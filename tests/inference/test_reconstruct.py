@@ -23,6 +23,7 @@ STD = 0.5
 SCHEDULE = cosine_schedule(1000)
 HEUN = replace(DEFAULT.inference, encode="invert", sigma=1.0, num_samples=1, guidance="none", num_steps=25)
 NOISED = replace(HEUN, encode="noise")
+ONE_STEP = replace(NOISED, sampler="one_step")
 DDIM = replace(PAPER.inference, guidance="none", num_steps=250)
 DDPM = replace(PAPER.inference, guidance="none", sampler="ddpm", encode="noise", num_steps=250)
 
@@ -75,7 +76,7 @@ class BlockMeans:
 
 
 def models(plan: InferencePlan, classifier: nn.Module | None = None) -> LatentModels:
-    edm = plan.sampler == "heun"
+    edm = plan.sampler in ("heun", "one_step")
     return LatentModels(
         unet=GaussianEDM() if edm else GaussianEps(),
         classifier=classifier,
@@ -111,6 +112,13 @@ def test_inversion_without_guidance_gives_what_the_codec_alone_gives() -> None:
     assert (autoencoded - original).std() > 0.1  # the codec loses something, so that the next line says something
     assert torch.equal(autoencoded, BlockMeans().decode(BlockMeans().encode(original)))
     assert (healthy - autoencoded).abs().max() < 2e-3
+
+
+def test_one_step_answers_with_the_posterior_mean_of_what_it_is_shown() -> None:
+    u = latents(2, 1, 4, 4, 4)
+    noise = torch.stack([torch.randn(1, 4, 4, 4, generator=generator_for(str(n), seed=1)) for n in range(2)])
+    expected = STD**2 / (STD**2 + ONE_STEP.sigma**2) * (u + ONE_STEP.sigma * noise)
+    assert torch.allclose(round_trip(ONE_STEP, u), expected, atol=1e-5)
 
 
 def test_results_stay_in_the_range_of_the_networks() -> None:

@@ -1,0 +1,64 @@
+"""The map of a patch from a reconstruction that is known: which reference, which bins, gate and coverage."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nnanomaly.experiment_planning.presets import DEFAULT
+from nnanomaly.inference.anomaly_map import ResidualStatistics
+from nnanomaly.inference.patch_map import PatchReconstruction, anomaly_map, healthy_statistics, residual_of_patch
+from nnanomaly.preprocessing.preprocessor import COVERAGE, ORGAN
+from nnanomaly.volume import Grid
+
+SHAPE = (1, 1, 4)
+GRID = Grid(SHAPE, (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
+PLAN = replace(DEFAULT.inference, smoothing_mm=0.0, organ_gate_mm=-1.0)
+
+
+def patch() -> np.ndarray:
+    array = np.zeros((3, *SHAPE), dtype=np.float16)
+    array[ORGAN, 0, 0, :2] = 1  # organ, organ, outside, outside
+    array[COVERAGE, 0, 0, :3] = 1  # the last voxel lies outside the scan
+    return array
+
+
+def reconstruction(image: list[float], healthy: list[float], autoencoded: list[float]) -> PatchReconstruction:
+    image_hu, healthy_hu, autoencoded_hu = (np.array([[row]], np.float32) for row in (image, healthy, autoencoded))
+    return PatchReconstruction(image_hu=image_hu, healthy_hu=healthy_hu, autoencoded_hu=autoencoded_hu)
+
+
+SEEN = reconstruction([100, 20, -90, 7], [100, 90, -100, 0], [70, 20, -100, 7])
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [("input", [0, 70, 10, 7]), ("autoencoded", [30, 70, 0, 7])],  # the codec's own error counts, or cancels
+)
+def test_the_residual_is_taken_from_the_reference_of_the_plan(reference: str, expected: list[float]) -> None:
+    residual = residual_of_patch(patch(), GRID, SEEN, replace(PLAN, residual_of=reference))
+    assert residual.value_hu.ravel().tolist() == expected
+    assert residual.distance_mm.ravel().tolist() == [-4, -2, 2, 4]
+    assert residual.intensity_hu.ravel().tolist() == [100, 90, -100, 0]
+    assert residual.covered.ravel().tolist() == [True, True, True, False]
+
+
+def test_an_absolute_map_is_the_residual_where_the_scan_says_something() -> None:
+    plan = replace(PLAN, anomaly_map="absolute")
+    residual = residual_of_patch(patch(), GRID, SEEN, plan)
+    nothing = ResidualStatistics(edges_mm=(), mean_hu=(50.0,), std_hu=(9.0,))
+    assert anomaly_map(residual, nothing, plan).ravel().tolist() == [0, 70, 10, 0]
+
+
+def test_the_gate_fades_the_map_outside_the_organ() -> None:
+    plan = replace(PLAN, anomaly_map="absolute", organ_gate_mm=0.0)
+    residual = residual_of_patch(patch(), GRID, SEEN, plan)
+    faded = anomaly_map(residual, ResidualStatistics(edges_mm=(), mean_hu=(0.0,), std_hu=(1.0,)), plan)
+    assert faded.ravel() == pytest.approx([0, 70, 10 * np.exp(-0.2), 0], rel=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "divided"), [("zscore", False), ("zscore_intensity", True)])
+def test_only_the_map_by_intensity_divides_the_statistics_by_intensity(kind: str, divided: bool) -> None:
+    plan = replace(PLAN, anomaly_map=kind)
+    residual = residual_of_patch(patch(), GRID, SEEN, plan)
+    assert bool(healthy_statistics([residual], plan).edges_hu) is divided
