@@ -34,15 +34,6 @@ def absolute_residual(image_hu: FloatArray, healthy_hu: FloatArray, *, sigma_vox
     return np.abs(ndimage.gaussian_filter(difference, sigma_voxels, mode="nearest"))
 
 
-def signed_distance_mm(mask: BoolArray, spacing_mm: Triple) -> FloatArray:
-    """Distance to the surface of a mask: positive outside, negative inside; a large constant without a mask."""
-    if not mask.any():
-        return np.full(mask.shape, 1e3, dtype=np.float32)
-    outside = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
-    inside = ndimage.distance_transform_edt(mask, sampling=spacing_mm)
-    return np.asarray(outside - inside, dtype=np.float32)
-
-
 def organ_gate(distance_mm: FloatArray, start_mm: float) -> FloatArray:
     """exp(-max(0, d - start) / 10 mm): 1 in and near the organ, fading outside; `start_mm` < 0 gates nothing."""
     if start_mm < 0:

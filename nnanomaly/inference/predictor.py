@@ -12,7 +12,6 @@ from nnanomaly.inference.anomaly_map import (
     absolute_residual,
     organ_gate,
     residual_zscore,
-    signed_distance_mm,
 )
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.composition import Composite, compose
@@ -21,6 +20,7 @@ from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN, OrganPatch, preprocess_case
+from nnanomaly.roi.distance import signed_distance_mm
 from nnanomaly.volume import Box, Grid, Volume
 
 FloatArray = NDArray[np.float32]
