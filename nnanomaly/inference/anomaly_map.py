@@ -58,15 +58,6 @@ def smooth(values: FloatArray, sigma_voxels: Triple) -> FloatArray:
     return np.asarray(ndimage.gaussian_filter(values, sigma_voxels, mode="nearest"), dtype=np.float32)
 
 
-def signed_distance_mm(mask: BoolArray, spacing_mm: Triple) -> FloatArray:
-    """Distance to the surface of a mask: positive outside, negative inside; a large constant without a mask."""
-    if not mask.any():
-        return np.full(mask.shape, 1e3, dtype=np.float32)
-    outside = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
-    inside = ndimage.distance_transform_edt(mask, sampling=spacing_mm)
-    return np.asarray(outside - inside, dtype=np.float32)
-
-
 def organ_gate(distance_mm: FloatArray, start_mm: float) -> FloatArray:
     """exp(-max(0, d - start) / 10 mm): 1 in and near the organ, fading outside; `start_mm` < 0 gates nothing."""
     if start_mm < 0:

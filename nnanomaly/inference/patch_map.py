@@ -16,13 +16,13 @@ from nnanomaly.inference.anomaly_map import (
     measure_residuals,
     organ_gate,
     residual_zscore,
-    signed_distance_mm,
     smooth,
 )
 from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
+from nnanomaly.roi.distance import signed_distance_mm
 from nnanomaly.volume import Grid
 
 FloatArray = NDArray[np.float32]

@@ -10,7 +10,6 @@ from nnanomaly.inference.anomaly_map import (
     measure_residuals,
     organ_gate,
     residual_zscore,
-    signed_distance_mm,
 )
 
 
@@ -24,17 +23,6 @@ def test_smoothing_comes_before_the_absolute_value_so_that_noise_cancels() -> No
     noise = np.random.default_rng(0).normal(0, 10, (24, 24, 24)).astype(np.float32)
     smoothed = absolute_residual(noise, np.zeros_like(noise), sigma_voxels=(1.5, 1.5, 1.5))
     assert smoothed.mean() < 0.2 * np.abs(noise).mean()
-
-
-def test_distance_is_in_millimetres_positive_outside_and_negative_inside() -> None:
-    mask = np.zeros((1, 1, 7), dtype=bool)
-    mask[0, 0, 2:5] = True
-    distance = signed_distance_mm(mask, (1.0, 1.0, 2.0))
-    assert distance[0, 0].tolist() == [4.0, 2.0, -2.0, -4.0, -2.0, 2.0, 4.0]
-
-
-def test_without_an_organ_everything_is_far_away() -> None:
-    assert (signed_distance_mm(np.zeros((2, 2, 2), dtype=bool), (1, 1, 1)) >= 1000).all()
 
 
 def test_the_gate_is_open_near_the_organ_and_falls_by_e_within_ten_millimetres() -> None:
