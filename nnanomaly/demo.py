@@ -36,13 +36,13 @@ from nnanomaly.volume import Volume
 
 logger = logging.getLogger(__name__)
 DATASET = "Dataset900_Phantom"
-NUM_TRAINING, NUM_TEST = 40, 10
+NUM_TRAINING, NUM_TEST = 80, 16
 GPU_MEMORY_GB = 0.5
 """A small budget makes the planner choose small networks."""
 SHORT_TRAINING: dict[str, dict[str, Any]] = {
-    "vqgan": {"num_iterations": 350, "batch_size": 2, "learning_rate": 4e-3, "validate_every": 175, "ema_decay": 0.98},
+    "vqgan": {"num_iterations": 500, "batch_size": 2, "learning_rate": 4e-3, "validate_every": 250, "ema_decay": 0.98},
     "classifier": {"num_iterations": 60, "batch_size": 8, "learning_rate": 1e-3, "validate_every": 30},
-    "ddpm": {"num_iterations": 1400, "batch_size": 4, "learning_rate": 2e-3, "validate_every": 700, "ema_decay": 0.99},
+    "ddpm": {"num_iterations": 2500, "batch_size": 4, "learning_rate": 2e-3, "validate_every": 1250, "ema_decay": 0.99},
 }
 
 
