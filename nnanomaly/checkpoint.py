@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from nnanomaly.paths import FOLD_PATTERN, fold_order
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import write_atomically
 
@@ -57,8 +58,12 @@ def newest_checkpoint(fold_folder: Path) -> Path | None:
 
 
 def find_folds(model_folder: Path, checkpoint_name: str = FINAL) -> list[str]:
-    """Names of the folds of a trained stage that hold the checkpoint, sorted."""
-    return sorted(path.parent.name.removeprefix("fold_") for path in model_folder.glob(f"fold_*/{checkpoint_name}"))
+    """Names of the folds of a trained stage that hold the checkpoint: by number, `all` last.
+
+    Folders of another form, such as a copy `fold_0_old`, are no folds.
+    """
+    names = (path.parent.name.removeprefix("fold_") for path in model_folder.glob(f"fold_*/{checkpoint_name}"))
+    return sorted(filter(FOLD_PATTERN.fullmatch, names), key=fold_order)
 
 
 def checkpoint_hash(path: Path) -> str:

@@ -124,11 +124,19 @@ def test_training_goes_on_from_the_final_then_the_latest_then_the_previous_check
         assert newest_checkpoint(tmp_path) == tmp_path / name
 
 
-def test_folds_that_hold_the_checkpoint_are_found(tmp_path: Path) -> None:
-    for fold, name in (("2", FINAL), ("0", FINAL), ("all", FINAL), ("1", LATEST)):
+def test_folds_that_hold_the_checkpoint_are_found_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for fold, name in (
+        ("2", FINAL),
+        ("0", FINAL),
+        ("10", FINAL),
+        ("all", FINAL),
+        ("1", LATEST),
+        ("0_old", FINAL),
+        ("00", FINAL),
+    ):
         (tmp_path / f"fold_{fold}").mkdir()
         (tmp_path / f"fold_{fold}" / name).touch()
-    assert find_folds(tmp_path) == ["0", "2", "all"]
+    assert find_folds(tmp_path) == ["0", "2", "10", "all"]
     assert find_folds(tmp_path, LATEST) == ["1"]
     assert find_folds(tmp_path / "absent") == []
 

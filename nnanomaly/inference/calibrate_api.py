@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nnanomaly.dataset.organ_labels import HEALTHY, patient_groups, read_label_snapshot
+from nnanomaly.dataset.organ_labels import HEALTHY, read_label_snapshot
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import choose_device
@@ -68,7 +68,7 @@ def _healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | st
     labels = read_label_snapshot(preprocessed)
     stored = {name: load_patch(folder, name, verify=False) for name in list_patches(folder)}
     cases = sorted({patch.metadata["case"] for patch in stored.values()})
-    split = fold_split(load_splits(preprocessed / SPLITS_JSON), fold, cases, groups=patient_groups(preprocessed))
+    split = fold_split(load_splits(preprocessed / SPLITS_JSON), fold, cases)
     validation = set(split["val"])
     healthy = {
         name: patch

@@ -3,7 +3,6 @@
 import csv
 import io
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.fold_model import load_trained_fold
 from nnanomaly.inference.prediction_files import is_complete, remove_case, write_case, write_folder_documents
 from nnanomaly.inference.predictor import FoldModel, predict_case
-from nnanomaly.paths import CALIBRATION_JSON, DETECTIONS, PLANS_JSON, Paths
+from nnanomaly.paths import CALIBRATION_JSON, DETECTIONS, PLANS_JSON, Paths, check_fold, fold_order
 from nnanomaly.plans import Plans, load_plans
 from nnanomaly.preprocessing.preprocessor import read_organ_mask
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError, UserError
@@ -172,13 +171,30 @@ def _refuse_same_folder(images_folder: Path, output: Path) -> None:
         )
 
 
+def _choose_folds(model_folder: Path, dataset: str, options: PredictionOptions) -> list[str]:
+    """The folds that were asked for, all of them trained, or those that can predict; in the order of their numbers."""
+    trained = find_folds(model_folder, options.checkpoint)
+    if options.folds is None:
+        folds = [fold for fold in trained if (model_folder / f"fold_{fold}" / CALIBRATION_JSON).is_file()]
+        if not folds:
+            raise ConfigurationError(
+                "CFG-MODEL", f"no trained and calibrated fold in {model_folder}. Run: nnanomaly_train {dataset} ddpm"
+            )
+        return folds
+    folds = sorted({check_fold(fold) for fold in options.folds}, key=fold_order)
+    missing = [fold for fold in folds if fold not in trained]
+    if missing:
+        raise ConfigurationError(
+            "CFG-MODEL",
+            f"fold {missing[0]} has no {options.checkpoint} in {model_folder} (folds that have: "
+            f"{', '.join(trained) or 'none'}). Run: nnanomaly_train {dataset} ddpm {missing[0]}",
+        )
+    return folds
+
+
 def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> LoadedModel:
     model_folder = paths.model(dataset, options.plans_name, "ddpm")
-    folds: Sequence[str] = options.folds or _trained_folds(paths, dataset, options)
-    if not folds:
-        raise ConfigurationError(
-            "CFG-MODEL", f"no trained and calibrated fold in {model_folder}. Run: nnanomaly_train {dataset} ddpm"
-        )
+    folds = _choose_folds(model_folder, dataset, options)
     plans = load_plans(model_folder / PLANS_JSON)
     device = choose_device(options.device)
     models, provenance = {}, {}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,10 @@ def test_images_are_found_by_path_too_and_masks_where_the_user_says(shell: Any, 
         (["-i", "nowhere", "-o", "preds"], "-i nowhere"),
         (["-i", "imagesTs", "-o", f"raw/{DATASET}/imagesTs"], "-o"),
         (["-i", "imagesTs", "-o", f"raw/{DATASET}/imagesTs/preds"], "-o"),
-        (["-i", "imagesTs", "-o", "preds", "-f", "3"], "fold_3"),
-        (["-i", "imagesTs", "-o", "preds", "-f", "0", "five"], "fold_five"),
+        (["-i", "imagesTs", "-o", "preds", "-f", "3"], "nnanomaly_train Dataset501_Tiny ddpm 3"),
+        (["-i", "imagesTs", "-o", "preds", "-f", "0", "five"], "'five'"),
+        (["-i", "imagesTs", "-o", "preds", "-f", "00"], "'00'"),
+        (["-i", "imagesTs", "-o", "preds", "-f", "-1"], "'-1'"),
         (["-i", "imagesTs", "-o", "preds", "-p", "OtherPlans"], "OtherPlans"),
         (["-i", "imagesTs", "-o", "preds", "-device", "cuda:63"], "cuda:63"),
         (["-i", "imagesTs", "-o", "preds", "-d", "501", "-preset", "paper"], "nnanomaly_train"),
@@ -137,11 +140,17 @@ def test_two_trained_datasets_need_a_choice(
 def test_folds_are_averaged_where_there_are_several(
     shell: Any, model: Plans, write_untrained_model: WriteModel
 ) -> None:
-    write_untrained_model(shell.paths, model, fold=1)
-    assert shell("predict", "-i", "imagesTs", "-o", "both") == 0
-    assert shell("predict", "-i", "imagesTs", "-o", "one", "-f", 1) == 0
-    folds = [json.loads(Path(f"{o}/predict_from_raw_data_args.json").read_text())["folds"] for o in ("both", "one")]
-    assert [set(fold) for fold in folds] == [{"0", "1"}, {"1"}]
+    write_untrained_model(shell.paths, model, fold=10)
+    write_untrained_model(shell.paths, model, fold=2)
+    stray = shell.paths.fold(DATASET, model.plans_name, "ddpm", 0)
+    shutil.copytree(stray, stray.with_name("fold_0_old"))
+    for output, choice in (("three", ()), ("two", ("-f", 10, 0)), ("one", ("-f", 10))):
+        assert shell("predict", "-i", "imagesTs", "-o", output, *choice) == 0
+    folds = [
+        list(json.loads(Path(f"{output}/predict_from_raw_data_args.json").read_text())["folds"])
+        for output in ("three", "two", "one")
+    ]
+    assert folds == [["0", "2", "10"], ["0", "10"], ["10"]]
 
 
 @pytest.mark.parametrize("stage", ["vqgan", "classifier", "ddpm"])
