@@ -99,6 +99,15 @@ class Paths:
         }
 
 
+def calibration_json(checkpoint: str) -> str:
+    """Name of the calibration that belongs to a checkpoint of the ddpm: calibration_best.json to checkpoint_best.pth.
+
+    That of `checkpoint_final.pth` is calibration.json.
+    """
+    name = checkpoint.removeprefix("checkpoint_").removesuffix(".pth")
+    return CALIBRATION_JSON if name == "final" else f"calibration_{name}.json"
+
+
 def check_fold(fold: int | str) -> str:
     """The name of a fold as it stands in folder names; ConfigurationError for anything but 0, 1, ... and `all`."""
     if not FOLD_PATTERN.fullmatch(str(fold)):

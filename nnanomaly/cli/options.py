@@ -64,6 +64,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     add_plans(parser)
     parser.add_argument("--c", action="store_true", help="continue from the newest checkpoint")
     parser.add_argument("--val", action="store_true", help="only calibrate a trained ddpm")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--val_best", action="store_true", help="calibrate checkpoint_best.pth (after training: it too)"
+    )
+    chosen.add_argument("-chk", default=None, help="checkpoint that --val calibrates (default checkpoint_final.pth)")
     _add_device(parser)
     parser.add_argument("-num_iterations", type=int, default=None, help="iterations of every stage this command trains")
     parser.add_argument("-lr", type=float, default=None, help="learning rate of every stage this command trains")
@@ -84,7 +89,9 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-organ_masks", type=Path, default=None, help="organ masks (default: organMasksTs for imagesTs)"
     )
-    parser.add_argument("-chk", default="checkpoint_final.pth", help="checkpoint name")
+    parser.add_argument(
+        "-chk", default="checkpoint_final.pth", help="checkpoint of the ddpm: checkpoint_final.pth, _best or _latest"
+    )
     _add_device(parser)
     parser.add_argument("-num_parts", type=int, default=1, help="split the cases into this many parts")
     parser.add_argument("-part_id", type=int, default=0, help="which part to predict, 0 ... num_parts-1")

@@ -1,19 +1,22 @@
-"""Calibrating a trained fold on the healthy organs of its validation side; writes calibration.json."""
+"""Calibrating a trained fold on the healthy organs of its validation side; writes calibration.json, or for
+another checkpoint than the final one a file beside it."""
 
 import logging
 from pathlib import Path
 
 from tqdm import tqdm
 
+from nnanomaly.checkpoint import FINAL
 from nnanomaly.dataset.organ_labels import HEALTHY, read_label_snapshot
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import choose_device
 from nnanomaly.inference.anomaly_map import measure_residuals
 from nnanomaly.inference.calibration import DISTANCE_EDGES_MM, Calibration, choose_threshold
+from nnanomaly.inference.checkpoint_choice import check_checkpoint
 from nnanomaly.inference.fold_model import load_trained_fold
 from nnanomaly.inference.predictor import anomaly_of_patch, distance_of_patch, reconstruct_patch, residual_of_patch
-from nnanomaly.paths import CALIBRATION_JSON, PLANS_JSON, SPLITS_JSON, Paths
+from nnanomaly.paths import PLANS_JSON, SPLITS_JSON, Paths, calibration_json
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import COVERAGE
 from nnanomaly.utilities.errors import DataError
@@ -22,12 +25,18 @@ from nnanomaly.utilities.json_io import to_document, write_json
 logger = logging.getLogger(__name__)
 
 
-def calibrate_fold(paths: Paths, dataset: str, *, fold: int | str, plans_name: str, device: str | None) -> Calibration:
-    """Reconstruct the healthy validation organs of a fold, measure residuals, choose the threshold."""
+def calibrate_fold(
+    paths: Paths, dataset: str, *, fold: int | str, plans_name: str, device: str | None, checkpoint: str = FINAL
+) -> Calibration:
+    """Reconstruct the healthy validation organs of a fold, measure residuals, choose the threshold.
+
+    `checkpoint`: which one of the ddpm; the other stages are final.
+    """
+    check_checkpoint(checkpoint)
     plans = load_plans(paths.plans(dataset, plans_name))
     patches = _healthy_validation_patches(paths.preprocessed(dataset), plans, fold)
-    trained = load_trained_fold(paths, plans, fold, choose_device(device))
-    logger.info("calibrating on %d patches of healthy organs; %s", len(patches), trained.guidance_reason)
+    trained = load_trained_fold(paths, plans, fold, choose_device(device), checkpoint=checkpoint)
+    logger.info("calibrating %s on %d patches of healthy organs; %s", checkpoint, len(patches), trained.guidance_reason)
     healthy = [
         reconstruct_patch(patch.array, name, reconstruct=trained.reconstruct, plans=plans)
         for name, patch in tqdm(patches.items(), desc="calibration", disable=None)
@@ -57,7 +66,7 @@ def calibrate_fold(paths: Paths, dataset: str, *, fold: int | str, plans_name: s
     )
     # Prediction reads the plans beside the model: they must be those the threshold was chosen with.
     save_plans(paths.model(dataset, plans_name, "ddpm") / PLANS_JSON, plans)
-    write_json(paths.fold(dataset, plans_name, "ddpm", fold) / CALIBRATION_JSON, to_document(calibration))
+    write_json(paths.fold(dataset, plans_name, "ddpm", fold) / calibration_json(checkpoint), to_document(calibration))
     logger.info("threshold %.3g leaves %.2f candidates per healthy organ (%d organs)", threshold, rate, num_organs)
     return calibration
 

@@ -17,10 +17,11 @@ from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files, list_
 from nnanomaly.device import choose_device
 from nnanomaly.imageio.nifti import read_volume
 from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.checkpoint_choice import calibration_command, check_checkpoint
 from nnanomaly.inference.fold_model import load_trained_fold
 from nnanomaly.inference.prediction_files import is_complete, remove_case, write_case, write_folder_documents
 from nnanomaly.inference.predictor import FoldModel, predict_case
-from nnanomaly.paths import CALIBRATION_JSON, DETECTIONS, PLANS_JSON, Paths, check_fold, fold_order
+from nnanomaly.paths import DETECTIONS, PLANS_JSON, Paths, calibration_json, check_fold, fold_order
 from nnanomaly.plans import Plans, load_plans
 from nnanomaly.preprocessing.preprocessor import read_organ_mask
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError, UserError
@@ -42,7 +43,7 @@ class PredictionOptions:
     organ_masks: Path | None
     """Folder of organ masks; None = beside the images."""
     checkpoint: str
-    """Checkpoint file name."""
+    """Checkpoint of the ddpm; the other stages are always final."""
     device: str | None
     """Device name."""
     num_parts: int
@@ -71,6 +72,7 @@ class LoadedModel:
 
 def predict_folder(paths: Paths, images: str, output: Path, options: PredictionOptions) -> list[str]:
     """Predict all cases of a folder; returns the cases that failed or have no organ."""
+    check_checkpoint(options.checkpoint)
     if not 0 <= options.part_id < options.num_parts:
         raise ConfigurationError(
             "CFG-PARTS", f"-part_id {options.part_id} of -num_parts {options.num_parts}: parts count from 0"
@@ -128,21 +130,23 @@ def _choose_dataset(paths: Paths, options: PredictionOptions) -> str:
     """The named dataset, or the only one with a trained and calibrated ddpm."""
     if options.dataset is not None:
         return paths.dataset_name(options.dataset)
-    names = sorted(paths.dataset_names())
-    trained = [name for name in names if _trained_folds(paths, name, options)]
+    models = {name: paths.model(name, options.plans_name, "ddpm") for name in sorted(paths.dataset_names())}
+    trained = [name for name, model in models.items() if _calibrated_folds(model, options.checkpoint)]
+    if not trained:  # a single one that lacks its calibration is told how to get it
+        trained = [name for name, model in models.items() if find_folds(model, options.checkpoint)]
     if len(trained) != 1:
         found = ", ".join(trained) or "none"
         raise ConfigurationError(
-            "CFG-MODEL", f"-d is needed: datasets with a trained ddpm and plans {options.plans_name}: {found}"
+            "CFG-MODEL",
+            f"-d is needed: datasets with a {options.checkpoint} of a ddpm of plans {options.plans_name}: {found}",
         )
     logger.info("using the model of %s", trained[0])
     return trained[0]
 
 
-def _trained_folds(paths: Paths, dataset: str, options: PredictionOptions) -> list[str]:
-    model = paths.model(dataset, options.plans_name, "ddpm")
-    folds = find_folds(model, options.checkpoint)
-    return [fold for fold in folds if (model / f"fold_{fold}" / CALIBRATION_JSON).is_file()]
+def _calibrated_folds(model_folder: Path, checkpoint: str) -> list[str]:
+    folds = find_folds(model_folder, checkpoint)
+    return [fold for fold in folds if (model_folder / f"fold_{fold}" / calibration_json(checkpoint)).is_file()]
 
 
 def _resolve_images(paths: Paths, images: str, dataset: str) -> Path:
@@ -175,12 +179,12 @@ def _choose_folds(model_folder: Path, dataset: str, options: PredictionOptions) 
     """The folds that were asked for, all of them trained, or those that can predict; in the order of their numbers."""
     trained = find_folds(model_folder, options.checkpoint)
     if options.folds is None:
-        folds = [fold for fold in trained if (model_folder / f"fold_{fold}" / CALIBRATION_JSON).is_file()]
-        if not folds:
+        if not trained:
             raise ConfigurationError(
-                "CFG-MODEL", f"no trained and calibrated fold in {model_folder}. Run: nnanomaly_train {dataset} ddpm"
+                "CFG-MODEL",
+                f"no fold with a {options.checkpoint} in {model_folder}. Run: nnanomaly_train {dataset} ddpm",
             )
-        return folds
+        return _calibrated_folds(model_folder, options.checkpoint) or trained
     folds = sorted({check_fold(fold) for fold in options.folds}, key=fold_order)
     missing = [fold for fold in folds if fold not in trained]
     if missing:
@@ -199,17 +203,14 @@ def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> Loade
     device = choose_device(options.device)
     models, provenance = {}, {}
     for fold in folds:
-        path = model_folder / f"fold_{fold}" / CALIBRATION_JSON
+        path = model_folder / f"fold_{fold}" / calibration_json(options.checkpoint)
+        command = calibration_command(dataset, fold, checkpoint=options.checkpoint, plans_name=options.plans_name)
         if not path.is_file():
-            raise ConfigurationError(
-                "CFG-MODEL", f"{path} does not exist. Run: nnanomaly_train {dataset} ddpm {fold} --val"
-            )
+            raise ConfigurationError("CFG-MODEL", f"{path} does not exist. Run: {command}")
         calibration = from_document(Calibration, read_json(path), source=str(path))
         trained = load_trained_fold(paths, plans, fold, device, checkpoint=options.checkpoint)
         if trained.checkpoints != calibration.checkpoints:
-            raise IntegrityError(
-                "CALIB-STALE", f"{path} belongs to other checkpoints. Run: nnanomaly_train {dataset} ddpm {fold} --val"
-            )
+            raise IntegrityError("CALIB-STALE", f"{path} belongs to other checkpoints. Run: {command}")
         models[fold] = FoldModel(reconstruct=trained.reconstruct, calibration=calibration)
         provenance[fold] = {"checkpoints": trained.checkpoints, "calibration": to_document(calibration)}
     return LoadedModel(
