@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from nnanomaly.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
-from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError
 
 STATE = {
     "plans_identity": "a" * 64,
@@ -113,6 +114,37 @@ def test_what_cannot_be_opened_safely_is_not_left_behind_by_a_failing_save(path:
         save_checkpoint(path, {**STATE, "function": lambda: None})
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [FINAL]
+
+
+@pytest.mark.parametrize("size", [10, 100_000], ids=["in_the_end", "in_the_middle"])
+def test_a_full_disk_is_one_line_and_the_checkpoint_before_is_intact(path: Path, size: int) -> None:
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # the disk takes no more of a file
+    try:
+        with pytest.raises(EnvironmentFault) as refused:
+            save_checkpoint(path, {**STATE, "modules": {"net": {"weight": torch.ones(size)}}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (refused.value.code, refused.value.exit_code) == ("CKPT-WRITE", 5)
+    assert str(path) in str(refused.value)
+    assert "File too large" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [FINAL]
+
+
+def test_what_torch_itself_refuses_to_save_is_no_fault_of_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("storage has wrong byte size")
+
+    monkeypatch.setattr(torch, "save", refuse)
+    with pytest.raises(RuntimeError, match="wrong byte size"):
+        save_checkpoint(path, STATE)
+
+
+def test_the_same_state_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "other" / BEST, STATE)
+    assert checkpoint_hash(tmp_path / "other" / BEST) == checkpoint_hash(path)
 
 
 def test_training_goes_on_from_the_final_then_the_latest_then_the_previous_checkpoint(tmp_path: Path) -> None:

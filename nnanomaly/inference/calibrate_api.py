@@ -10,7 +10,7 @@ from nnanomaly.checkpoint import FINAL
 from nnanomaly.dataset.organ_labels import HEALTHY, read_label_snapshot
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch
 from nnanomaly.dataset.splits import fold_split, load_splits
-from nnanomaly.device import choose_device
+from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.anomaly_map import measure_residuals
 from nnanomaly.inference.calibration import DISTANCE_EDGES_MM, Calibration, choose_threshold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
@@ -25,6 +25,7 @@ from nnanomaly.utilities.json_io import to_document, write_json
 logger = logging.getLogger(__name__)
 
 
+@memory_fault("End other programs on the device, or calibrate with --val -device cpu.")
 def calibrate_fold(
     paths: Paths, dataset: str, *, fold: int | str, plans_name: str, device: str | None, checkpoint: str = FINAL
 ) -> Calibration:

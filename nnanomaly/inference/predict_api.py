@@ -14,7 +14,7 @@ from tqdm import tqdm
 from nnanomaly import __version__
 from nnanomaly.checkpoint import find_folds
 from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files, list_cases, load_description
-from nnanomaly.device import choose_device
+from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.imageio.nifti import read_volume
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.checkpoint_choice import calibration_command, check_checkpoint
@@ -70,6 +70,7 @@ class LoadedModel:
     """Folds, checkpoints and calibration, for predict_from_raw_data_args.json."""
 
 
+@memory_fault("End other programs on the device or use -device cpu, and go on with --continue_prediction.")
 def predict_folder(paths: Paths, images: str, output: Path, options: PredictionOptions) -> list[str]:
     """Predict all cases of a folder; returns the cases that failed or have no organ."""
     check_checkpoint(options.checkpoint)
