@@ -1,7 +1,5 @@
 """Predicting a folder of images: which model, which cases, what is written; one bad case does not stop the others."""
 
-import csv
-import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +17,14 @@ from nnanomaly.imageio.nifti import read_volume
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.checkpoint_choice import calibration_command, check_checkpoint
 from nnanomaly.inference.fold_model import load_trained_fold
-from nnanomaly.inference.prediction_files import is_complete, remove_case, write_case, write_folder_documents
+from nnanomaly.inference.prediction_files import finished_status, remove_case, write_case, write_folder_documents
 from nnanomaly.inference.predictor import FoldModel, predict_case
-from nnanomaly.paths import DETECTIONS, PLANS_JSON, Paths, calibration_json, check_fold, fold_order
+from nnanomaly.inference.status_table import INCOMPLETE, Row, failed_row, status_rows, write_status
+from nnanomaly.paths import PLANS_JSON, Paths, calibration_json, check_fold, fold_order
 from nnanomaly.plans import Plans, load_plans
 from nnanomaly.preprocessing.preprocessor import read_organ_mask
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError, UserError
-from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_atomically
+from nnanomaly.utilities.json_io import from_document, read_json, to_document
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class LoadedModel:
 
 @memory_fault("End other programs on the device or use -device cpu, and go on with --continue_prediction.")
 def predict_folder(paths: Paths, images: str, output: Path, options: PredictionOptions) -> list[str]:
-    """Predict all cases of a folder; returns the cases that failed or have no organ."""
+    """Predict all cases of a folder; returns the cases that failed or have no organ, now or in the run continued."""
     check_checkpoint(options.checkpoint)
     if not 0 <= options.part_id < options.num_parts:
         raise ConfigurationError(
@@ -94,18 +93,17 @@ def predict_folder(paths: Paths, images: str, output: Path, options: PredictionO
     write_folder_documents(output, model.description, model.plans, provenance, resume=options.continue_prediction)
     rows = []
     for case in tqdm(cases, desc="predicting", disable=None):
-        if options.continue_prediction and is_complete(output, case, model.description.file_ending):
+        done = finished_status(output, case, model.description.file_ending) if options.continue_prediction else None
+        if done is not None:
+            rows += status_rows(case, done)
             continue
         rows += _predict_one(case, images_folder, masks_folder, output, model)
-    _write_status(
-        output, rows, append=options.continue_prediction, part=options.part_id if options.num_parts > 1 else None
-    )
-    return sorted({row["case"] for row in rows if row["status"] in ("failed", "no_roi")})
+    part = options.part_id if options.num_parts > 1 else None
+    rows = write_status(output, rows, keep_earlier=options.continue_prediction, part=part)
+    return sorted({row["case"] for row in rows if row["status"] in INCOMPLETE})
 
 
-def _predict_one(
-    case: str, images_folder: Path, masks_folder: Path, output: Path, model: LoadedModel
-) -> list[dict[str, str]]:
+def _predict_one(case: str, images_folder: Path, masks_folder: Path, output: Path, model: LoadedModel) -> list[Row]:
     """Predict and write one case; a user error is its status, not the end of the run."""
     try:
         image_path = image_files(images_folder, case, model.description)[0]
@@ -120,11 +118,11 @@ def _predict_one(
     except (UserError, FileNotFoundError) as error:
         remove_case(output, case, file_ending=model.description.file_ending)
         logger.error("%s failed: %s", case, error)
-        return [{"case": case, "organ": "", "status": "failed", "reason": str(error)}]
+        return failed_row(case, str(error))
     for organ, status in result.status.items():
         if status == "no_roi":
             logger.warning("%s: the mask of %s is empty; nothing is said about this organ", case, organ)
-    return [{"case": case, "organ": o, "status": s, "reason": ""} for o, s in result.status.items()]
+    return status_rows(case, result.status)
 
 
 def _choose_dataset(paths: Paths, options: PredictionOptions) -> str:
@@ -229,19 +227,3 @@ def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> Loade
             "folds": provenance,
         },
     )
-
-
-def _write_status(output: Path, rows: list[dict[str, str]], *, append: bool, part: int | None) -> None:
-    """detections/status.csv: a row per case and organ; a resumed run adds to it, parts write their own."""
-    name = "status.csv" if part is None else f"status_part{part}.csv"
-    path = output / DETECTIONS / name
-    earlier: list[dict[str, str]] = []
-    if append and path.is_file():
-        with path.open(encoding="utf-8", newline="") as file:
-            done = {row["case"] for row in rows}
-            earlier = [row for row in csv.DictReader(file) if row["case"] not in done]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["case", "organ", "status", "reason"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(earlier + rows)
-    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))

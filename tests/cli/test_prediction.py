@@ -190,3 +190,33 @@ def test_a_resumed_prediction_adds_what_is_missing_and_refuses_another_model(
     assert Path("preds/test_0.nii.gz").stat().st_mtime_ns == kept
     write_untrained_model(shell.paths, model, validation={"auc_sigma_1.0": 0.8})
     assert "CFG-RESUME" in shell.refuses(2, "predict", "-i", "imagesTs", "-o", "preds", "--continue_prediction")
+
+
+def test_a_continued_prediction_remembers_the_cases_without_an_organ(shell: Any, raw: Path, model: Plans) -> None:
+    resume = ("predict", "-i", "imagesTs", "-o", "preds", "--continue_prediction")
+    shell.write_case(raw, "Ts", "test_1", organs=("kidney_right",))
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
+    before = status_of(Path("preds"))
+    assert shell(*resume) == 4
+    assert status_of(Path("preds")) == before
+    Path("preds/detections/status.csv").unlink()  # as after a kill: the table is written last
+    assert shell(*resume) == 4
+    assert status_of(Path("preds")) == before
+
+
+def test_a_continued_prediction_tries_failed_and_damaged_cases_again(shell: Any, raw: Path, model: Plans) -> None:
+    resume = ("predict", "-i", "imagesTs", "-o", "preds", "--continue_prediction")
+    image = raw / "imagesTs" / "test_1_0000.nii.gz"
+    whole = image.read_bytes()
+    shell.truncate(image)
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
+    assert shell(*resume) == 4
+    assert status_of(Path("preds"))["test_1", ""] == "failed"
+    image.rename("elsewhere.nii.gz")
+    assert shell(*resume) == 4  # the row of the case that is gone stays, and counts
+    Path("elsewhere.nii.gz").rename(image)
+    image.write_bytes(whole)
+    shell.truncate(Path("preds/detections/test_0_boxes.json"))
+    assert shell(*resume) == 0
+    assert status_of(Path("preds")) == {(case, organ): "ok" for case in ("test_0", "test_1") for organ in ORGANS}
+    json.loads(Path("preds/detections/test_0_boxes.json").read_text())
