@@ -3,6 +3,7 @@
 import argparse
 
 from nnanomaly.cli import options
+from nnanomaly.cli.refusals import refuse_other_trainer, refuse_several_gpus
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.paths import Paths
 from nnanomaly.utilities.errors import ConfigurationError
@@ -21,6 +22,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
     paths = Paths.from_env()
     dataset = paths.dataset_name(arguments.dataset_name_or_id)
+    refuse_other_trainer(arguments.tr)
+    refuse_several_gpus(arguments.num_gpus)
     _refuse_contradictions(arguments)
     plans_name = options.plans_name(arguments)
     changes = {

@@ -1,6 +1,7 @@
 """Predicting a folder of images: which model, which cases, what is written; one bad case does not stop the others."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,20 @@ from tqdm import tqdm
 
 from nnanomaly import __version__
 from nnanomaly.checkpoint import find_folds
-from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files, list_cases, load_description
+from nnanomaly.dataset.raw_dataset import DatasetDescription, list_cases, load_description
 from nnanomaly.device import choose_device, memory_fault
-from nnanomaly.imageio.nifti import read_volume
 from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.case_work import CaseWork
 from nnanomaly.inference.checkpoint_choice import calibration_command, check_checkpoint
 from nnanomaly.inference.fold_model import load_trained_fold
-from nnanomaly.inference.prediction_files import finished_status, remove_case, write_case, write_folder_documents
-from nnanomaly.inference.predictor import FoldModel, predict_case
-from nnanomaly.inference.status_table import INCOMPLETE, Row, failed_row, status_rows, write_status
+from nnanomaly.inference.prediction_files import finished_status, write_folder_documents
+from nnanomaly.inference.predictor import FoldModel
+from nnanomaly.inference.status_table import INCOMPLETE, Row, status_rows, write_status
 from nnanomaly.paths import PLANS_JSON, Paths, calibration_json, check_fold, fold_order
 from nnanomaly.plans import Plans, load_plans
-from nnanomaly.preprocessing.preprocessor import read_organ_mask
-from nnanomaly.utilities.errors import ConfigurationError, IntegrityError, UserError
+from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import from_document, read_json, to_document
+from nnanomaly.utilities.pipeline import pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,10 @@ class PredictionOptions:
     """This part."""
     continue_prediction: bool
     """Whether complete cases are skipped."""
+    num_preprocessing: int = 1
+    """Cases that are read and preprocessed while another one is predicted; 0 = one after the other."""
+    num_writing: int = 1
+    """Cases that are written meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,10 @@ def predict_folder(paths: Paths, images: str, output: Path, options: PredictionO
         raise ConfigurationError(
             "CFG-PARTS", f"-part_id {options.part_id} of -num_parts {options.num_parts}: parts count from 0"
         )
+    if min(options.num_preprocessing, options.num_writing) < 0:
+        raise ConfigurationError(
+            "CFG-NP", f"-npp {options.num_preprocessing} -nps {options.num_writing}: 0 (one after the other), 1, 2, ..."
+        )
     dataset = _choose_dataset(paths, options)
     images_folder = _resolve_images(paths, images, dataset)
     _refuse_same_folder(images_folder, output)
@@ -91,38 +100,38 @@ def predict_folder(paths: Paths, images: str, output: Path, options: PredictionO
         **model.provenance,
     }
     write_folder_documents(output, model.description, model.plans, provenance, resume=options.continue_prediction)
-    rows = []
-    for case in tqdm(cases, desc="predicting", disable=None):
-        done = finished_status(output, case, model.description.file_ending) if options.continue_prediction else None
-        if done is not None:
-            rows += status_rows(case, done)
-            continue
-        rows += _predict_one(case, images_folder, masks_folder, output, model)
+    work = CaseWork(
+        images_folder=images_folder,
+        masks_folder=masks_folder,
+        output=output,
+        description=model.description,
+        plans=model.plans,
+        models=list(model.folds.values()),
+    )
     part = options.part_id if options.num_parts > 1 else None
+    rows = _predict_cases(work, cases, options)
     rows = write_status(output, rows, keep_earlier=options.continue_prediction, part=part)
     return sorted({row["case"] for row in rows if row["status"] in INCOMPLETE})
 
 
-def _predict_one(case: str, images_folder: Path, masks_folder: Path, output: Path, model: LoadedModel) -> list[Row]:
-    """Predict and write one case; a user error is its status, not the end of the run."""
-    try:
-        image_path = image_files(images_folder, case, model.description)[0]
-        image = read_volume(image_path)
-        masks = {
-            organ: read_organ_mask(masks_folder, case, organ, image=image_path, description=model.description)[0]
-            for organ in model.plans.organs
-        }
-        with threadpool_limits(1, user_api="blas"):  # small matrices: threads cost more than they bring
-            result = predict_case(image, masks, case=case, plans=model.plans, models=list(model.folds.values()))
-        write_case(output, case, image, image_path, result, description=model.description)
-    except (UserError, FileNotFoundError) as error:
-        remove_case(output, case, file_ending=model.description.file_ending)
-        logger.error("%s failed: %s", case, error)
-        return failed_row(case, str(error))
-    for organ, status in result.status.items():
-        if status == "no_roi":
-            logger.warning("%s: the mask of %s is empty; nothing is said about this organ", case, organ)
-    return status_rows(case, result.status)
+def _predict_cases(work: CaseWork, cases: Sequence[str], options: PredictionOptions) -> list[Row]:
+    """Rows of the status table of all cases; with `continue_prediction`, complete ones are not predicted again."""
+    ending, resume = work.description.file_ending, options.continue_prediction
+    done = {case: finished_status(work.output, case, ending) if resume else None for case in cases}
+    rows = [row for case, status in done.items() if status is not None for row in status_rows(case, status)]
+    todo = [case for case, status in done.items() if status is None]
+    with threadpool_limits(1, user_api="blas"):  # small matrices: threads cost more than they bring
+        predicted = pipeline(
+            todo,
+            prepare=work.prepare,
+            compute=work.predict,
+            finish=work.write,
+            num_preparing=options.num_preprocessing,
+            num_finishing=options.num_writing,
+        )
+        for of_case in tqdm(predicted, desc="predicting", total=len(todo), disable=None):
+            rows += of_case
+    return sorted(rows, key=lambda row: cases.index(row["case"]))
 
 
 def _choose_dataset(paths: Paths, options: PredictionOptions) -> str:

@@ -159,7 +159,7 @@ OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the docume
     [
         ("training.train_api", "load_fold", ["train", "501", "vqgan"], "-batch_size"),
         ("inference.calibrate_api", "load_trained_fold", ["train", "501", "ddpm", "--val"], "-device cpu"),
-        ("inference.predict_api", "predict_case", ["predict", "-i", "imagesTs", "-o", "preds"], "-device cpu"),
+        ("inference.case_work", "predict_patches", ["predict", "-i", "imagesTs", "-o", "preds"], "-device cpu"),
     ],
 )
 def test_a_gpu_without_memory_ends_a_command_with_one_line_and_a_remedy(
