@@ -5,13 +5,15 @@ The only module that calls `torch.load`, always with `weights_only=True`.
 
 import hashlib
 import pickle
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.paths import FOLD_PATTERN, fold_order
+from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError
 from nnanomaly.utilities.json_io import write_atomically
 
 LATEST, PREVIOUS, BEST, FINAL = (f"checkpoint_{name}.pth" for name in ("latest", "previous", "best", "final"))
@@ -21,8 +23,40 @@ UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueErro
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write nested dictionaries of tensors, numbers, strings and lists to `path`, complete or not at all."""
-    write_atomically(path, lambda temporary: torch.save(state, temporary))
+    """Write nested dictionaries of tensors, numbers, strings and lists to `path`, complete or not at all.
+
+    Raises EnvironmentFault (CKPT-WRITE) when the disk is full or refuses; what stood at `path` before is still there.
+    """
+    try:
+        write_atomically(path, lambda temporary: _save(temporary, state))
+    except (OSError, RuntimeError) as error:
+        reason = _refusal_of_the_disk(error)
+        if reason is None:
+            raise
+        raise EnvironmentFault(
+            "CKPT-WRITE",
+            f"{path} could not be written: {reason.strerror} ({_free_gb(path.parent)} GB are free). Make room or mend "
+            "the folder, then continue with --c; the checkpoint before it is intact.",
+        ) from error
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    with path.open("wb") as file:  # given a path, torch hides what the disk said behind the state of its C++ stream
+        torch.save(state, file)
+
+
+def _refusal_of_the_disk(error: BaseException | None) -> OSError | None:
+    """The OSError that an exception is or came from: torch's zip writer fails again when it closes, and hides it."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
+
+
+def _free_gb(folder: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(folder).free / 2**30:.1f}"
+    except OSError:
+        return "an unknown number of"
 
 
 def load_checkpoint(path: Path, *, identity: str | None = None) -> dict[str, Any]:
@@ -57,8 +91,12 @@ def newest_checkpoint(fold_folder: Path) -> Path | None:
 
 
 def find_folds(model_folder: Path, checkpoint_name: str = FINAL) -> list[str]:
-    """Names of the folds of a trained stage that hold the checkpoint, sorted."""
-    return sorted(path.parent.name.removeprefix("fold_") for path in model_folder.glob(f"fold_*/{checkpoint_name}"))
+    """Names of the folds of a trained stage that hold the checkpoint: by number, `all` last.
+
+    Folders of another form, such as a copy `fold_0_old`, are no folds.
+    """
+    names = (path.parent.name.removeprefix("fold_") for path in model_folder.glob(f"fold_*/{checkpoint_name}"))
+    return sorted(filter(FOLD_PATTERN.fullmatch, names), key=fold_order)
 
 
 def checkpoint_hash(path: Path) -> str:

@@ -1,8 +1,14 @@
-"""Which device a command computes on."""
+"""Which device a command computes on, and what a user is told when its memory does not suffice."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault
+
+SIGNS_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory")
+"""How CUDA, cuDNN and cuBLAS, and the CPU allocators of torch word it; their exception is a mere RuntimeError."""
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -21,3 +27,19 @@ def choose_device(name: str | None) -> torch.device:
             "CFG-DEVICE", f"device {name!r} is not available here; there is {', '.join(available)}"
         )
     return torch.device(wanted)
+
+
+@contextmanager
+def memory_fault(remedy: str) -> Iterator[None]:
+    """Turn a lack of memory within a `with` block, or within a function it decorates, into one line.
+
+    Raises EnvironmentFault (ENV-MEMORY), which ends with `remedy`; all other errors pass.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error).strip()
+        if isinstance(error, RuntimeError) and not any(sign in text.lower() for sign in SIGNS_OF_MEMORY):
+            raise
+        reason = text.splitlines()[0] if text else "no memory is left"
+        raise EnvironmentFault("ENV-MEMORY", f"out of memory ({reason}). {remedy}") from error

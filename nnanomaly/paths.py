@@ -26,6 +26,9 @@ SUMMARY_JSON = "summary.json"
 DETECTION_SUMMARY_JSON = "detection_summary.json"
 TRAINER = "nnAnomalyTrainer"
 DATASET_PATTERN = re.compile(r"^Dataset(\d{3,})_(.+)$")
+ALL_FOLDS = "all"
+FOLD_PATTERN = re.compile(rf"0|[1-9][0-9]*|{ALL_FOLDS}")
+"""Names of folds; `00` is none, or one fold would have two folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,8 @@ class Paths:
         return _required(self.results_root, RESULTS) / dataset / f"{trainer}__{plans_name}__{stage}"
 
     def fold(self, dataset: str, plans_name: str, stage: str, fold: int | str, trainer: str = TRAINER) -> Path:
-        """Folder of one trained stage and fold."""
-        return self.model(dataset, plans_name, stage, trainer) / f"fold_{fold}"
+        """Folder of one trained stage and fold; raises ConfigurationError (CFG-FOLD) for what is no name of a fold."""
+        return self.model(dataset, plans_name, stage, trainer) / f"fold_{check_fold(fold)}"
 
     def dataset_name(self, identifier: str) -> str:
         """Full dataset name for an id ("501") or a name, looked up in all folders that are set."""
@@ -94,6 +97,29 @@ class Paths:
         return {
             path.name for root in roots for path in root.iterdir() if path.is_dir() and DATASET_PATTERN.match(path.name)
         }
+
+
+def calibration_json(checkpoint: str) -> str:
+    """Name of the calibration that belongs to a checkpoint of the ddpm: calibration_best.json to checkpoint_best.pth.
+
+    That of `checkpoint_final.pth` is calibration.json.
+    """
+    name = checkpoint.removeprefix("checkpoint_").removesuffix(".pth")
+    return CALIBRATION_JSON if name == "final" else f"calibration_{name}.json"
+
+
+def check_fold(fold: int | str) -> str:
+    """The name of a fold as it stands in folder names; ConfigurationError for anything but 0, 1, ... and `all`."""
+    if not FOLD_PATTERN.fullmatch(str(fold)):
+        raise ConfigurationError(
+            "CFG-FOLD", f"{str(fold)!r} is no fold. Type 0, 1, 2, ... without leading zeros, or {ALL_FOLDS}"
+        )
+    return str(fold)
+
+
+def fold_order(fold: str) -> tuple[bool, int]:
+    """Sorting key of the names of folds: by number, then `all`."""
+    return fold == ALL_FOLDS, 0 if fold == ALL_FOLDS else int(fold)
 
 
 def environment_for(paths: Paths) -> dict[str, str]:

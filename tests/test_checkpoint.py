@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from nnanomaly.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
-from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError
 
 STATE = {
     "plans_identity": "a" * 64,
@@ -115,6 +116,37 @@ def test_what_cannot_be_opened_safely_is_not_left_behind_by_a_failing_save(path:
     assert [file.name for file in path.parent.iterdir()] == [FINAL]
 
 
+@pytest.mark.parametrize("size", [10, 100_000], ids=["in_the_end", "in_the_middle"])
+def test_a_full_disk_is_one_line_and_the_checkpoint_before_is_intact(path: Path, size: int) -> None:
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # the disk takes no more of a file
+    try:
+        with pytest.raises(EnvironmentFault) as refused:
+            save_checkpoint(path, {**STATE, "modules": {"net": {"weight": torch.ones(size)}}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (refused.value.code, refused.value.exit_code) == ("CKPT-WRITE", 5)
+    assert str(path) in str(refused.value)
+    assert "File too large" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [FINAL]
+
+
+def test_what_torch_itself_refuses_to_save_is_no_fault_of_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("storage has wrong byte size")
+
+    monkeypatch.setattr(torch, "save", refuse)
+    with pytest.raises(RuntimeError, match="wrong byte size"):
+        save_checkpoint(path, STATE)
+
+
+def test_the_same_state_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "other" / BEST, STATE)
+    assert checkpoint_hash(tmp_path / "other" / BEST) == checkpoint_hash(path)
+
+
 def test_training_goes_on_from_the_final_then_the_latest_then_the_previous_checkpoint(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path) is None
     (tmp_path / BEST).touch()
@@ -124,11 +156,19 @@ def test_training_goes_on_from_the_final_then_the_latest_then_the_previous_check
         assert newest_checkpoint(tmp_path) == tmp_path / name
 
 
-def test_folds_that_hold_the_checkpoint_are_found(tmp_path: Path) -> None:
-    for fold, name in (("2", FINAL), ("0", FINAL), ("all", FINAL), ("1", LATEST)):
+def test_folds_that_hold_the_checkpoint_are_found_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for fold, name in (
+        ("2", FINAL),
+        ("0", FINAL),
+        ("10", FINAL),
+        ("all", FINAL),
+        ("1", LATEST),
+        ("0_old", FINAL),
+        ("00", FINAL),
+    ):
         (tmp_path / f"fold_{fold}").mkdir()
         (tmp_path / f"fold_{fold}" / name).touch()
-    assert find_folds(tmp_path) == ["0", "2", "all"]
+    assert find_folds(tmp_path) == ["0", "2", "10", "all"]
     assert find_folds(tmp_path, LATEST) == ["1"]
     assert find_folds(tmp_path / "absent") == []
 

@@ -136,3 +136,12 @@ def test_a_choice_of_the_user_for_waiting_threads_is_kept(monkeypatch: pytest.Mo
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     let_threads_sleep()
     assert environment_for(Paths(None, None, None))["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+@pytest.mark.parametrize("fold", ["00", "0x", "-1", -1, "five", "", "../0", "\u0663", "0_old", "All"])
+def test_only_the_name_of_a_fold_names_a_folder(paths: Paths, fold: int | str) -> None:
+    with pytest.raises(ConfigurationError, match="CFG-FOLD") as refused:
+        paths.fold("Dataset501_Kidney", "nnAnomalyPlans", "ddpm", fold)
+    assert repr(str(fold)) in str(refused.value)
+    for name in (0, "10", "all"):
+        assert paths.fold("Dataset501_Kidney", "nnAnomalyPlans", "ddpm", name).name == f"fold_{name}"

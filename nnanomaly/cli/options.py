@@ -6,6 +6,7 @@ Nothing is read, written or computed here; the other modules turn the parsed arg
 import argparse
 from pathlib import Path
 
+from nnanomaly.paths import TRAINER
 from nnanomaly.plans import PLANS_NAMES, STAGES
 
 DEFAULT_PROCESSES = 2
@@ -62,8 +63,15 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("configuration", choices=(*STAGES, "all"), help="stage to train")
     parser.add_argument("fold", nargs="?", default="0", help="fold number, or all (default 0)")
     add_plans(parser)
+    _add_trainer(parser)
+    parser.add_argument("-num_gpus", type=int, default=1, help="1: several GPUs train several folds")
     parser.add_argument("--c", action="store_true", help="continue from the newest checkpoint")
     parser.add_argument("--val", action="store_true", help="only calibrate a trained ddpm")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--val_best", action="store_true", help="calibrate checkpoint_best.pth (after training: it too)"
+    )
+    chosen.add_argument("-chk", default=None, help="checkpoint that --val calibrates (default checkpoint_final.pth)")
     _add_device(parser)
     parser.add_argument("-num_iterations", type=int, default=None, help="iterations of every stage this command trains")
     parser.add_argument("-lr", type=float, default=None, help="learning rate of every stage this command trains")
@@ -81,14 +89,26 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", default=None, help="dataset name or id (default: the one trained dataset)")
     parser.add_argument("-f", nargs="+", default=None, help="folds whose maps are averaged (default: all trained ones)")
     add_plans(parser)
+    _add_trainer(parser)
+    parser.add_argument("-c", default="3d", help="configuration: 3d, or 3d_fullres as in nnU-Net (default 3d)")
     parser.add_argument(
         "-organ_masks", type=Path, default=None, help="organ masks (default: organMasksTs for imagesTs)"
     )
-    parser.add_argument("-chk", default="checkpoint_final.pth", help="checkpoint name")
+    parser.add_argument(
+        "-chk", default="checkpoint_final.pth", help="checkpoint of the ddpm: checkpoint_final.pth, _best or _latest"
+    )
     _add_device(parser)
+    parser.add_argument(
+        "-npp", type=int, default=1, help="cases read and preprocessed ahead; 0: one after the other (default 1)"
+    )
+    parser.add_argument("-nps", type=int, default=1, help="cases written in the background (default 1)")
     parser.add_argument("-num_parts", type=int, default=1, help="split the cases into this many parts")
     parser.add_argument("-part_id", type=int, default=0, help="which part to predict, 0 ... num_parts-1")
     parser.add_argument("--continue_prediction", "--c", action="store_true", help="skip cases that are complete")
+
+
+def _add_trainer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-tr", default=TRAINER, help=f"trainer (default {TRAINER}, the only one)")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 import argparse
 
 from nnanomaly.cli import options
+from nnanomaly.cli.refusals import refuse_other_configuration, refuse_other_trainer
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import Paths
 
@@ -17,6 +18,8 @@ def predict(argv: Arguments = None) -> int:
 def _predict(arguments: argparse.Namespace) -> int:
     from nnanomaly.inference.predict_api import PredictionOptions, predict_folder
 
+    refuse_other_trainer(arguments.tr)
+    refuse_other_configuration(arguments.c)
     wanted = PredictionOptions(
         dataset=arguments.d,
         folds=tuple(arguments.f) if arguments.f else None,
@@ -27,5 +30,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         num_parts=arguments.num_parts,
         part_id=arguments.part_id,
         continue_prediction=arguments.continue_prediction,
+        num_preprocessing=arguments.npp,
+        num_writing=arguments.nps,
     )
     return PARTIAL if predict_folder(Paths.from_env(), arguments.i, arguments.o, wanted) else 0

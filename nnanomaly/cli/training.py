@@ -3,6 +3,7 @@
 import argparse
 
 from nnanomaly.cli import options
+from nnanomaly.cli.refusals import refuse_other_trainer, refuse_several_gpus
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.paths import Paths
 from nnanomaly.utilities.errors import ConfigurationError
@@ -21,12 +22,9 @@ def _train(arguments: argparse.Namespace) -> int:
 
     paths = Paths.from_env()
     dataset = paths.dataset_name(arguments.dataset_name_or_id)
-    if arguments.val and arguments.c:
-        raise ConfigurationError(
-            "CFG-FLAGS", "--val and --c exclude each other: --val only calibrates a finished training"
-        )
-    if arguments.val and arguments.configuration not in ("ddpm", "all"):
-        raise ConfigurationError("CFG-FLAGS", f"--val calibrates a ddpm, not {arguments.configuration}")
+    refuse_other_trainer(arguments.tr)
+    refuse_several_gpus(arguments.num_gpus)
+    _refuse_contradictions(arguments)
     plans_name = options.plans_name(arguments)
     changes = {
         "num_iterations": arguments.num_iterations,
@@ -44,5 +42,37 @@ def _train(arguments: argparse.Namespace) -> int:
     if not arguments.val:
         train_stages(paths, dataset, stage, fold=arguments.fold, plans_name=plans_name, options=training)
     if stage == "ddpm":
-        calibrate_fold(paths, dataset, fold=arguments.fold, plans_name=plans_name, device=arguments.device)
+        for checkpoint in _checkpoints_to_calibrate(arguments):
+            calibrate_fold(
+                paths,
+                dataset,
+                fold=arguments.fold,
+                plans_name=plans_name,
+                device=arguments.device,
+                checkpoint=checkpoint,
+            )
     return 0
+
+
+def _refuse_contradictions(arguments: argparse.Namespace) -> None:
+    if arguments.val and arguments.c:
+        raise ConfigurationError(
+            "CFG-FLAGS", "--val and --c exclude each other: --val only calibrates a finished training"
+        )
+    calibrating = {"--val": arguments.val, "--val_best": arguments.val_best}
+    for flag in (flag for flag, given in calibrating.items() if given):
+        if arguments.configuration not in ("ddpm", "all"):
+            raise ConfigurationError("CFG-FLAGS", f"{flag} calibrates a ddpm, not {arguments.configuration}")
+    if arguments.chk is not None and not arguments.val:
+        raise ConfigurationError(
+            "CFG-FLAGS", "-chk names the checkpoint that --val calibrates. Add --val, or leave it out."
+        )
+
+
+def _checkpoints_to_calibrate(arguments: argparse.Namespace) -> list[str]:
+    """After training always the final one, since prediction uses it by default."""
+    from nnanomaly.checkpoint import BEST, FINAL
+
+    if arguments.val:
+        return [BEST if arguments.val_best else arguments.chk or FINAL]
+    return [FINAL, BEST] if arguments.val_best else [FINAL]

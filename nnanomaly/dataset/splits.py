@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedGroupKFold
 
-from nnanomaly.paths import SPLITS_JSON
+from nnanomaly.paths import ALL_FOLDS, SPLITS_JSON, check_fold
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import read_json, write_json
 
 SEED = 12345
-ALL = "all"
 SIDES = ("train", "val")
 
 Split = dict[str, list[str]]
@@ -58,29 +57,21 @@ def make_splits(
         return [_split(ordered[train], ordered[val]) for train, val in splitter.split(ordered, classes, shuffled)]
 
 
-def fold_split(
-    splits: Sequence[Split], fold: int | str, cases: Sequence[str], *, groups: Mapping[str, str] | None = None
-) -> Split:
-    """The cases of one fold.
+def fold_split(splits: Sequence[Split], fold: int | str, cases: Sequence[str]) -> Split:
+    """The cases of one fold; "all" trains and validates on everything.
 
-    "all" trains and validates on everything; a number beyond the list is a seeded split of 80 to 20 (of patients,
-    where there are groups), as in nnU-Net.
+    Raises ConfigurationError (CFG-FOLD) for a fold that is not in the list: nnU-Net would draw a split for it, and a
+    mistyped number would train for days on folds that nobody else has.
     """
-    if fold == ALL:
+    if check_fold(fold) == ALL_FOLDS:
         return _split(sorted(cases), sorted(cases))
-    number = int(fold) if str(fold).isdecimal() else -1
-    if number < 0:
-        raise ConfigurationError("CFG-FOLD", f"fold is {fold!r}, but must be 0, 1, ... or {ALL!r}")
-    if number < len(splits):
-        return splits[number]
-    units = _units(sorted(cases), groups)
-    distinct = sorted(set(units))
-    draw = np.random.RandomState(SEED + number).choice(len(distinct), int(len(distinct) * 0.8), replace=False)
-    chosen = {distinct[index] for index in draw}
-    pairs = list(zip(sorted(cases), units, strict=True))
-    return _split(
-        [case for case, unit in pairs if unit in chosen], [case for case, unit in pairs if unit not in chosen]
-    )
+    if int(fold) >= len(splits):
+        raise ConfigurationError(
+            "CFG-FOLD",
+            f"there is no fold {fold}: {SPLITS_JSON} has the folds 0 ... {len(splits) - 1}. "
+            f"Choose one of them or {ALL_FOLDS!r}, or add a fold to the file.",
+        )
+    return splits[int(fold)]
 
 
 def validate_splits(

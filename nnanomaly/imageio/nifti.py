@@ -184,7 +184,12 @@ def _write(path: Path, array: NDArray[np.generic], header: nibabel.Nifti1Header)
     kind: Any = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     image = kind(array.T, None, header)
     num_bytes = header.template_dtype.itemsize + 4 + array.nbytes
-    write_atomically(path, lambda temporary: _write_and_verify(temporary, image, num_bytes))
+    try:
+        write_atomically(path, lambda temporary: _write_and_verify(temporary, image, num_bytes))
+    except OSError as error:
+        raise EnvironmentFault(
+            "IO-WRITE", f"{path} could not be written ({error.strerror}). Make room on the disk, or mend the folder."
+        ) from error
 
 
 def _write_and_verify(path: Path, image: nibabel.Nifti1Image, num_bytes: int) -> None:

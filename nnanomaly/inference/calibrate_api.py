@@ -1,18 +1,22 @@
-"""Calibrating a trained fold on the healthy organs of its validation side; writes calibration.json."""
+"""Calibrating a trained fold on the healthy organs of its validation side; writes calibration.json, or for
+another checkpoint than the final one a file beside it."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
 
-from nnanomaly.dataset.organ_labels import HEALTHY, patient_groups, read_label_snapshot
+from nnanomaly.checkpoint import FINAL
+from nnanomaly.dataset.organ_labels import HEALTHY, read_label_snapshot
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch
 from nnanomaly.dataset.splits import fold_split, load_splits
-from nnanomaly.device import choose_device
+from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibration import Calibration, choose_threshold
-from nnanomaly.inference.fold_model import load_trained_fold
+from nnanomaly.inference.checkpoint_choice import check_checkpoint
+from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
 from nnanomaly.inference.patch_map import anomaly_map, healthy_statistics, reconstruct_patch, residual_of_patch
-from nnanomaly.paths import CALIBRATION_JSON, PLANS_JSON, SPLITS_JSON, Paths
+from nnanomaly.paths import PLANS_JSON, SPLITS_JSON, Paths, calibration_json
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import to_document, write_json
@@ -20,26 +24,48 @@ from nnanomaly.utilities.json_io import to_document, write_json
 logger = logging.getLogger(__name__)
 
 
-def calibrate_fold(paths: Paths, dataset: str, *, fold: int | str, plans_name: str, device: str | None) -> Calibration:
-    """Reconstruct the healthy validation organs of a fold, measure residuals, choose the threshold."""
+@memory_fault("End other programs on the device, or calibrate with --val -device cpu.")
+def calibrate_fold(
+    paths: Paths, dataset: str, *, fold: int | str, plans_name: str, device: str | None, checkpoint: str = FINAL
+) -> Calibration:
+    """Reconstruct the healthy validation organs of a fold, measure residuals, choose the threshold.
+
+    `checkpoint`: which one of the ddpm; the other stages are final. Raises DataError (CALIB-HEALTHY) without a healthy
+    organ on the validation side.
+    """
+    check_checkpoint(checkpoint)
     plans = load_plans(paths.plans(dataset, plans_name))
-    patches = _healthy_validation_patches(paths.preprocessed(dataset), plans, fold)
-    trained = load_trained_fold(paths, plans, fold, choose_device(device))
-    logger.info("calibrating on %d patches of healthy organs; %s", len(patches), trained.guidance_reason)
-    healthy = [
-        reconstruct_patch(patch.array, name, reconstruct=trained.reconstruct, plans=plans)
-        for name, patch in tqdm(patches.items(), desc="calibration", disable=None)
-    ]
-    stored = list(patches.values())
-    residuals = [residual_of_patch(p.array, p.grid, h, plans.inference) for p, h in zip(stored, healthy, strict=True)]
+    healthy = healthy_validation_patches(paths.preprocessed(dataset), plans, fold)
+    trained = load_trained_fold(paths, plans, fold, choose_device(device), checkpoint=checkpoint)
+    logger.info("calibrating %s on %d patches of healthy organs; %s", checkpoint, len(healthy), trained.guidance_reason)
+    calibration = calibration_of(trained, healthy, plans)
+    # Prediction reads the plans beside the model: they must be those the threshold was chosen with.
+    save_plans(paths.model(dataset, plans_name, "ddpm") / PLANS_JSON, plans)
+    write_json(paths.fold(dataset, plans_name, "ddpm", fold) / calibration_json(checkpoint), to_document(calibration))
+    logger.info(
+        "threshold %.3g leaves %.2f candidates per healthy organ (%d organs)",
+        calibration.threshold,
+        calibration.false_candidates_per_organ,
+        calibration.num_organs,
+    )
+    return calibration
+
+
+def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], plans: Plans) -> Calibration:
+    """Residual statistics and threshold of a trained fold on patches of healthy organs (by name); writes nothing."""
+    stored = list(healthy.values())
+    residuals = []
+    for name, patch in tqdm(healthy.items(), desc="calibration", disable=None, leave=False):
+        reconstruction = reconstruct_patch(patch.array, name, reconstruct=trained.reconstruct, plans=plans)
+        residuals.append(residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference))
     statistics = healthy_statistics(residuals, plans.inference)
     maps = [
-        (anomaly_map(residual, statistics, plans.inference), p.grid)
-        for residual, p in zip(residuals, stored, strict=True)
+        (anomaly_map(residual, statistics, plans.inference), patch.grid)
+        for residual, patch in zip(residuals, stored, strict=True)
     ]
-    num_organs = len({(p.metadata["case"], p.metadata["organ"]) for p in stored})
+    num_organs = len({(patch.metadata["case"], patch.metadata["organ"]) for patch in stored})
     threshold, rate = choose_threshold(maps, num_organs, plans.inference)
-    calibration = Calibration(
+    return Calibration(
         statistics=statistics,
         threshold=threshold,
         false_candidates_per_organ=rate,
@@ -48,30 +74,29 @@ def calibrate_fold(paths: Paths, dataset: str, *, fold: int | str, plans_name: s
         guidance_reason=trained.guidance_reason,
         checkpoints=trained.checkpoints,
     )
-    # Prediction reads the plans beside the model: they must be those the threshold was chosen with.
-    save_plans(paths.model(dataset, plans_name, "ddpm") / PLANS_JSON, plans)
-    write_json(paths.fold(dataset, plans_name, "ddpm", fold) / CALIBRATION_JSON, to_document(calibration))
-    logger.info("threshold %.3g leaves %.2f candidates per healthy organ (%d organs)", threshold, rate, num_organs)
-    return calibration
 
 
-def _healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dict[str, StoredPatch]:
-    """Stored patches of the organs labelled healthy on the validation side."""
-    folder = preprocessed / plans.data_identifier
+def healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dict[str, StoredPatch]:
+    """Stored patches of the organs labelled healthy on the validation side, by name; DataError without any."""
     labels = read_label_snapshot(preprocessed)
-    stored = {name: load_patch(folder, name, verify=False) for name in list_patches(folder)}
-    cases = sorted({patch.metadata["case"] for patch in stored.values()})
-    split = fold_split(load_splits(preprocessed / SPLITS_JSON), fold, cases, groups=patient_groups(preprocessed))
-    validation = set(split["val"])
     healthy = {
         name: patch
-        for name, patch in stored.items()
-        if patch.metadata["case"] in validation
-        and labels.get((patch.metadata["case"], patch.metadata["organ"])) == HEALTHY
+        for name, patch in validation_patches(preprocessed, plans, fold).items()
+        if labels.get((patch.metadata["case"], patch.metadata["organ"])) == HEALTHY
     }
     if not healthy:
         raise DataError(
             "CALIB-HEALTHY",
-            f"fold {fold} has no healthy organ to calibrate on in {folder}. Label more, or choose another fold.",
+            f"fold {fold} has no healthy organ to calibrate on in {preprocessed / plans.data_identifier}. Label more, or "
+            "choose another fold.",
         )
     return healthy
+
+
+def validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dict[str, StoredPatch]:
+    """Stored patches of all organs on the validation side of a fold, by name."""
+    folder = preprocessed / plans.data_identifier
+    stored = {name: load_patch(folder, name, verify=False) for name in list_patches(folder)}
+    cases = sorted({patch.metadata["case"] for patch in stored.values()})
+    validation = set(fold_split(load_splits(preprocessed / SPLITS_JSON), fold, cases)["val"])
+    return {name: patch for name, patch in stored.items() if patch.metadata["case"] in validation}

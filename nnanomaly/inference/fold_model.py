@@ -30,9 +30,12 @@ class TrainedFold:
 def load_trained_fold(
     paths: Paths, plans: Plans, fold: int | str, device: torch.device, *, checkpoint: str = FINAL, seed: int = 0
 ) -> TrainedFold:
-    """Load the three stages of a fold; a missing stage, other plans or another autoencoder raise."""
+    """Load the three stages of a fold; a missing stage, other plans or another autoencoder raise.
+
+    `checkpoint` is that of the ddpm. The other stages are always final: latents belong to the final autoencoder.
+    """
     folders = {stage: paths.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in STAGES}
-    needed = {stage: folder / checkpoint for stage, folder in folders.items()}
+    needed = {stage: folder / (checkpoint if stage == "ddpm" else FINAL) for stage, folder in folders.items()}
     if plans.inference.guidance == "none":
         del needed["classifier"]
     for stage, path in needed.items():
@@ -46,11 +49,11 @@ def load_trained_fold(
     guidance, reason = _may_guide(needed, plans.inference)
     models = LatentModels(
         unet=load_unet(folders["ddpm"], plans, device, checkpoint=checkpoint),
-        classifier=load_classifier(folders["classifier"], plans, device, checkpoint=checkpoint) if guidance else None,
+        classifier=load_classifier(folders["classifier"], plans, device) if guidance else None,
         diffusion=plans.ddpm,
         inference=plans.inference if guidance else replace(plans.inference, guidance="none"),
     )
-    codec = load_codec(folders["vqgan"], plans, device, checkpoint=checkpoint)
+    codec = load_codec(folders["vqgan"], plans, device)
     return TrainedFold(
         reconstruct=build_reconstructor(codec, models, seed=seed, device=device),
         guidance=guidance,

@@ -1,7 +1,5 @@
 """Predicting a folder of images: which model, which cases, what is written; one bad case does not stop the others."""
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +12,20 @@ from tqdm import tqdm
 
 from nnanomaly import __version__
 from nnanomaly.checkpoint import find_folds
-from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files, list_cases, load_description
-from nnanomaly.device import choose_device
-from nnanomaly.imageio.nifti import read_volume
+from nnanomaly.dataset.raw_dataset import DatasetDescription, list_cases, load_description
+from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.case_work import CaseWork
+from nnanomaly.inference.checkpoint_choice import calibration_command, check_checkpoint
 from nnanomaly.inference.fold_model import load_trained_fold
-from nnanomaly.inference.prediction_files import is_complete, remove_case, write_case, write_folder_documents
-from nnanomaly.inference.predictor import FoldModel, predict_case
-from nnanomaly.paths import CALIBRATION_JSON, DETECTIONS, PLANS_JSON, Paths
+from nnanomaly.inference.prediction_files import finished_status, write_folder_documents
+from nnanomaly.inference.predictor import FoldModel
+from nnanomaly.inference.status_table import INCOMPLETE, Row, status_rows, write_status
+from nnanomaly.paths import PLANS_JSON, Paths, calibration_json, check_fold, fold_order
 from nnanomaly.plans import Plans, load_plans
-from nnanomaly.preprocessing.preprocessor import read_organ_mask
-from nnanomaly.utilities.errors import ConfigurationError, IntegrityError, UserError
-from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_atomically
+from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.utilities.json_io import from_document, read_json, to_document
+from nnanomaly.utilities.pipeline import pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class PredictionOptions:
     organ_masks: Path | None
     """Folder of organ masks; None = beside the images."""
     checkpoint: str
-    """Checkpoint file name."""
+    """Checkpoint of the ddpm; the other stages are always final."""
     device: str | None
     """Device name."""
     num_parts: int
@@ -52,6 +52,10 @@ class PredictionOptions:
     """This part."""
     continue_prediction: bool
     """Whether complete cases are skipped."""
+    num_preprocessing: int = 1
+    """Cases that are read and preprocessed while another one is predicted; 0 = one after the other."""
+    num_writing: int = 1
+    """Cases that are written meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +74,17 @@ class LoadedModel:
     """Folds, checkpoints and calibration, for predict_from_raw_data_args.json."""
 
 
+@memory_fault("End other programs on the device or use -device cpu, and go on with --continue_prediction.")
 def predict_folder(paths: Paths, images: str, output: Path, options: PredictionOptions) -> list[str]:
-    """Predict all cases of a folder; returns the cases that failed or have no organ."""
+    """Predict all cases of a folder; returns the cases that failed or have no organ, now or in the run continued."""
+    check_checkpoint(options.checkpoint)
     if not 0 <= options.part_id < options.num_parts:
         raise ConfigurationError(
             "CFG-PARTS", f"-part_id {options.part_id} of -num_parts {options.num_parts}: parts count from 0"
+        )
+    if min(options.num_preprocessing, options.num_writing) < 0:
+        raise ConfigurationError(
+            "CFG-NP", f"-npp {options.num_preprocessing} -nps {options.num_writing}: 0 (one after the other), 1, 2, ..."
         )
     dataset = _choose_dataset(paths, options)
     images_folder = _resolve_images(paths, images, dataset)
@@ -90,60 +100,61 @@ def predict_folder(paths: Paths, images: str, output: Path, options: PredictionO
         **model.provenance,
     }
     write_folder_documents(output, model.description, model.plans, provenance, resume=options.continue_prediction)
-    rows = []
-    for case in tqdm(cases, desc="predicting", disable=None):
-        if options.continue_prediction and is_complete(output, case, model.description.file_ending):
-            continue
-        rows += _predict_one(case, images_folder, masks_folder, output, model)
-    _write_status(
-        output, rows, append=options.continue_prediction, part=options.part_id if options.num_parts > 1 else None
+    work = CaseWork(
+        images_folder=images_folder,
+        masks_folder=masks_folder,
+        output=output,
+        description=model.description,
+        plans=model.plans,
+        models=list(model.folds.values()),
     )
-    return sorted({row["case"] for row in rows if row["status"] in ("failed", "no_roi")})
+    part = options.part_id if options.num_parts > 1 else None
+    rows = _predict_cases(work, cases, options)
+    rows = write_status(output, rows, keep_earlier=options.continue_prediction, part=part)
+    return sorted({row["case"] for row in rows if row["status"] in INCOMPLETE})
 
 
-def _predict_one(
-    case: str, images_folder: Path, masks_folder: Path, output: Path, model: LoadedModel
-) -> list[dict[str, str]]:
-    """Predict and write one case; a user error is its status, not the end of the run."""
-    try:
-        image_path = image_files(images_folder, case, model.description)[0]
-        image = read_volume(image_path)
-        masks = {
-            organ: read_organ_mask(masks_folder, case, organ, image=image_path, description=model.description)[0]
-            for organ in model.plans.organs
-        }
-        with threadpool_limits(1, user_api="blas"):  # small matrices: threads cost more than they bring
-            result = predict_case(image, masks, case=case, plans=model.plans, models=list(model.folds.values()))
-        write_case(output, case, image, image_path, result, description=model.description)
-    except (UserError, FileNotFoundError) as error:
-        remove_case(output, case, file_ending=model.description.file_ending)
-        logger.error("%s failed: %s", case, error)
-        return [{"case": case, "organ": "", "status": "failed", "reason": str(error)}]
-    for organ, status in result.status.items():
-        if status == "no_roi":
-            logger.warning("%s: the mask of %s is empty; nothing is said about this organ", case, organ)
-    return [{"case": case, "organ": o, "status": s, "reason": ""} for o, s in result.status.items()]
+def _predict_cases(work: CaseWork, cases: Sequence[str], options: PredictionOptions) -> list[Row]:
+    """Rows of the status table of all cases; with `continue_prediction`, complete ones are not predicted again."""
+    ending, resume = work.description.file_ending, options.continue_prediction
+    done = {case: finished_status(work.output, case, ending) if resume else None for case in cases}
+    rows = [row for case, status in done.items() if status is not None for row in status_rows(case, status)]
+    todo = [case for case, status in done.items() if status is None]
+    with threadpool_limits(1, user_api="blas"):  # small matrices: threads cost more than they bring
+        predicted = pipeline(
+            todo,
+            prepare=work.prepare,
+            compute=work.predict,
+            finish=work.write,
+            num_preparing=options.num_preprocessing,
+            num_finishing=options.num_writing,
+        )
+        for of_case in tqdm(predicted, desc="predicting", total=len(todo), disable=None):
+            rows += of_case
+    return sorted(rows, key=lambda row: cases.index(row["case"]))
 
 
 def _choose_dataset(paths: Paths, options: PredictionOptions) -> str:
     """The named dataset, or the only one with a trained and calibrated ddpm."""
     if options.dataset is not None:
         return paths.dataset_name(options.dataset)
-    names = sorted(paths.dataset_names())
-    trained = [name for name in names if _trained_folds(paths, name, options)]
+    models = {name: paths.model(name, options.plans_name, "ddpm") for name in sorted(paths.dataset_names())}
+    trained = [name for name, model in models.items() if _calibrated_folds(model, options.checkpoint)]
+    if not trained:  # a single one that lacks its calibration is told how to get it
+        trained = [name for name, model in models.items() if find_folds(model, options.checkpoint)]
     if len(trained) != 1:
         found = ", ".join(trained) or "none"
         raise ConfigurationError(
-            "CFG-MODEL", f"-d is needed: datasets with a trained ddpm and plans {options.plans_name}: {found}"
+            "CFG-MODEL",
+            f"-d is needed: datasets with a {options.checkpoint} of a ddpm of plans {options.plans_name}: {found}",
         )
     logger.info("using the model of %s", trained[0])
     return trained[0]
 
 
-def _trained_folds(paths: Paths, dataset: str, options: PredictionOptions) -> list[str]:
-    model = paths.model(dataset, options.plans_name, "ddpm")
-    folds = find_folds(model, options.checkpoint)
-    return [fold for fold in folds if (model / f"fold_{fold}" / CALIBRATION_JSON).is_file()]
+def _calibrated_folds(model_folder: Path, checkpoint: str) -> list[str]:
+    folds = find_folds(model_folder, checkpoint)
+    return [fold for fold in folds if (model_folder / f"fold_{fold}" / calibration_json(checkpoint)).is_file()]
 
 
 def _resolve_images(paths: Paths, images: str, dataset: str) -> Path:
@@ -172,28 +183,42 @@ def _refuse_same_folder(images_folder: Path, output: Path) -> None:
         )
 
 
+def _choose_folds(model_folder: Path, dataset: str, options: PredictionOptions) -> list[str]:
+    """The folds that were asked for, all of them trained, or those that can predict; in the order of their numbers."""
+    trained = find_folds(model_folder, options.checkpoint)
+    if options.folds is None:
+        if not trained:
+            raise ConfigurationError(
+                "CFG-MODEL",
+                f"no fold with a {options.checkpoint} in {model_folder}. Run: nnanomaly_train {dataset} ddpm",
+            )
+        return _calibrated_folds(model_folder, options.checkpoint) or trained
+    folds = sorted({check_fold(fold) for fold in options.folds}, key=fold_order)
+    missing = [fold for fold in folds if fold not in trained]
+    if missing:
+        raise ConfigurationError(
+            "CFG-MODEL",
+            f"fold {missing[0]} has no {options.checkpoint} in {model_folder} (folds that have: "
+            f"{', '.join(trained) or 'none'}). Run: nnanomaly_train {dataset} ddpm {missing[0]}",
+        )
+    return folds
+
+
 def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> LoadedModel:
     model_folder = paths.model(dataset, options.plans_name, "ddpm")
-    folds: Sequence[str] = options.folds or _trained_folds(paths, dataset, options)
-    if not folds:
-        raise ConfigurationError(
-            "CFG-MODEL", f"no trained and calibrated fold in {model_folder}. Run: nnanomaly_train {dataset} ddpm"
-        )
+    folds = _choose_folds(model_folder, dataset, options)
     plans = load_plans(model_folder / PLANS_JSON)
     device = choose_device(options.device)
     models, provenance = {}, {}
     for fold in folds:
-        path = model_folder / f"fold_{fold}" / CALIBRATION_JSON
+        path = model_folder / f"fold_{fold}" / calibration_json(options.checkpoint)
+        command = calibration_command(dataset, fold, checkpoint=options.checkpoint, plans_name=options.plans_name)
         if not path.is_file():
-            raise ConfigurationError(
-                "CFG-MODEL", f"{path} does not exist. Run: nnanomaly_train {dataset} ddpm {fold} --val"
-            )
+            raise ConfigurationError("CFG-MODEL", f"{path} does not exist. Run: {command}")
         calibration = from_document(Calibration, read_json(path), source=str(path))
         trained = load_trained_fold(paths, plans, fold, device, checkpoint=options.checkpoint)
         if trained.checkpoints != calibration.checkpoints:
-            raise IntegrityError(
-                "CALIB-STALE", f"{path} belongs to other checkpoints. Run: nnanomaly_train {dataset} ddpm {fold} --val"
-            )
+            raise IntegrityError("CALIB-STALE", f"{path} belongs to other checkpoints. Run: {command}")
         models[fold] = FoldModel(reconstruct=trained.reconstruct, calibration=calibration)
         provenance[fold] = {"checkpoints": trained.checkpoints, "calibration": to_document(calibration)}
     return LoadedModel(
@@ -211,19 +236,3 @@ def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> Loade
             "folds": provenance,
         },
     )
-
-
-def _write_status(output: Path, rows: list[dict[str, str]], *, append: bool, part: int | None) -> None:
-    """detections/status.csv: a row per case and organ; a resumed run adds to it, parts write their own."""
-    name = "status.csv" if part is None else f"status_part{part}.csv"
-    path = output / DETECTIONS / name
-    earlier: list[dict[str, str]] = []
-    if append and path.is_file():
-        with path.open(encoding="utf-8", newline="") as file:
-            done = {row["case"] for row in rows}
-            earlier = [row for row in csv.DictReader(file) if row["case"] not in done]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["case", "organ", "status", "reason"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(earlier + rows)
-    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))

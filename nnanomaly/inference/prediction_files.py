@@ -22,7 +22,7 @@ from nnanomaly.paths import (
     RECONSTRUCTIONS,
 )
 from nnanomaly.plans import Plans, save_plans
-from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
 from nnanomaly.volume import Volume
 
@@ -85,9 +85,16 @@ def remove_case(output: Path, case: str, *, file_ending: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def is_complete(output: Path, case: str, file_ending: str) -> bool:
-    """Whether a case was written to its end."""
-    return candidates_path(output, case).is_file() and (output / f"{case}{file_ending}").is_file()
+def finished_status(output: Path, case: str, file_ending: str) -> dict[str, str] | None:
+    """Status per organ of a case that was written to its end; None for one that has to be predicted (again)."""
+    path = candidates_path(output, case)
+    if not path.is_file() or not (output / f"{case}{file_ending}").is_file():
+        return None
+    try:
+        organs = read_json(path)["organs"]
+    except (DataError, KeyError, TypeError):  # damaged: what cannot be read is not complete
+        return None
+    return dict(organs)
 
 
 def candidates_path(output: Path, case: str) -> Path:

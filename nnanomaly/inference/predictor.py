@@ -30,6 +30,16 @@ class FoldModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CasePatches:
+    """What of a case goes through the networks."""
+
+    patches: list[OrganPatch]
+    """The patches of all organs."""
+    status: dict[str, str]
+    """As in `CaseResult`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
     """The prediction of one case on its own grid; maps exist only where a patch covers the scan."""
 
@@ -51,24 +61,35 @@ def predict_case(
     image: Volume, masks: Mapping[str, Volume], *, case: str, plans: Plans, models: Sequence[FoldModel]
 ) -> CaseResult:
     """Predict one case; the maps of several folds are averaged, and so are their thresholds."""
+    return predict_patches(find_patches(image, masks, case=case, plans=plans), image.grid, plans=plans, models=models)
+
+
+def find_patches(image: Volume, masks: Mapping[str, Volume], *, case: str, plans: Plans) -> CasePatches:
+    """Cut and resample the patches of all organs of a case; needs no network."""
     patches: list[OrganPatch] = []
     status: dict[str, str] = {}
     for organ, mask in masks.items():
         found = preprocess_case(image, mask, plans.preprocessing, case=case, organ=organ)
         status[organ] = _status(found)
         patches += found
+    return CasePatches(patches=patches, status=status)
+
+
+def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Sequence[FoldModel]) -> CaseResult:
+    """Reconstruct the patches of a case and find lesions on the scan's own grid."""
+    patches = found.patches
     maps = [_average_maps(patch, models, plans) for patch in patches]
     covered = [np.asarray(patch.array[COVERAGE]) > 0.5 for patch in patches]
-    composite = compose([(p.grid, m, c) for p, m, c in zip(patches, maps, covered, strict=True)], image.grid)
+    composite = compose([(p.grid, m, c) for p, m, c in zip(patches, maps, covered, strict=True)], grid)
     calibrated = float(np.mean([model.calibration.threshold for model in models]))
-    mask_volume, candidates, threshold = _detect(composite, image.grid, plans.inference, calibrated)
+    mask_volume, candidates, threshold = _detect(composite, grid, plans.inference, calibrated)
     return CaseResult(
         composite=composite,
         mask=mask_volume,
         candidates=candidates,
         threshold=threshold,
         patches=patches,
-        status=status,
+        status=found.status,
     )
 
 

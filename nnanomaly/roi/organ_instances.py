@@ -1,7 +1,10 @@
 """Where an organ lies in the world, from its mask.
 
-Masks carry stray voxels, so the box is that of the largest 26-connected component. It runs along the world axes
-(z, y, x) in mm between the outer faces of voxels, whatever the order, direction or tilt of the array's axes.
+A mask may come in pieces (26-connected components). Some are the organ: a large tumour that the segmentation left out
+pushes what remains of a kidney centimetres apart. Some are stray voxels in another organ. The box is that of the pieces
+that belong to the organ: the largest one; every one that holds `LARGE_SHARE` of the organ, wherever it lies; and every
+one of `SMALLEST_ML` or more within `NEAR_MM` of the largest one. It runs along the world axes (z, y, x) in mm between
+the outer faces of voxels, whatever the order, direction or tilt of the array's axes.
 """
 
 from dataclasses import dataclass
@@ -9,11 +12,18 @@ from dataclasses import dataclass
 import cc3d
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from nnanomaly.volume import Box, Grid, Triple, Volume
 
 SIDES = (("inferior", "superior"), ("anterior", "posterior"), ("right", "left"))
 """Names of the low and high end of every world axis."""
+LARGE_SHARE = 0.05
+"""Of the whole mask. No error of a segmentation that is worth using is as large as a twentieth of the organ."""
+NEAR_MM = 20.0
+"""Between voxel centres: about the fat around a kidney. Farther away, a small piece may be another organ."""
+SMALLEST_ML = 0.5
+"""Volume of a ball of 10 mm. Smaller pieces are specks: left out, they hide no organ; taken in, they move the box."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,17 +31,17 @@ class OrganInstance:
     """Box and facts of one organ."""
 
     low_mm: Triple
-    """Lowest world position (z, y, x) of the largest component."""
+    """Lowest world position (z, y, x) of the pieces that belong to the organ."""
     high_mm: Triple
-    """Highest world position (z, y, x) of the largest component."""
+    """Highest world position (z, y, x) of the pieces that belong to the organ."""
     volume_ml: float
-    """Volume of the largest component."""
+    """Volume of the pieces that belong to the organ."""
     volume_total_ml: float
     """Volume of the whole mask."""
     num_components: int
-    """Number of 26-connected components."""
+    """Number of 26-connected components of the whole mask."""
     touches_border: tuple[str, ...]
-    """Sides of the scan that the largest component reaches, such as "inferior": the organ may be cut there."""
+    """Sides of the scan that these pieces reach, such as "inferior": the organ may be cut there."""
 
     @property
     def centre_mm(self) -> Triple:
@@ -47,7 +57,7 @@ class OrganInstance:
 
     @property
     def stray_ml(self) -> float:
-        """Volume outside the largest component."""
+        """Volume of the pieces that do not belong to the organ."""
         return self.volume_total_ml - self.volume_ml
 
 
@@ -59,17 +69,40 @@ def locate_organ(mask: Volume) -> OrganInstance | None:
         return None
     components, number = cc3d.connected_components(organ[box.slices], connectivity=26, return_N=True)
     counts = np.bincount(components.ravel())[1:]
-    index = np.argwhere(components == counts.argmax() + 1) + np.asarray(box.start)
+    inside, grid = np.argwhere(components), mask.grid.crop(box)
+    pieces = _pieces_of_the_organ(inside, components[tuple(inside.T)], counts, grid)
+    index = inside[np.isin(components[tuple(inside.T)], pieces)] + np.asarray(box.start)
     low, high = _world_box(index, mask.grid)
     millilitres = mask.grid.voxel_volume_mm3 / 1000
     return OrganInstance(
         low_mm=low,
         high_mm=high,
-        volume_ml=float(counts.max() * millilitres),
+        volume_ml=float(len(index) * millilitres),
         volume_total_ml=float(counts.sum() * millilitres),
         num_components=int(number),
         touches_border=_touched_sides(index, mask.grid),
     )
+
+
+def _pieces_of_the_organ(
+    index: NDArray[np.int64], label: NDArray[np.integer], counts: NDArray[np.int64], grid: Grid
+) -> list[int]:
+    """Labels of the components that belong to the organ.
+
+    `index [N, 3]` and `label [N]`: the organ's voxels and their components 1, 2, ... of `counts` voxels each.
+    """
+    largest = int(counts.argmax()) + 1
+    large = counts >= LARGE_SHARE * counts.sum()
+    speck = counts * grid.voxel_volume_mm3 / 1000 < SMALLEST_ML
+    pieces = [largest, *(int(piece) for piece in np.flatnonzero(large) + 1 if piece != largest)]
+    undecided = np.flatnonzero(~large & ~speck) + 1
+    if len(undecided):
+        tree = cKDTree(grid.to_world(index[label == largest].astype(float)))
+        for piece in undecided.tolist():
+            distances, _ = tree.query(grid.to_world(index[label == piece].astype(float)))
+            if piece != largest and distances.min() <= NEAR_MM:
+                pieces.append(piece)
+    return pieces
 
 
 def _bounding_box(organ: NDArray[np.bool_]) -> Box | None:

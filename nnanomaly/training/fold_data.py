@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY, patient_groups, read_label_snapshot
+from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY, read_label_snapshot
 from nnanomaly.dataset.patch_store import list_patches, load_patch, read_metadata
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.paths import SPLITS_JSON
@@ -47,8 +47,7 @@ def load_fold(preprocessed: Path, data_identifier: str, fold: int | str) -> tupl
         raise DataError("TRAIN-DATA", f"no preprocessed patches in {folder}. Run nnanomaly_plan_and_preprocess first.")
     place = {name: read_metadata(folder, name) for name in names}
     cases = sorted({metadata["case"] for metadata in place.values()})
-    groups = patient_groups(preprocessed)
-    split = fold_split(load_splits(preprocessed / SPLITS_JSON), fold, cases, groups=groups)
+    split = fold_split(load_splits(preprocessed / SPLITS_JSON), fold, cases)
     labels = read_label_snapshot(preprocessed)
     sides = []
     for side in ("train", "val"):

@@ -11,7 +11,7 @@ import torch
 
 from nnanomaly import __version__
 from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint, newest_checkpoint
-from nnanomaly.device import choose_device
+from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.diffusion.codecs import Codec, fit_channel_statistics
 from nnanomaly.paths import DATASET_JSON, LATENT_SCALING_JSON, PLANS_JSON, SUMMARY_JSON, Paths
 from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
@@ -25,6 +25,11 @@ from nnanomaly.utilities.errors import IntegrityError
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
 
 logger = logging.getLogger(__name__)
+REMEDY = (
+    "End other programs on the device, use a smaller -batch_size, or plan for less memory "
+    "(nnanomaly_plan_and_preprocess -gpu_memory_target); continue with --c."
+)
+"""What to do when the memory does not suffice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,7 @@ class TrainingOptions:
     """Other values for fields of the training plan of every stage that is trained."""
 
 
+@memory_fault(REMEDY)
 def train_stages(
     paths: Paths, dataset: str, stage: str, *, fold: int | str, plans_name: str, options: TrainingOptions
 ) -> None:

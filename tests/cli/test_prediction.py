@@ -2,6 +2,8 @@
 
 import csv
 import json
+import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,9 +109,15 @@ def test_images_are_found_by_path_too_and_masks_where_the_user_says(shell: Any, 
         (["-i", "nowhere", "-o", "preds"], "-i nowhere"),
         (["-i", "imagesTs", "-o", f"raw/{DATASET}/imagesTs"], "-o"),
         (["-i", "imagesTs", "-o", f"raw/{DATASET}/imagesTs/preds"], "-o"),
-        (["-i", "imagesTs", "-o", "preds", "-f", "3"], "fold_3"),
-        (["-i", "imagesTs", "-o", "preds", "-f", "0", "five"], "fold_five"),
+        (["-i", "imagesTs", "-o", "preds", "-f", "3"], "nnanomaly_train Dataset501_Tiny ddpm 3"),
+        (["-i", "imagesTs", "-o", "preds", "-f", "0", "five"], "'five'"),
+        (["-i", "imagesTs", "-o", "preds", "-f", "00"], "'00'"),
+        (["-i", "imagesTs", "-o", "preds", "-f", "-1"], "'-1'"),
         (["-i", "imagesTs", "-o", "preds", "-p", "OtherPlans"], "OtherPlans"),
+        (["-i", "imagesTs", "-o", "preds", "-tr", "nnUNetTrainer"], "nnAnomalyTrainer"),
+        (["-i", "imagesTs", "-o", "preds", "-c", "2d"], "3d_fullres"),
+        (["-i", "imagesTs", "-o", "preds", "-npp", "-1"], "-npp -1"),
+        (["-i", "imagesTs", "-o", "preds", "-nps", "-3"], "-nps -3"),
         (["-i", "imagesTs", "-o", "preds", "-device", "cuda:63"], "cuda:63"),
         (["-i", "imagesTs", "-o", "preds", "-d", "501", "-preset", "paper"], "nnanomaly_train"),
     ],
@@ -137,11 +145,17 @@ def test_two_trained_datasets_need_a_choice(
 def test_folds_are_averaged_where_there_are_several(
     shell: Any, model: Plans, write_untrained_model: WriteModel
 ) -> None:
-    write_untrained_model(shell.paths, model, fold=1)
-    assert shell("predict", "-i", "imagesTs", "-o", "both") == 0
-    assert shell("predict", "-i", "imagesTs", "-o", "one", "-f", 1) == 0
-    folds = [json.loads(Path(f"{o}/predict_from_raw_data_args.json").read_text())["folds"] for o in ("both", "one")]
-    assert [set(fold) for fold in folds] == [{"0", "1"}, {"1"}]
+    write_untrained_model(shell.paths, model, fold=10)
+    write_untrained_model(shell.paths, model, fold=2)
+    stray = shell.paths.fold(DATASET, model.plans_name, "ddpm", 0)
+    shutil.copytree(stray, stray.with_name("fold_0_old"))
+    for output, choice in (("three", ()), ("two", ("-f", 10, 0)), ("one", ("-f", 10))):
+        assert shell("predict", "-i", "imagesTs", "-o", output, *choice) == 0
+    folds = [
+        list(json.loads(Path(f"{output}/predict_from_raw_data_args.json").read_text())["folds"])
+        for output in ("three", "two", "one")
+    ]
+    assert folds == [["0", "2", "10"], ["0", "10"], ["10"]]
 
 
 @pytest.mark.parametrize("stage", ["vqgan", "classifier", "ddpm"])
@@ -181,3 +195,72 @@ def test_a_resumed_prediction_adds_what_is_missing_and_refuses_another_model(
     assert Path("preds/test_0.nii.gz").stat().st_mtime_ns == kept
     write_untrained_model(shell.paths, model, validation={"auc_sigma_1.0": 0.8})
     assert "CFG-RESUME" in shell.refuses(2, "predict", "-i", "imagesTs", "-o", "preds", "--continue_prediction")
+
+
+def test_a_continued_prediction_remembers_the_cases_without_an_organ(shell: Any, raw: Path, model: Plans) -> None:
+    resume = ("predict", "-i", "imagesTs", "-o", "preds", "--continue_prediction")
+    shell.write_case(raw, "Ts", "test_1", organs=("kidney_right",))
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
+    before = status_of(Path("preds"))
+    assert shell(*resume) == 4
+    assert status_of(Path("preds")) == before
+    Path("preds/detections/status.csv").unlink()  # as after a kill: the table is written last
+    assert shell(*resume) == 4
+    assert status_of(Path("preds")) == before
+
+
+def test_a_continued_prediction_tries_failed_and_damaged_cases_again(shell: Any, raw: Path, model: Plans) -> None:
+    resume = ("predict", "-i", "imagesTs", "-o", "preds", "--continue_prediction")
+    image = raw / "imagesTs" / "test_1_0000.nii.gz"
+    whole = image.read_bytes()
+    shell.truncate(image)
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
+    assert shell(*resume) == 4
+    assert status_of(Path("preds"))["test_1", ""] == "failed"
+    image.rename("elsewhere.nii.gz")
+    assert shell(*resume) == 4  # the row of the case that is gone stays, and counts
+    Path("elsewhere.nii.gz").rename(image)
+    image.write_bytes(whole)
+    shell.truncate(Path("preds/detections/test_0_boxes.json"))
+    assert shell(*resume) == 0
+    assert status_of(Path("preds")) == {(case, organ): "ok" for case in ("test_0", "test_1") for organ in ORGANS}
+    json.loads(Path("preds/detections/test_0_boxes.json").read_text())
+
+
+def test_what_a_user_of_nnunet_types_is_understood(shell: Any, model: Plans) -> None:
+    typed = "-i imagesTs -o preds -d 501 -c 3d_fullres -tr nnAnomalyTrainer -p nnAnomalyPlans -f 0 -npp 3 -nps 3"
+    assert shell("predict", *typed.split(), "-chk", "checkpoint_final.pth") == 0
+
+
+@pytest.mark.parametrize("threads", [(1, 1), (3, 2), (1, 0), (0, 1)], ids=str)
+def test_threads_change_no_byte_and_a_bad_case_costs_only_itself(
+    shell: Any, raw: Path, model: Plans, threads: tuple[int, int]
+) -> None:
+    for number in (2, 3):
+        shell.write_case(raw, "Ts", f"test_{number}", seed=20 + number)
+    shell.truncate(raw / "imagesTs" / "test_1_0000.nii.gz")
+    (raw / "organMasksTs" / "test_2" / "kidney_left.nii.gz").unlink()
+    predict = ("predict", "-i", "imagesTs", "-o")
+    assert shell(*predict, "serial", "-npp", 0, "-nps", 0) == 4
+    assert shell(*predict, "threads", "-npp", threads[0], "-nps", threads[1]) == 4
+    assert files_in(Path("serial")) == files_in(Path("threads"))
+    assert outputs_of("test_0") | outputs_of("test_3") <= files_in(Path("threads"))
+    for name in files_in(Path("serial")):
+        assert (Path("serial") / name).read_bytes() == (Path("threads") / name).read_bytes()
+    status = status_of(Path("threads"))
+    assert [case for case, organ in status if not organ] == ["test_1", "test_2"]
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_a_full_disk_ends_the_run_and_it_can_be_continued(shell: Any, model: Plans, threads: int) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    arguments = ("predict", "-i", "imagesTs", "-o", "preds", "-npp", threads, "-nps", threads)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, limits[1]))  # enough for the documents, not for a map
+    try:
+        assert shell(*arguments) == 5
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "IO-WRITE" in shell.error()
+    assert not [name for name in files_in(Path("preds")) if name.endswith((".nii.gz", "_boxes.json"))]
+    assert shell(*arguments, "--continue_prediction") == 0
+    assert set(status_of(Path("preds")).values()) == {"ok"}

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from nnanomaly.utilities.errors import Interrupted
 
@@ -147,6 +149,50 @@ def test_interruptions_and_faults_of_the_machine_have_their_exit_status(
     assert shell("train", 501, "vqgan") == status
     (line,) = shell.capsys.readouterr().err.splitlines()
     assert part in line
+
+
+OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation"
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "arguments", "remedy"),
+    [
+        ("training.train_api", "load_fold", ["train", "501", "vqgan"], "-batch_size"),
+        ("inference.calibrate_api", "load_trained_fold", ["train", "501", "ddpm", "--val"], "-device cpu"),
+        ("inference.case_work", "predict_patches", ["predict", "-i", "imagesTs", "-o", "preds"], "-device cpu"),
+    ],
+)
+def test_a_gpu_without_memory_ends_a_command_with_one_line_and_a_remedy(
+    shell: Any,
+    preprocessed: Path,
+    model: object,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    function: str,
+    arguments: list[str],
+    remedy: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError(OUT_OF_MEMORY)
+
+    monkeypatch.setattr(f"nnanomaly.{module}.{function}", fail)
+    assert shell(*arguments) == 5
+    line = shell.error()
+    assert "[NNA-ENV-MEMORY] out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.)" in line
+    assert remedy in line
+
+
+@pytest.mark.parametrize("arguments", [["501", "vqgan"], ["501", "ddpm"]])
+def test_a_full_disk_ends_training_with_one_line(shell: Any, preprocessed: Path, arguments: list[str]) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # enough for curves
+    try:
+        status = shell("train", *arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert status == 5
+    assert "[NNA-CKPT-WRITE]" in shell.error()
+    assert not [name for name in shell.everything() if ".tmp-" in name or name.endswith(".pth")]
 
 
 def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

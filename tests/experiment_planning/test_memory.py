@@ -8,13 +8,14 @@ import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
 
-from nnanomaly.experiment_planning.memory import GB, KEPT_BYTES, Demand, count_elements
+from nnanomaly.experiment_planning.memory import DEMANDS, GB, KEPT_BYTES, Demand, count_elements
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER, Preset
 from nnanomaly.networks.classifier import LatentClassifier
 from nnanomaly.networks.discriminator import PatchDiscriminator
 from nnanomaly.networks.unet import UNet3D
 from nnanomaly.networks.unet_factorised import FactorisedUNet
 from nnanomaly.networks.vqgan import VQGAN
+from nnanomaly.plans import Plans
 
 
 def test_elements_are_the_outputs_of_convolutions_and_linear_layers() -> None:
@@ -80,12 +81,24 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", KEPT_BYTES)
-def test_estimate_is_what_autograd_keeps_and_up_to_a_third_more(name: str) -> None:
+@pytest.fixture
+def norms_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What autocast does on a GPU and not on a CPU: norms compute, and keep their input, in fp32."""
+    original = nn.functional.group_norm
+
+    def group_norm(x: torch.Tensor, *arguments: object, **options: object) -> torch.Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return original(x.float(), *arguments, **options)
+
+    monkeypatch.setattr(nn.functional, "group_norm", group_norm)
+
+
+def kept_bytes(name: str, precision: str, batch_size: int) -> int:
+    """What autograd keeps for the backward pass of a batch, weights left out."""
     build, shape = NETWORKS[name]
-    network, inputs = build(), [torch.zeros(1, *shape)]
+    network, inputs = build(), [torch.zeros(batch_size, *shape)]
     if name in ("unet3d", "factorised", "classifier"):
-        inputs.append(torch.zeros(1))
+        inputs.append(torch.zeros(batch_size))
     parameters = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
@@ -94,8 +107,60 @@ def test_estimate_is_what_autograd_keeps_and_up_to_a_third_more(name: str) -> No
             kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    cast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
+    with cast, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         network(*inputs)
-    measured = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    estimated = KEPT_BYTES[name]["fp32"] * count_elements(network, lambda: network(*inputs))
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", KEPT_BYTES)
+def test_estimate_is_what_autograd_keeps_and_up_to_a_third_more(name: str, precision: str, norms_in_fp32: None) -> None:
+    build, shape = NETWORKS[name]
+    network, inputs = build(), [torch.zeros(1, *shape), torch.zeros(1)]
+    if name not in ("unet3d", "factorised", "classifier"):
+        del inputs[1]
+    estimated = KEPT_BYTES[name][precision] * count_elements(network, lambda: network(*inputs))
+    # One sample more: the copies of the weights in bf16, which do not grow with the batch, cancel.
+    measured = kept_bytes(name, precision, 2) - kept_bytes(name, precision, 1)
     assert 1.0 <= estimated / measured <= 1.33
+
+
+@pytest.mark.parametrize("rates", KEPT_BYTES.values(), ids=KEPT_BYTES)
+def test_bf16_keeps_less_than_fp32_but_not_half_since_norms_stay(rates: dict[str, float]) -> None:
+    assert rates["fp32"] / 2 < rates["bf16"] < rates["fp32"]
+
+
+def in_precision(plans: Plans, precision: str) -> Plans:
+    for stage in DEMANDS:
+        plans = plans.with_training(stage, precision=precision)
+    return plans
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("stage", DEMANDS)
+def test_a_step_in_bf16_needs_less_for_its_samples_and_as_much_for_its_weights(
+    tiny_plans: Callable[..., Plans], preset: str, stage: str
+) -> None:
+    plans = tiny_plans(preset, dataset="Dataset501_Kidney")
+    full, half = (DEMANDS[stage](in_precision(plans, precision)) for precision in ("fp32", "bf16"))
+    assert half.bytes_per_sample < full.bytes_per_sample
+    assert half.parameters == full.parameters
+    assert half.gb(4) < full.gb(4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("stage", DEMANDS)
+def test_memory_grows_with_the_batch_and_the_widths(
+    tiny_plans: Callable[..., Plans], preset: str, stage: str, precision: str
+) -> None:
+    plans = in_precision(tiny_plans(preset, dataset="Dataset501_Kidney"), precision)
+    part = getattr(plans, stage)
+    wider = replace(plans, **{stage: replace(part, widths=tuple(2 * width for width in part.widths))})
+    demand, larger = DEMANDS[stage](plans), DEMANDS[stage](wider)
+    assert demand.gb(1) < demand.gb(2) < demand.gb(8)
+    assert demand.gb(8) - demand.gb(4) == pytest.approx(demand.gb(4) - demand.gb(0))
+    assert larger.bytes_per_sample > demand.bytes_per_sample
+    assert larger.parameters > demand.parameters
+    assert larger.largest_batch(0.5) < demand.largest_batch(0.5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint, save_checkpoint
+from nnanomaly.checkpoint import BEST, FINAL, checkpoint_hash, load_checkpoint, save_checkpoint
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
 from nnanomaly.paths import Paths
 from nnanomaly.plans import STAGES, Plans
@@ -96,6 +96,18 @@ def test_hashes_of_all_stages_are_those_of_their_files(
     write_untrained_model(paths, plans)
     expected = {stage: checkpoint_hash(folder_of(paths, plans, stage) / FINAL) for stage in STAGES}
     assert load(paths, plans).checkpoints == expected
+
+
+def test_only_the_ddpm_has_a_choice_of_checkpoints(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel
+) -> None:
+    write_untrained_model(paths, plans)
+    final = load(paths, plans).checkpoints
+    best = folder_of(paths, plans, "ddpm") / BEST
+    save_checkpoint(best, {**load_checkpoint(best.with_name(FINAL)), "iteration": 1})
+    chosen = load_trained_fold(paths, plans, 0, torch.device("cpu"), checkpoint=BEST).checkpoints
+    assert chosen == {**final, "ddpm": checkpoint_hash(best)}
+    assert chosen != final
 
 
 @pytest.mark.parametrize("stage", ["classifier", "ddpm"])

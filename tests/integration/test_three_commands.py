@@ -15,7 +15,7 @@ import torch
 from nnanomaly import cli
 from nnanomaly.dataset_conversion.phantom import PhantomSettings
 from nnanomaly.dataset_conversion.phantom_dataset import write_phantom_dataset
-from nnanomaly.inference import predict_api
+from nnanomaly.inference import case_work
 from nnanomaly.paths import Paths, environment_for
 from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
 
@@ -220,8 +220,8 @@ def test_a_prediction_that_is_continued_computes_nothing(project: Project, monke
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(predict_api, "predict_case", refuse)
-    monkeypatch.setattr(predict_api, "read_volume", refuse)
+    monkeypatch.setattr(case_work, "predict_patches", refuse)
+    monkeypatch.setattr(case_work, "read_volume", refuse)
     before = content(project.predictions)
     assert project.predict(project.predictions, "--continue_prediction") == 0
     assert content(project.predictions) == before

@@ -112,6 +112,47 @@ def test_stray_voxels_do_not_move_the_box():
     assert organ.touches_border == ()
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 2, 0), (2, 0, 1)], ids=str)
+@pytest.mark.parametrize(
+    ("num_voxels", "gap_mm", "belongs"),
+    [
+        (120, 80, True),  # 5.7 % of the mask: the organ, wherever it lies
+        (100, 80, False),  # 4.8 %
+        (100, 24, False),  # 1.6 ml, but not near enough
+        (100, 20, True),
+        (32, 20, True),  # 0.512 ml
+        (31, 20, False),  # 0.496 ml: a speck
+        (31, 8, False),
+        (1, 8, False),
+    ],
+)
+def test_pieces_that_are_large_or_near_belong_to_the_organ(axes, num_voxels, gap_mm, belongs):
+    array = np.zeros((30, 20, 20), np.uint8)  # of voxels of 4 x 2 x 2 mm
+    array[0:5] = 1  # 2000 voxels, 32 ml
+    plane = 4 + gap_mm // 4
+    array[plane].reshape(-1)[:num_voxels] = 1
+    spacing = np.array([4.0, 2.0, 2.0])
+    grid = Grid(tuple(np.array(array.shape)[list(axes)]), tuple(spacing[list(axes)]), (0.0, 0.0, 0.0))
+    organ = locate_organ(Volume(array.transpose(axes)[None], grid))
+    volume_ml = num_voxels * 0.016
+    assert organ.num_components == 2
+    assert organ.volume_ml == pytest.approx(32 + (volume_ml if belongs else 0))
+    assert organ.stray_ml == pytest.approx(0 if belongs else volume_ml)
+    assert organ.high_mm[axes.index(0)] == ((plane + 0.5) * 4 if belongs else 18)
+
+
+def test_a_kidney_that_a_tumour_pushed_apart_is_one_organ():
+    """Two poles 70 mm apart, and a voxel in the other half of the body."""
+    grid = Grid((50, 30, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
+    array = box(grid.shape, (0, 5), (0, 10), (0, 10)) | box(grid.shape, (40, 45), (4, 12), (0, 10))
+    array[0, 0, 29, 59] = 1
+    organ = locate_organ(Volume(array, grid))
+    assert (organ.low_mm, organ.high_mm) == ((-1.0, -1.0, -1.0), (89.0, 23.0, 19.0))
+    assert organ.num_components == 3
+    assert organ.stray_ml == pytest.approx(0.008)
+    assert organ.touches_border == ("inferior", "anterior", "right")
+
+
 def test_voxels_that_touch_at_a_corner_are_one_component():
     grid = Grid((4, 4, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
     array = np.zeros((1, 4, 4, 4), np.uint8)

@@ -1,0 +1,127 @@
+"""The three steps of one case of a prediction: read and preprocess, predict, write. A bad case costs only itself.
+
+What the user can mend about a case is its outcome. What the machine lacks (memory, disk) ends the whole run.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files
+from nnanomaly.imageio.nifti import read_volume
+from nnanomaly.inference.prediction_files import remove_case, write_case
+from nnanomaly.inference.predictor import CasePatches, CaseResult, FoldModel, find_patches, predict_patches
+from nnanomaly.inference.status_table import Row, failed_row, status_rows
+from nnanomaly.plans import Plans
+from nnanomaly.preprocessing.preprocessor import read_organ_mask
+from nnanomaly.utilities.errors import EnvironmentFault, UserError
+from nnanomaly.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Failed:
+    """A case that cannot be predicted."""
+
+    case: str
+    """Case id."""
+    reason: str
+    """The line for the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """A case that is read and preprocessed."""
+
+    case: str
+    """Case id."""
+    image: Volume
+    """The scan in HU."""
+    image_path: Path
+    """Its file."""
+    patches: CasePatches
+    """The patches of its organs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Predicted:
+    """A case that can be written."""
+
+    prepared: Prepared
+    """What it was predicted from."""
+    result: CaseResult
+    """Its prediction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CaseWork:
+    """The steps, with all that they need to know besides the case."""
+
+    images_folder: Path
+    """Folder of the images."""
+    masks_folder: Path
+    """Folder of the organ masks."""
+    output: Path
+    """Folder of the predictions."""
+    description: DatasetDescription
+    """dataset.json of the model."""
+    plans: Plans
+    """Its plans."""
+    models: Sequence[FoldModel]
+    """Its folds."""
+
+    def prepare(self, case: str) -> Prepared | Failed:
+        """Read the scan and its masks, cut and resample the patches."""
+        try:
+            image_path = image_files(self.images_folder, case, self.description)[0]
+            image = read_volume(image_path)
+            masks = {
+                organ: read_organ_mask(self.masks_folder, case, organ, image=image_path, description=self.description)[
+                    0
+                ]
+                for organ in self.plans.organs
+            }
+            patches = find_patches(image, masks, case=case, plans=self.plans)
+        except (UserError, FileNotFoundError) as error:
+            return Failed(case=case, reason=str(error))
+        return Prepared(case=case, image=image, image_path=image_path, patches=patches)
+
+    def predict(self, prepared: Prepared | Failed) -> Predicted | Failed:
+        """Reconstruct the patches and find lesions."""
+        if isinstance(prepared, Failed):
+            return prepared
+        try:
+            result = predict_patches(prepared.patches, prepared.image.grid, plans=self.plans, models=self.models)
+        except UserError as error:
+            return Failed(case=prepared.case, reason=str(error))
+        return Predicted(prepared=prepared, result=result)
+
+    def write(self, predicted: Predicted | Failed) -> list[Row]:
+        """Write all files of the case, or remove those of an earlier run; returns its rows of the status table.
+
+        Raises EnvironmentFault or OSError when the disk does not take them.
+        """
+        if isinstance(predicted, Failed):
+            return self._give_up(predicted.case, predicted.reason)
+        case, image = predicted.prepared.case, predicted.prepared.image
+        path, result = predicted.prepared.image_path, predicted.result
+        try:
+            write_case(self.output, case, image, path, result, description=self.description)
+        except FileNotFoundError as error:  # the image, whose header is copied
+            return self._give_up(case, str(error))
+        except (EnvironmentFault, OSError):
+            remove_case(self.output, case, file_ending=self.description.file_ending)
+            raise
+        except UserError as error:
+            return self._give_up(case, str(error))
+        for organ, status in result.status.items():
+            if status == "no_roi":
+                logger.warning("%s: the mask of %s is empty; nothing is said about this organ", case, organ)
+        return status_rows(case, result.status)
+
+    def _give_up(self, case: str, reason: str) -> list[Row]:
+        remove_case(self.output, case, file_ending=self.description.file_ending)
+        logger.error("%s failed: %s", case, reason)
+        return failed_row(case, reason)

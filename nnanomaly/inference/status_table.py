@@ -1,0 +1,50 @@
+"""detections/status.csv: what became of every case and organ of a prediction, over all runs on a folder."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nnanomaly.paths import DETECTIONS
+from nnanomaly.utilities.json_io import write_atomically
+
+COLUMNS = ("case", "organ", "status", "reason")
+INCOMPLETE = ("failed", "no_roi")
+"""Words of the table for what was not looked at."""
+Row = dict[str, str]
+"""A row of the table, by column."""
+
+
+def status_rows(case: str, status: Mapping[str, str]) -> list[Row]:
+    """A row per organ of a case that was predicted."""
+    return [{"case": case, "organ": organ, "status": word, "reason": ""} for organ, word in status.items()]
+
+
+def failed_row(case: str, reason: str) -> list[Row]:
+    """The row of a case that failed as a whole."""
+    return [{"case": case, "organ": "", "status": "failed", "reason": reason}]
+
+
+def write_status(output: Path, rows: Sequence[Row], *, keep_earlier: bool, part: int | None) -> list[Row]:
+    """Write the table and return all its rows.
+
+    With `keep_earlier`, rows of an earlier run stay for the cases that are not in `rows`. Every part of a prediction
+    has a table of its own.
+    """
+    path = output / DETECTIONS / ("status.csv" if part is None else f"status_part{part}.csv")
+    done = {row["case"] for row in rows}
+    earlier = [row for row in _read(path) if row["case"] not in done] if keep_earlier else []
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([*earlier, *rows])
+    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+    return [*earlier, *rows]
+
+
+def _read(path: Path) -> list[Row]:
+    """The rows of a table; none of a file that is missing or is something else."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if set(row) == set(COLUMNS)]
