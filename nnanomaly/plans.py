@@ -307,6 +307,12 @@ class InferencePlan:
         )
         _require(self.sigma > 0, "sigma", self.sigma, "must be positive")
         _require(self.num_steps >= 1, "num_steps", self.num_steps, "must be at least 1")
+        _require(
+            self.guidance_scale >= 0,
+            "guidance_scale",
+            self.guidance_scale,
+            "must be at least 0: a negative one pushes towards disease",
+        )
         _require(0 < self.hysteresis <= 1, "hysteresis", self.hysteresis, "must lie in (0, 1]")
         _require(self.num_samples >= 1, "num_samples", self.num_samples, "must be at least 1")
 
@@ -347,6 +353,13 @@ class Plans:
             "sampler",
             self.inference.sampler,
             f"{self.ddpm.process} needs {samplers}",
+        )
+        trained_for = self.ddpm.max_sigma if self.ddpm.process == "edm" else float("inf")
+        _require(
+            self.inference.sigma <= trained_for,
+            "inference.sigma",
+            self.inference.sigma,
+            f"the diffusion model is trained for noise levels up to ddpm.max_sigma = {trained_for:g} only",
         )
         latent = self.vqgan.latent_shape(self.preprocessing.patch_size)
         levels = self.ddpm.downsampling

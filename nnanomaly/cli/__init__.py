@@ -8,6 +8,7 @@ from nnanomaly.cli.evaluation import evaluate_folder
 from nnanomaly.cli.planning import extract_fingerprint, plan_and_preprocess, plan_experiment, preprocess
 from nnanomaly.cli.prediction import predict
 from nnanomaly.cli.training import train
+from nnanomaly.cli.tuning import sweep
 
 __all__ = [
     "demo",
@@ -17,5 +18,6 @@ __all__ = [
     "plan_experiment",
     "predict",
     "preprocess",
+    "sweep",
     "train",
 ]

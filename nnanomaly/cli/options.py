@@ -107,6 +107,23 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--continue_prediction", "--c", action="store_true", help="skip cases that are complete")
 
 
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """All arguments of the sweep."""
+    parser.add_argument("dataset_name_or_id", help="dataset name or id")
+    parser.add_argument("-f", default="0", help="fold whose validation side is used (default 0)")
+    add_plans(parser)
+    parser.add_argument(
+        "-sigmas", nargs="+", type=float, default=None, help="noise levels (default: around the plan's)"
+    )
+    parser.add_argument("-scales", nargs="+", type=float, default=None, help="guidance scales (default likewise)")
+    parser.add_argument(
+        "--drawn", action="store_true", help="use lesions drawn by a person (labelsTr), as the paper did; else inserted"
+    )
+    parser.add_argument("-metric", choices=("dice", "f1"), default="dice", help="what must be best (default dice)")
+    parser.add_argument("-seed", type=int, default=0, help="seed of the inserted lesions")
+    _add_device(parser)
+
+
 def _add_trainer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-tr", default=TRAINER, help=f"trainer (default {TRAINER}, the only one)")
 

@@ -87,8 +87,8 @@ def healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | str
     if not healthy:
         raise DataError(
             "CALIB-HEALTHY",
-            f"fold {fold} has no healthy organ to calibrate on in {preprocessed / plans.data_identifier}. Label more, or "
-            "choose another fold.",
+            f"fold {fold} has no healthy organ to calibrate on in {preprocessed / plans.data_identifier}. Label more, "
+            "or choose another fold.",
         )
     return healthy
 

@@ -17,6 +17,7 @@ COMMANDS = (
     "plan_experiment",
     "preprocess",
     "train",
+    "sweep",
     "predict",
     "evaluate_folder",
     "demo",

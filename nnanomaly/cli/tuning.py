@@ -1,0 +1,40 @@
+"""The command that chooses settings on a validation fold."""
+
+import argparse
+
+from nnanomaly.cli import options
+from nnanomaly.cli.run import Arguments, run_command
+from nnanomaly.paths import Paths
+
+
+def sweep(argv: Arguments = None) -> int:
+    """nnanomaly_sweep."""
+    parser = options.new_parser(
+        "Try noise levels and guidance scales of a trained ddpm on its validation fold; the best goes into the plans."
+    )
+    options.add_sweep(parser)
+    return run_command(parser, argv, _sweep)
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from nnanomaly.tuning.sweep_api import SweepOptions, sweep_fold
+
+    paths = Paths.from_env()
+    wanted = SweepOptions(
+        sigmas=tuple(arguments.sigmas) if arguments.sigmas else None,
+        scales=tuple(arguments.scales) if arguments.scales else None,
+        drawn=arguments.drawn,
+        metric=arguments.metric,
+        device=arguments.device,
+        seed=arguments.seed,
+    )
+    dataset = paths.dataset_name(arguments.dataset_name_or_id)
+    outcomes, best = sweep_fold(
+        paths, dataset, fold=arguments.f, plans_name=options.plans_name(arguments), options=wanted
+    )
+    scale = f", {best.guidance} guidance {best.guidance_scale:g}" if best.guidance != "none" else ", no guidance"
+    print(
+        f"best of {len(outcomes)} settings: sigma {best.sigma:g}{scale}; {arguments.metric} "
+        f"{getattr(best, arguments.metric):.3f} on {best.num_lesions} lesions"
+    )
+    return 0

@@ -1,0 +1,171 @@
+"""The sweep of a fold: noise level and guidance are tried on its validation side, the best setting goes into the plans.
+
+As the paper did with annotated lesions (`drawn`), or, without any, on lesions inserted into healthy organs. The choice
+is written to the plans file, with its reason, and the fold is calibrated anew, so that prediction uses it.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from nnanomaly.dataset.patch_store import StoredPatch
+from nnanomaly.dataset.raw_dataset import DatasetDescription, load_description
+from nnanomaly.device import choose_device, memory_fault
+from nnanomaly.imageio.reader_writer import reader_writer_for
+from nnanomaly.inference.calibrate_api import (
+    calibrate_fold,
+    calibration_of,
+    healthy_validation_patches,
+    validation_patches,
+)
+from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
+from nnanomaly.inference.patch_map import anomaly_map, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.postprocessing import otsu_threshold
+from nnanomaly.paths import LABELS_TR, SWEEP, Paths
+from nnanomaly.plans import Plans, load_plans, save_plans
+from nnanomaly.preprocessing.preprocessor import COVERAGE
+from nnanomaly.tuning.settings import candidate_plans
+from nnanomaly.tuning.sweep import FloatArray, Outcome, best_outcome, score_trials
+from nnanomaly.tuning.sweep_files import write_sweep
+from nnanomaly.tuning.trials import DIAMETERS_MM, Trial, drawn_trials, inserted_trials
+from nnanomaly.utilities.errors import DataError
+from nnanomaly.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOptions:
+    """What `nnanomaly_sweep` may be told."""
+
+    sigmas: tuple[float, ...] | None = None
+    """Noise levels; None = around that of the plans."""
+    scales: tuple[float, ...] | None = None
+    """Guidance scales; None = around that of the plans."""
+    drawn: bool = False
+    """Whether lesions drawn by a person are used, as the paper did; else inserted ones."""
+    metric: str = "dice"
+    """What the best setting is best in: `dice` or `f1`."""
+    device: str | None = None
+    """Device name."""
+    seed: int = 0
+    """Seed of the inserted lesions."""
+
+
+@memory_fault("End other programs on the device, or sweep with -device cpu.")
+def sweep_fold(
+    paths: Paths, dataset: str, *, fold: int | str, plans_name: str, options: SweepOptions
+) -> tuple[list[Outcome], Outcome]:
+    """Try every setting, keep the best one in the plans, calibrate the fold with it; returns all and the best."""
+    plans_path = paths.plans(dataset, plans_name)
+    plans = load_plans(plans_path)
+    healthy = healthy_validation_patches(paths.preprocessed(dataset), plans, fold)
+    trials = _trials(paths, plans, healthy, fold, options)
+    variants = candidate_plans(plans, sigmas=options.sigmas, scales=options.scales)
+    device = choose_device(options.device)
+    outcomes: list[Outcome] = []
+    for variant in tqdm(variants, desc="settings", disable=None):
+        trained = load_trained_fold(paths, variant, fold, device)
+        if not trained.guidance and any(o.sigma == variant.inference.sigma for o in outcomes):
+            continue  # without guidance its scale changes nothing
+        outcomes.append(_try(trained, variant, healthy, trials))
+        logger.info("%s", _line(outcomes[-1], options.metric))
+    best = best_outcome(outcomes, options.metric)
+    chosen = _chosen(variants, best, plans, fold, options)
+    write_sweep(
+        paths.fold(dataset, plans_name, "ddpm", fold) / SWEEP,
+        outcomes,
+        best,
+        metric=options.metric,
+        source="drawn" if options.drawn else "inserted",
+    )
+    save_plans(plans_path, chosen)
+    calibrate_fold(paths, dataset, fold=fold, plans_name=plans_name, device=options.device)
+    return outcomes, best
+
+
+def _trials(
+    paths: Paths, plans: Plans, healthy: Mapping[str, StoredPatch], fold: int | str, options: SweepOptions
+) -> list[Trial]:
+    if not options.drawn:
+        return inserted_trials(
+            healthy, window_hu=plans.preprocessing.window_hu, seed=options.seed, diameters_mm=DIAMETERS_MM
+        )
+    raw = paths.raw(plans.dataset_name)
+    patches = validation_patches(paths.preprocessed(plans.dataset_name), plans, fold)
+    trials = drawn_trials(patches, partial(_reference, raw / LABELS_TR, load_description(raw)))
+    if not trials:
+        raise DataError(
+            "SWEEP-DRAWN",
+            f"no validation case has a file in {raw / LABELS_TR}. Sweep without --drawn: lesions are "
+            "then inserted into healthy organs.",
+        )
+    return trials
+
+
+def _reference(folder: Path, description: DatasetDescription, case: str) -> Volume | None:
+    """The drawn lesions of a case, None where nobody drew any."""
+    path = folder / f"{case}{description.file_ending}"
+    if not path.is_file():
+        return None
+    labels = reader_writer_for(path).read_labels(path)
+    return replace(labels, array=np.isin(labels.array, description.lesion_values).astype(np.uint8))
+
+
+def _try(trained: TrainedFold, plans: Plans, healthy: Mapping[str, StoredPatch], trials: Sequence[Trial]) -> Outcome:
+    """Calibrate one setting on healthy organs, then find the lesions of the trials with it."""
+    calibration = calibration_of(trained, healthy, plans)
+    maps = [_map_of(trial, trained, calibration, plans) for trial in trials]
+    otsu = plans.inference.threshold == "otsu"
+
+    def threshold(anomaly: FloatArray, trial: Trial) -> float:
+        return otsu_threshold(anomaly, np.asarray(trial.array[COVERAGE] > 0.5)) if otsu else calibration.threshold
+
+    numbers: dict[str, Any] = score_trials(trials, maps, plans.inference, threshold=threshold)
+    return Outcome(
+        sigma=plans.inference.sigma,
+        guidance=plans.inference.guidance if trained.guidance else "none",
+        guidance_scale=plans.inference.guidance_scale if trained.guidance else 0.0,
+        threshold=None if otsu else calibration.threshold,
+        false_candidates_per_organ=calibration.false_candidates_per_organ,
+        **numbers,
+    )
+
+
+def _map_of(trial: Trial, trained: TrainedFold, calibration: Calibration, plans: Plans) -> FloatArray:
+    reconstruction = reconstruct_patch(trial.array, trial.name, reconstruct=trained.reconstruct, plans=plans)
+    residual = residual_of_patch(trial.array, trial.grid, reconstruction, plans.inference)
+    return anomaly_map(residual, calibration.statistics, plans.inference)
+
+
+def _chosen(variants: Sequence[Plans], best: Outcome, plans: Plans, fold: int | str, options: SweepOptions) -> Plans:
+    """The plans with the inference settings of the best outcome, and where they come from."""
+    inference = next(
+        v.inference
+        for v in variants
+        if v.inference.sigma == best.sigma and best.guidance_scale in (0.0, v.inference.guidance_scale)
+    )
+    source = "drawn" if options.drawn else "inserted"
+    reason = (
+        f"chosen by nnanomaly_sweep on fold {fold}: best {options.metric} ({getattr(best, options.metric):.3f}) on "
+        f"{best.num_lesions} {source} lesions"
+    )
+    reasons = {**plans.reasons, "inference.sigma": reason, "inference.num_steps": f"see inference.sigma; {reason}"}
+    if best.guidance != "none":
+        reasons["inference.guidance_scale"] = reason
+    return replace(plans, inference=inference, reasons=reasons)
+
+
+def _line(outcome: Outcome, metric: str) -> str:
+    return (
+        f"sigma {outcome.sigma:g}, guidance {outcome.guidance} {outcome.guidance_scale:g}: "
+        f"{metric} {getattr(outcome, metric):.3f}, recall {outcome.recall:.2f} of {outcome.num_lesions}, "
+        f"{outcome.false_candidates_per_organ:.2f} candidates per healthy organ"
+    )

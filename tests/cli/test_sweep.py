@@ -1,0 +1,77 @@
+"""The sweep: what it leaves, where prediction reads its choice, and what it refuses before it writes anything."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnanomaly.imageio.nifti import write_volume
+from nnanomaly.paths import Paths
+from nnanomaly.plans import Plans, load_plans
+from nnanomaly.volume import Grid, Volume
+
+DATASET = "Dataset501_Tiny"
+GRID = Grid((20, 24, 32), (6.0, 4.0, 4.0), (0.0, 0.0, 0.0))
+
+
+def fold_folder(paths: Paths, plans: Plans) -> Path:
+    return paths.fold(DATASET, plans.plans_name, "ddpm", 0)
+
+
+def draw_lesions(raw: Path) -> None:
+    """A person's drawing in every training case."""
+    labels = np.zeros((1, *GRID.shape), np.uint8)
+    labels[0, 7:11, 9:13, 21:25] = 1
+    for case in range(5):
+        write_volume(raw / "labelsTr" / f"case_{case}.nii.gz", Volume(labels, GRID))
+
+
+def test_a_sweep_needs_no_drawn_lesion_and_prediction_uses_its_choice(
+    shell: Any, preprocessed: Path, model: Plans
+) -> None:
+    assert not (shell.paths.raw(DATASET) / "labelsTr").exists()
+    assert shell("sweep", 501, "-sigmas", 0.5, 1.0, "-scales", 0.1, 0.2) == 0
+    folder = fold_folder(shell.paths, model)
+    document = json.loads((folder / "sweep" / "sweep.json").read_text())
+    assert document["lesions"] == "inserted"
+    assert [(o["sigma"], o["guidance_scale"]) for o in document["outcomes"]] == [
+        (0.5, 0.1), (0.5, 0.2), (1.0, 0.1), (1.0, 0.2),
+    ]  # fmt: skip
+    assert document["best"]["dice"] == max(o["dice"] for o in document["outcomes"])
+    rows = list(csv.DictReader((folder / "sweep" / "sweep.csv").read_text().splitlines()))
+    assert [float(row["dice"]) for row in rows] == [o["dice"] for o in document["outcomes"]]
+    assert (folder / "sweep" / "sweep.png").stat().st_size > 0
+    for path in (shell.paths.plans(DATASET, model.plans_name), folder.parent / "plans.json"):
+        chosen = load_plans(path)
+        assert chosen.inference.sigma == document["best"]["sigma"]
+        assert chosen.inference.guidance_scale == document["best"]["guidance_scale"]
+        assert "nnanomaly_sweep on fold 0" in chosen.reasons["inference.sigma"]
+    calibration = json.loads((folder / "calibration.json").read_text())
+    assert calibration["threshold"] == document["best"]["threshold"]
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 0
+
+
+def test_drawn_lesions_are_used_when_they_are_asked_for(shell: Any, preprocessed: Path, model: Plans) -> None:
+    draw_lesions(shell.paths.raw(DATASET))
+    assert shell("sweep", 501, "-sigmas", 1.0, "-scales", 0.1, "--drawn", "-metric", "f1") == 0
+    document = json.loads((fold_folder(shell.paths, model) / "sweep" / "sweep.json").read_text())
+    assert document["lesions"] == "drawn"
+    assert document["metric"] == "f1"
+
+
+def test_asking_for_drawn_lesions_that_nobody_drew_names_the_way_without(
+    shell: Any, preprocessed: Path, model: Plans
+) -> None:
+    line = shell.refuses(3, "sweep", 501, "--drawn")
+    assert "SWEEP-DRAWN" in line
+    assert "without --drawn" in line
+
+
+def test_levels_out_of_training_and_folds_without_model_are_refused(
+    shell: Any, preprocessed: Path, model: Plans
+) -> None:
+    assert "77" in shell.refuses(2, "sweep", 501, "-sigmas", 77)
+    assert "nnanomaly_train" in shell.refuses(2, "sweep", 501, "-f", 3)
+    assert "'00'" in shell.refuses(2, "sweep", 501, "-f", "00")
