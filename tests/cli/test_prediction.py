@@ -41,6 +41,16 @@ def test_every_case_is_written_whole_and_has_a_status(shell: Any, model: Plans) 
     assert status_of(Path("preds")) == {(case, organ): "ok" for case in cases for organ in ORGANS}
 
 
+def test_the_cyst_label_of_totalsegmentator_changes_no_voxel_and_no_score(shell: Any, raw: Path, model: Plans) -> None:
+    assert shell("predict", "-i", "imagesTs", "-o", "without") == 0
+    for case in ("test_0", "test_1"):
+        folder = raw / "organMasksTs" / case
+        shutil.copy(folder / "kidney_left.nii.gz", folder / "kidney_cyst_left.nii.gz")
+    assert shell("predict", "-i", "imagesTs", "-o", "beside") == 0
+    for name in files_in(Path("without")):
+        assert Path("without", name).read_bytes() == Path("beside", name).read_bytes(), name
+
+
 def test_a_truncated_image_costs_only_its_case(shell: Any, raw: Path, model: Plans) -> None:
     shell.truncate(raw / "imagesTs" / "test_1_0000.nii.gz")
     assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4

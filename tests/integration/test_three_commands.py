@@ -24,13 +24,19 @@ ROOT = Path(__file__).resolve().parents[2]
 CASES = ("phantom_010", "phantom_011")
 SEED = 7
 
-# Training in a process that writes down every file it opens, from before the first import of ours.
-WATCHED_TRAINING = """
+# A command in a process that writes down every file it opens, from before the first import of ours, and in which
+# nothing can reach a network: the audit hook refuses every connection and every name look-up.
+WATCHED = """
 import sys
 opened = []
-sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
-from nnanomaly.cli import train
-status = train(sys.argv[2:])
+def watch(event, arguments):
+    if event == "open":
+        opened.append(str(arguments[0]))
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request"):
+        raise AssertionError(f"network: {event} {arguments}")
+sys.addaudithook(watch)
+import nnanomaly.cli
+status = getattr(nnanomaly.cli, sys.argv[2])(sys.argv[3:])
 open(sys.argv[1], "w").write("\\n".join(opened))
 sys.exit(status)
 """
@@ -93,7 +99,7 @@ def default(paths: Paths, shrink_plans: Callable[..., Plans], tmp_path_factory: 
     project.shorten(shrink_plans, patch_size=planned.patch_size, spacing_mm=planned.spacing_mm[0])
     list_of_files = tmp_path_factory.mktemp("audit") / "opened.txt"
     process = subprocess.run(
-        [sys.executable, "-c", WATCHED_TRAINING, str(list_of_files), "501", "ddpm"],
+        [sys.executable, "-c", WATCHED, str(list_of_files), "train", "501", "ddpm"],
         env={**environment_for(paths), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -164,6 +170,28 @@ def test_training_never_opens_a_drawn_lesion(default: Project) -> None:
     drawn = ("labelsTr", "labelsTs", "gt_segmentations", "reportsTr", "reportsTs", "imagesTs")
     assert [name for name in default.opened if any(part in name for part in drawn)] == []
     assert sorted((default.paths.raw(DATASET) / "labelsTr").glob("*.nii.gz"))  # there would have been something
+
+
+def test_nothing_needs_a_network(default: Project, tmp_path: Path) -> None:
+    watched = ["-c", WATCHED, str(tmp_path / "opened.txt")]  # training ran under the same watch
+    environment = {**environment_for(default.paths), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for command in (
+        ("plan_and_preprocess", "-d", "501", "--no_pp"),
+        ("predict", "-i", "imagesTs", "-o", str(tmp_path / "preds")),
+        ("evaluate_folder", str(default.paths.raw(DATASET) / "labelsTs"), str(default.predictions), "-np", "1"),
+    ):
+        before = default.paths.plans(DATASET, PLANS_NAMES["default"]).read_bytes()
+        process = subprocess.run(
+            [sys.executable, *watched, *command], env=environment, capture_output=True, text=True, check=False
+        )
+        default.paths.plans(DATASET, PLANS_NAMES["default"]).write_bytes(before)  # planning again forgets the edits
+        assert process.returncode == 0, process.stderr
+    reach_out = "import socket; socket.create_connection(('127.0.0.1', 9))"
+    code = WATCHED.replace("import nnanomaly.cli", reach_out)
+    process = subprocess.run(
+        [sys.executable, "-c", code, "x", "y"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "AssertionError: network: socket." in process.stderr  # the trap is where it should be
 
 
 def test_what_a_run_was_told_is_recorded(paper: Project, default: Project) -> None:
