@@ -22,7 +22,13 @@ UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueErro
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write nested dictionaries of tensors, numbers, strings and lists to `path`, complete or not at all."""
-    write_atomically(path, lambda temporary: torch.save(state, temporary))
+
+    def write(temporary: Path) -> None:
+        # Given a name, torch writes it into the archive: equal states would differ by the name of a temporary file.
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+
+    write_atomically(path, write)
 
 
 def load_checkpoint(path: Path, *, identity: str | None = None) -> dict[str, Any]:
