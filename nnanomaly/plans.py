@@ -14,6 +14,11 @@ from nnanomaly.utilities.json_io import document_hash, from_document, read_json,
 SCHEMA_VERSION = 1
 STAGES = ("vqgan", "classifier", "ddpm")
 PLANS_NAMES = {"default": "nnAnomalyPlans", "paper": "nnAnomalyPaperPlans"}
+CODECS = ("vq", "kl", "haar", "identity")
+FIXED_CODECS = {"haar": (2, 8), "identity": (1, 1)}
+"""Codecs that learn nothing: their stride on every axis, and the channels that it leaves of one."""
+LATER_FIELDS: dict[str, dict[str, object]] = {"vqgan": {"codec": "vq", "kl_weight": 1e-6}}
+"""Fields younger than schema 1, and the values at which they change nothing: an identity leaves these out."""
 
 
 def _require(condition: bool, field: str, value: object, rule: str) -> None:
@@ -113,7 +118,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VQGANPlan:
-    """The autoencoder: patches to latents of codes (METHOD section 1)."""
+    """The autoencoder: patches to latents (METHOD section 1)."""
 
     architecture: str
     """`resize` (nearest upsampling and convolution) or `transposed` (the paper's)."""
@@ -151,6 +156,10 @@ class VQGANPlan:
     """Weight of the distance between discriminator features of real and reconstructed patches."""
     discriminator_norm: str = "group"
     """`group` or `batch` (as published)."""
+    codec: str = "vq"
+    """`vq` (codebook), `kl` (Gaussian latents), `haar` (wavelet bands) or `identity`; the last two learn nothing."""
+    kl_weight: float = 1e-6
+    """Weight of the divergence, in nats per patch, of the latents from unit Gaussians (kl only)."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -158,9 +167,14 @@ class VQGANPlan:
         _require_choice("perceptual", self.perceptual, ("none", "wavelet", "lpips"))
         _require_choice("discriminator_norm", self.discriminator_norm, ("group", "batch"))
         _require(all(s >= 1 and s & (s - 1) == 0 for s in self.stride), "stride", self.stride, "must be powers of two")
+        _require_choice("codec", self.codec, CODECS)
+        _require(self.kl_weight >= 0, "kl_weight", self.kl_weight, "must not be negative")
         halvings = max(self.stride).bit_length() - 1
         _require(
-            len(self.widths) == halvings + 1, "widths", self.widths, f"needs {halvings + 1} entries for {self.stride}"
+            self.codec in FIXED_CODECS or len(self.widths) == halvings + 1,
+            "widths",
+            self.widths,
+            f"needs {halvings + 1} entries for {self.stride}",
         )
 
     def latent_shape(self, patch_size: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -330,6 +344,7 @@ class Plans:
     def __post_init__(self) -> None:
         """Check that patch, autoencoder and U-Net fit each other."""
         _require_choice("preset", self.preset, tuple(PLANS_NAMES))
+        _check_codec(self)
         samplers = {"edm": ("heun",), "ddpm": ("ddim", "ddpm")}[self.ddpm.process]
         _require(
             self.inference.sampler in samplers,
@@ -378,8 +393,29 @@ class Plans:
         document = to_document(self)
         relevant = {key: document[key] for key in ("preset", "organs", "preprocessing")}
         for stage in sorted({"vqgan", *stages}):
-            relevant[stage] = {key: value for key, value in document[stage].items() if key != "training"}
+            unused = {"training", *_unchanged_later_fields(stage, document[stage])}
+            relevant[stage] = {key: value for key, value in document[stage].items() if key not in unused}
         return document_hash(relevant)
+
+
+def _unchanged_later_fields(stage: str, fields: dict[str, Any]) -> set[str]:
+    """Names of `LATER_FIELDS` that hold their old meaning, so that models trained before them still fit."""
+    return {name for name, value in LATER_FIELDS.get(stage, {}).items() if fields[name] == value}
+
+
+def _check_codec(plans: Plans) -> None:
+    """Refuse, in one line, everything that does not fit the codec."""
+    codec, wanted, found = plans.vqgan.codec, dict[str, object](), dict[str, object]()
+    if codec in FIXED_CODECS:
+        stride, channels = FIXED_CODECS[codec]
+        wanted = {"vqgan.stride": (stride,) * 3, "vqgan.latent_channels": channels}
+        found = {"vqgan.stride": plans.vqgan.stride, "vqgan.latent_channels": plans.vqgan.latent_channels}
+    if codec != "vq":  # the others have no codes to snap to, and none that span a range
+        wanted |= {"inference.quantise": False, "ddpm.latent_scaling": "standardise"}
+        found |= {"inference.quantise": plans.inference.quantise, "ddpm.latent_scaling": plans.ddpm.latent_scaling}
+    wrong = [name for name, value in wanted.items() if found[name] != value]
+    rule = "; ".join(f"{name} must be {wanted[name]!r}, not {found[name]!r}" for name in wrong)
+    _require(not wrong, "vqgan.codec", codec, rule)
 
 
 def save_plans(path: Path, plans: Plans) -> None:

@@ -12,6 +12,7 @@ import pytest
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
 from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.utilities.json_io import document_hash
 
 
 @pytest.fixture
@@ -142,6 +143,8 @@ OUT_OF_RANGE = [
     (lambda p: replace(p.vqgan, stride=(3, 2, 2)), "stride"),
     (lambda p: replace(p.vqgan, widths=(8,)), "widths"),
     (lambda p: replace(p.vqgan, perceptual="vgg"), "perceptual"),
+    (lambda p: replace(p.vqgan, codec="fsq"), "codec"),
+    (lambda p: replace(p.vqgan, kl_weight=-1e-6), "kl_weight"),
     (lambda p: replace(p.classifier, pool="max"), "pool"),
     (lambda p: replace(p.classifier, max_sigma=0.0), "max_sigma"),
     (lambda p: replace(p.ddpm, architecture="dit"), "architecture"),
@@ -224,6 +227,83 @@ def test_identity_of_a_stage_follows_the_autoencoder_but_not_its_sister(plans: P
         assert other.identity_of(stage) == plans.identity_of(stage)
     codes = replace(plans, vqgan=replace(plans.vqgan, num_codes=64))
     assert not {codes.identity_of(stage) for stage in STAGES} & {plans.identity_of(stage) for stage in STAGES}
+
+
+def test_a_file_older_than_codecs_means_a_codebook_and_fits_the_models_trained_with_it(
+    path: Path, plans: Plans
+) -> None:
+    edit(path, lambda document: [document["configurations"]["vqgan"].pop(key) for key in ("codec", "kl_weight")])
+    old = load_plans(path)
+    assert old == plans
+    assert old.vqgan.codec == "vq"
+    # What schema 1 hashed from the start, written out.
+    document = json.loads(path.read_text())
+    hashed = {key: document[key] for key in ("preset", "organs", "preprocessing")}
+    for stage in ("vqgan", "classifier"):
+        fields = document["configurations"][stage]
+        hashed[stage] = {key: value for key, value in fields.items() if key not in ("training", "previous_stage")}
+    assert plans.identity_of("classifier") == document_hash(hashed)
+
+
+@pytest.mark.parametrize("codec", ["kl", "haar", "identity"])
+def test_another_codec_is_another_model_in_every_stage(
+    plans: Plans, with_codec: Callable[[Plans, str], Plans], codec: str
+) -> None:
+    other = with_codec(plans, codec)
+    assert not {other.identity_of(stage) for stage in STAGES} & {plans.identity_of(stage) for stage in STAGES}
+
+
+@pytest.mark.parametrize(("codec", "latent"), [("kl", (8, 8, 8)), ("haar", (8, 8, 8)), ("identity", (16, 16, 16))])
+def test_plans_of_every_codec_survive_the_way_to_a_file(
+    tmp_path: Path, plans: Plans, with_codec: Callable[[Plans, str], Plans], codec: str, latent: tuple[int, int, int]
+) -> None:
+    changed = with_codec(plans, codec)
+    save_plans(tmp_path / "plans.json", changed)
+    assert load_plans(tmp_path / "plans.json") == changed
+    assert changed.latent_shape == latent
+
+
+def test_everything_that_does_not_fit_a_codec_is_named_in_one_line(plans: Plans) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        replace(plans, vqgan=replace(plans.vqgan, codec="identity"))
+    line = str(refused.value)
+    assert "\n" not in line
+    for part in (
+        "vqgan.codec is 'identity'",
+        "vqgan.stride must be (1, 1, 1), not (2, 2, 2)",
+        "vqgan.latent_channels must be 1, not 4",
+        "inference.quantise must be False, not True",
+    ):
+        assert part in line
+    assert "latent_scaling" not in line  # that one fits
+
+
+@pytest.mark.parametrize(
+    ("codec", "change", "field"),
+    [
+        ("haar", lambda p: replace(p, vqgan=replace(p.vqgan, latent_channels=4)), "latent_channels must be 8, not 4"),
+        ("haar", lambda p: replace(p, vqgan=replace(p.vqgan, stride=(1, 2, 2))), "stride"),
+        ("kl", lambda p: replace(p, inference=replace(p.inference, quantise=True)), "quantise"),
+        ("kl", lambda p: replace(p, ddpm=replace(p.ddpm, latent_scaling="codebook_range")), "latent_scaling"),
+    ],
+)
+def test_a_field_that_does_not_fit_a_codec_is_refused(
+    plans: Plans,
+    with_codec: Callable[[Plans, str], Plans],
+    codec: str,
+    change: Callable[[Plans], Plans],
+    field: str,
+) -> None:
+    fitting = with_codec(plans, codec)
+    with pytest.raises(ConfigurationError, match=rf"vqgan.codec is '{codec}'.*{re.escape(field)}"):
+        change(fitting)
+
+
+def test_a_codec_that_learns_nothing_needs_no_widths(plans: Plans, with_codec: Callable[[Plans, str], Plans]) -> None:
+    haar = with_codec(plans, "haar")
+    assert replace(haar.vqgan, widths=()).latent_shape((16, 16, 16)) == (8, 8, 8)
+    with pytest.raises(ConfigurationError, match="widths"):
+        replace(with_codec(plans, "kl").vqgan, widths=())
 
 
 def test_identity_is_that_of_the_file(path: Path, plans: Plans) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,18 @@ from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.diffusion.denoiser import edm_loss, eps_loss
 from nnanomaly.diffusion.schedule import cosine_schedule
+from nnanomaly.networks.autoencoder import Autoencoder
+from nnanomaly.networks.kl_autoencoder import KLAutoencoder
 from nnanomaly.networks.losses import haar_high_band_loss, random_slices
 from nnanomaly.networks.perceptual import LPIPS
-from nnanomaly.plans import Plans, TrainingPlan, VQGANPlan
+from nnanomaly.networks.vqgan import VQGAN
+from nnanomaly.plans import FIXED_CODECS, Plans, TrainingPlan, VQGANPlan
 from nnanomaly.training.augmentation import augment_patch
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
+from nnanomaly.training.bottlenecks import Bottleneck, CodebookBottleneck, GaussianBottleneck
 from nnanomaly.training.classifier_stage import ClassifierStage, log_uniform_sigma, scheduled_sigma
 from nnanomaly.training.diffusion_stage import DiffusionStage, log_normal_sigma, uniform_timestep
+from nnanomaly.training.fixed_stage import FixedStage
 from nnanomaly.training.fold_data import PatchSet, classes_of
 from nnanomaly.training.latents import Augment, FloatArray, encode_patches
 from nnanomaly.training.optimisation import Batch
@@ -42,6 +47,8 @@ class StageSetup:
 
     stage: Stage
     """Networks, optimisers, losses."""
+    training: TrainingPlan
+    """How it is optimised."""
     batches: Callable[[int, int], Iterable[Batch]]
     """Training batches by iteration."""
     validation: list[Batch]
@@ -53,17 +60,29 @@ def setup_vqgan(
 ) -> StageSetup:
     """Patches of all organs, healthy or not: the autoencoder must be able to show a lesion."""
     training = plans.vqgan.training
-    torch.manual_seed(training.seed)
-    perceptual = PERCEPTUAL[plans.vqgan.perceptual](plans.vqgan, device)
-    stage = VQGANStage(
-        build_vqgan(plans), build_discriminators(plans), plans.vqgan, perceptual=perceptual, device=device
-    )
     dataset = PatchBatches(train.loader(), [0] * len(train.names), training.batch_size, training.seed, _image_augmented)
     held_out = PatchBatches(val.loader(), [0] * len(val.names), training.batch_size, training.seed, unchanged)
+    validation = _images(fixed_batches(held_out, MAX_VALIDATION_BATCHES))
+    if plans.vqgan.codec in FIXED_CODECS:
+        return setup_fixed(build_vqgan(plans), training, validation, device=device)
+    torch.manual_seed(training.seed)
+    perceptual = PERCEPTUAL[plans.vqgan.perceptual](plans.vqgan, device)
+    bottleneck = BOTTLENECKS[plans.vqgan.codec](plans.vqgan)
+    stage = VQGANStage(bottleneck, build_discriminators(plans), plans.vqgan, perceptual=perceptual, device=device)
     return StageSetup(
-        stage=stage,
-        batches=batch_source(dataset, num_workers=num_workers),
-        validation=_images(fixed_batches(held_out, MAX_VALIDATION_BATCHES)),
+        stage=stage, training=training, batches=batch_source(dataset, num_workers=num_workers), validation=validation
+    )
+
+
+def setup_fixed(
+    autoencoder: Autoencoder, training: TrainingPlan, validation: list[Batch], *, device: torch.device
+) -> StageSetup:
+    """A codec that learns nothing: one empty step, which measures it and leaves the checkpoint that others refer to."""
+    return StageSetup(
+        stage=FixedStage(autoencoder, device),
+        training=replace(training, num_iterations=1),
+        batches=lambda start, stop: [Batch()] * (stop - start),
+        validation=validation,
     )
 
 
@@ -91,6 +110,7 @@ def setup_classifier(
     encode = _Encoder(plans, codec, device)
     return StageSetup(
         stage=stage,
+        training=plans.classifier.training,
         batches=batch_source(
             encode.training_set(labelled, classes_of(labelled), plans.classifier.training, balanced=True), num_workers=0
         ),
@@ -114,6 +134,7 @@ def setup_ddpm(
     encode = _Encoder(plans, codec, device)
     return StageSetup(
         stage=_diffusion_stage(plans, device),
+        training=plans.ddpm.training,
         batches=batch_source(
             encode.training_set(healthy, [0] * len(healthy.names), plans.ddpm.training, balanced=False), num_workers=0
         ),
@@ -151,6 +172,10 @@ PERCEPTUAL: dict[str, Callable[[VQGANPlan, torch.device], PerceptualLoss | None]
     "none": _no_perceptual,
     "wavelet": _wavelet,
     "lpips": _lpips,
+}
+BOTTLENECKS: dict[str, Callable[[VQGANPlan], Bottleneck]] = {
+    "vq": lambda plan: CodebookBottleneck(VQGAN(plan), plan),
+    "kl": lambda plan: GaussianBottleneck(KLAutoencoder(plan), plan),
 }
 SETUPS = {"vqgan": setup_vqgan, "classifier": setup_classifier, "ddpm": setup_ddpm}
 
