@@ -8,6 +8,7 @@ from torch import nn
 from nnanomaly.diffusion.codecs import Codec, HaarCodec, IdentityCodec, RangeCodec, StandardisedCodec
 from nnanomaly.networks.autoencoder import Autoencoder, FixedAutoencoder
 from nnanomaly.networks.classifier import LatentClassifier
+from nnanomaly.networks.conditioning import ClassConditionedUNet
 from nnanomaly.networks.discriminator import PatchDiscriminator
 from nnanomaly.networks.kl_autoencoder import KLAutoencoder
 from nnanomaly.networks.unet import UNet3D
@@ -26,7 +27,7 @@ AUTOENCODERS: dict[str, Callable[[VQGANPlan], Autoencoder]] = {
     "haar": _fixed(HaarCodec()),
     "identity": _fixed(IdentityCodec()),
 }
-UNETS = {"unet3d": UNet3D, "factorised": FactorisedUNet}
+UNETS: dict[str, type[UNet3D] | type[FactorisedUNet]] = {"unet3d": UNet3D, "factorised": FactorisedUNet}
 
 
 def build_vqgan(plans: Plans) -> Autoencoder:
@@ -43,10 +44,14 @@ def build_discriminators(plans: Plans) -> nn.ModuleDict:
 
 
 def build_unet(plans: Plans) -> nn.Module:
-    """The network of the diffusion model: `net(x [B, C, *latent], time [B])` like x."""
+    """The network of the diffusion model: `net(x [B, C, *latent], time [B])` like x.
+
+    Where the plans train it on labelled organs of both classes, it takes their labels `[B]` as well.
+    """
     unet = UNETS[plans.ddpm.architecture](plans.ddpm, plans.vqgan.latent_channels)
+    network = ClassConditionedUNet(unet) if plans.ddpm.class_dropout > 0 else unet
     # Every activation follows the layout of the weights; convolutions of few channels run up to twice as fast in it.
-    return unet.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 def build_classifier(plans: Plans) -> LatentClassifier:

@@ -17,7 +17,10 @@ PLANS_NAMES = {"default": "nnAnomalyPlans", "paper": "nnAnomalyPaperPlans"}
 CODECS = ("vq", "kl", "haar", "identity")
 FIXED_CODECS = {"haar": (2, 8), "identity": (1, 1)}
 """Codecs that learn nothing: their stride on every axis, and the channels that it leaves of one."""
-LATER_FIELDS: dict[str, dict[str, object]] = {"vqgan": {"codec": "vq", "kl_weight": 1e-6}}
+LATER_FIELDS: dict[str, dict[str, object]] = {
+    "vqgan": {"codec": "vq", "kl_weight": 1e-6},
+    "ddpm": {"class_dropout": 0.0},
+}
 """Fields younger than schema 1, and the values at which they change nothing: an identity leaves these out."""
 
 
@@ -214,7 +217,7 @@ class ClassifierPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffusionPlan:
-    """The model of healthy latents (METHOD section 2)."""
+    """The model of healthy latents, or of both classes with their labels (METHOD section 2)."""
 
     architecture: str
     """`unet3d` (convolutions on all axes) or `factorised` (the paper's)."""
@@ -242,6 +245,8 @@ class DiffusionPlan:
     """Largest sigma in training (edm only): three times the largest level used."""
     encodings_per_patch: int = 4
     """Augmented encodings of each patch that are cached for training."""
+    class_dropout: float = 0.0
+    """Share of labels withheld in training on both classes, for `free` guidance; 0 = healthy organs, no labels."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -249,6 +254,7 @@ class DiffusionPlan:
         _require_choice("process", self.process, ("edm", "ddpm"))
         _require_choice("latent_scaling", self.latent_scaling, ("standardise", "codebook_range"))
         _require(self.num_timesteps >= 2, "num_timesteps", self.num_timesteps, "must be at least 2")
+        _require(0 <= self.class_dropout < 1, "class_dropout", self.class_dropout, "must lie in [0, 1)")
 
     @property
     def downsampling(self) -> int:
@@ -269,9 +275,9 @@ class InferencePlan:
     num_steps: int
     """Intervals of the solver between that level and 0."""
     guidance: str
-    """`none`, `gradient` (published form, scale s) or `relative` (scale-free rho, see METHOD 3.4)."""
+    """`none`, `gradient` (published form), `relative` (scale-free) or `free` (no classifier), see METHOD 3.4."""
     guidance_scale: float
-    """s of the published form, or rho."""
+    """s of `gradient`, rho of `relative`, or w of `free` (1 = the healthy class alone, more = away from null)."""
     min_classifier_auc: float
     """Guidance is switched off, aloud, when the classifier's validation AUC at `sigma` is below this; 0 = never."""
     num_samples: int
@@ -301,10 +307,10 @@ class InferencePlan:
         """Check ranges."""
         _require_choice("sampler", self.sampler, ("heun", "ddim", "ddpm"))
         _require_choice("encode", self.encode, ("invert", "noise"))
-        _require_choice("guidance", self.guidance, ("none", "gradient", "relative"))
+        _require_choice("guidance", self.guidance, ("none", "gradient", "relative", "free"))
         _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore"))
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
-        forms = ("none", "relative") if self.sampler == "heun" else ("none", "gradient")
+        forms = ("none", "relative", "free") if self.sampler == "heun" else ("none", "gradient")
         _require(
             self.guidance in forms, "guidance", self.guidance, f"sampler {self.sampler} can do {' and '.join(forms)}"
         )
@@ -312,6 +318,11 @@ class InferencePlan:
         _require(self.num_steps >= 1, "num_steps", self.num_steps, "must be at least 1")
         _require(0 < self.hysteresis <= 1, "hysteresis", self.hysteresis, "must lie in (0, 1]")
         _require(self.num_samples >= 1, "num_samples", self.num_samples, "must be at least 1")
+
+    @property
+    def needs_classifier(self) -> bool:
+        """Whether guidance takes the gradient of a classifier."""
+        return self.guidance in ("gradient", "relative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,6 +362,13 @@ class Plans:
             "sampler",
             self.inference.sampler,
             f"{self.ddpm.process} needs {samplers}",
+        )
+        dropout, guidance = self.ddpm.class_dropout, self.inference.guidance
+        _require(
+            (guidance == "free") == (dropout > 0),
+            "guidance",
+            guidance,
+            f"ddpm.class_dropout is {dropout:g}: `free` and a class_dropout above 0 (usually 0.15) need each other",
         )
         latent = self.vqgan.latent_shape(self.preprocessing.patch_size)
         levels = self.ddpm.downsampling

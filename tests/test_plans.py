@@ -153,7 +153,9 @@ OUT_OF_RANGE = [
     (lambda p: replace(p.ddpm, num_timesteps=1), "num_timesteps"),
     (lambda p: replace(p.inference, sampler="euler"), "sampler"),
     (lambda p: replace(p.inference, encode="none"), "encode"),
-    (lambda p: replace(p.inference, guidance="free"), "guidance"),
+    (lambda p: replace(p.inference, guidance="loose"), "guidance"),
+    (lambda p: replace(p.ddpm, class_dropout=-0.1), "class_dropout"),
+    (lambda p: replace(p.ddpm, class_dropout=1.0), "class_dropout"),
     (lambda p: replace(p.inference, sigma=0.0), "sigma"),
     (lambda p: replace(p.inference, num_steps=0), "num_steps"),
     (lambda p: replace(p.inference, num_samples=0), "num_samples"),
@@ -229,20 +231,21 @@ def test_identity_of_a_stage_follows_the_autoencoder_but_not_its_sister(plans: P
     assert not {codes.identity_of(stage) for stage in STAGES} & {plans.identity_of(stage) for stage in STAGES}
 
 
-def test_a_file_older_than_codecs_means_a_codebook_and_fits_the_models_trained_with_it(
-    path: Path, plans: Plans
-) -> None:
-    edit(path, lambda document: [document["configurations"]["vqgan"].pop(key) for key in ("codec", "kl_weight")])
+def test_a_file_older_than_codecs_and_classes_means_what_it_meant_and_fits_its_models(path: Path, plans: Plans) -> None:
+    younger = {"vqgan": ("codec", "kl_weight"), "ddpm": ("class_dropout",)}
+    for stage, keys in younger.items():
+        for key in keys:
+            edit(path, lambda document, stage=stage, key=key: document["configurations"][stage].pop(key))
     old = load_plans(path)
     assert old == plans
-    assert old.vqgan.codec == "vq"
+    assert (old.vqgan.codec, old.ddpm.class_dropout) == ("vq", 0.0)
     # What schema 1 hashed from the start, written out.
     document = json.loads(path.read_text())
     hashed = {key: document[key] for key in ("preset", "organs", "preprocessing")}
-    for stage in ("vqgan", "classifier"):
+    for stage in STAGES:
         fields = document["configurations"][stage]
         hashed[stage] = {key: value for key, value in fields.items() if key not in ("training", "previous_stage")}
-    assert plans.identity_of("classifier") == document_hash(hashed)
+    assert plans.identity == document_hash(hashed)
 
 
 @pytest.mark.parametrize("codec", ["kl", "haar", "identity"])
@@ -317,10 +320,40 @@ def test_the_presets_are_plans_in_range() -> None:
     assert DEFAULT.ddpm.downsampling == 2 ** (len(DEFAULT.ddpm.widths) - 1)
 
 
-@pytest.mark.parametrize(("sampler", "guidance"), [("heun", "gradient"), ("ddim", "relative"), ("ddpm", "relative")])
+@pytest.mark.parametrize(
+    ("sampler", "guidance"),
+    [("heun", "gradient"), ("ddim", "relative"), ("ddpm", "relative"), ("ddim", "free"), ("ddpm", "free")],
+)
 def test_a_guidance_that_the_sampler_cannot_do_is_refused(sampler: str, guidance: str) -> None:
     with pytest.raises(ConfigurationError, match=f"guidance.*{guidance}.*{sampler}"):
         replace(PAPER.inference, sampler=sampler, guidance=guidance)
+
+
+@pytest.mark.parametrize(("guidance", "dropout"), [("free", 0.0), ("none", 0.15), ("relative", 0.15)])
+def test_free_guidance_and_a_model_that_knows_the_classes_need_each_other(
+    plans: Plans, guidance: str, dropout: float
+) -> None:
+    inference, ddpm = replace(plans.inference, guidance=guidance), replace(plans.ddpm, class_dropout=dropout)
+    with pytest.raises(ConfigurationError, match=rf"guidance is '{guidance}'.*class_dropout is {dropout:g}") as refused:
+        replace(plans, inference=inference, ddpm=ddpm)
+    assert "\n" not in str(refused.value)
+    assert replace(plans, inference=replace(inference, guidance="free"), ddpm=replace(ddpm, class_dropout=0.15))
+
+
+@pytest.mark.parametrize(
+    ("guidance", "sampler", "needed"),
+    [("none", "heun", False), ("free", "heun", False), ("relative", "heun", True), ("gradient", "ddim", True)],
+)
+def test_a_classifier_is_needed_where_its_gradient_guides(guidance: str, sampler: str, needed: bool) -> None:
+    assert replace(PAPER.inference, guidance=guidance, sampler=sampler).needs_classifier is needed
+
+
+def test_a_model_that_knows_the_classes_is_another_model(plans: Plans) -> None:
+    free = replace(
+        plans, inference=replace(plans.inference, guidance="free"), ddpm=replace(plans.ddpm, class_dropout=0.1)
+    )
+    assert free.identity_of("ddpm") != plans.identity_of("ddpm")
+    assert free.identity_of("vqgan") == plans.identity_of("vqgan")
 
 
 def test_a_sampler_of_another_process_is_refused(plans: Plans) -> None:

@@ -25,7 +25,13 @@ from nnanomaly.training.augmentation import augment_patch
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.bottlenecks import Bottleneck, CodebookBottleneck, GaussianBottleneck
 from nnanomaly.training.classifier_stage import ClassifierStage, log_uniform_sigma, scheduled_sigma
-from nnanomaly.training.diffusion_stage import DiffusionStage, log_normal_sigma, uniform_timestep
+from nnanomaly.training.diffusion_stage import (
+    DiffusionStage,
+    log_normal_sigma,
+    uniform_timestep,
+    with_class,
+    without_class,
+)
 from nnanomaly.training.fixed_stage import FixedStage
 from nnanomaly.training.fold_data import PatchSet, classes_of
 from nnanomaly.training.latents import Augment, FloatArray, encode_patches
@@ -92,9 +98,7 @@ def setup_classifier(
     """Latents of the labelled organs, both classes equally often."""
     assert codec is not None
     labelled, held_out = train.where(HEALTHY, UNHEALTHY), val.where(HEALTHY, UNHEALTHY)
-    counts = {word: labelled.labels.count(word) for word in (HEALTHY, UNHEALTHY)}
-    if min(counts.values()) == 0:
-        raise DataError("TRAIN-CLASSES", f"the classifier needs organs of both classes, this fold trains on {counts}")
+    _require_both_classes(labelled, "the classifier")
     torch.manual_seed(plans.classifier.training.seed)
     if plans.ddpm.process == "ddpm":
         draw = scheduled_sigma(cosine_schedule(plans.ddpm.num_timesteps).sigma)
@@ -121,25 +125,40 @@ def setup_classifier(
 def setup_ddpm(
     plans: Plans, train: PatchSet, val: PatchSet, *, codec: Codec | None, device: torch.device, num_workers: int
 ) -> StageSetup:
-    """Latents of healthy organs only."""
+    """Latents of healthy organs; for classifier-free guidance of both classes equally often, with their labels."""
     assert codec is not None
-    healthy, held_out = train.where(HEALTHY), val.where(HEALTHY)
-    if not healthy.names or not held_out.names:
-        raise DataError(
-            "TRAIN-HEALTHY",
-            f"the diffusion model needs healthy organs: this fold has {len(healthy.names)} to train and "
-            f"{len(held_out.names)} to validate. Label more in organ_labels.csv, or choose another fold.",
-        )
+    conditional = plans.ddpm.class_dropout > 0
+    _require_healthy(train, val)
+    words = (HEALTHY, UNHEALTHY) if conditional else (HEALTHY,)
+    chosen, held_out = train.where(*words), val.where(*words)
+    if conditional:
+        _require_both_classes(chosen, "the class-conditional diffusion model")
     torch.manual_seed(plans.ddpm.training.seed)
     encode = _Encoder(plans, codec, device)
     return StageSetup(
         stage=_diffusion_stage(plans, device),
         training=plans.ddpm.training,
         batches=batch_source(
-            encode.training_set(healthy, [0] * len(healthy.names), plans.ddpm.training, balanced=False), num_workers=0
+            encode.training_set(chosen, classes_of(chosen), plans.ddpm.training, balanced=conditional), num_workers=0
         ),
-        validation=encode.validation_set(held_out, [0] * len(held_out.names), plans.ddpm.training.batch_size),
+        validation=encode.validation_set(held_out, classes_of(held_out), plans.ddpm.training.batch_size),
     )
+
+
+def _require_healthy(train: PatchSet, val: PatchSet) -> None:
+    healthy, held_out = (len(side.where(HEALTHY).names) for side in (train, val))
+    if not healthy or not held_out:
+        raise DataError(
+            "TRAIN-HEALTHY",
+            f"the diffusion model needs healthy organs: this fold has {healthy} to train and "
+            f"{held_out} to validate. Label more in organ_labels.csv, or choose another fold.",
+        )
+
+
+def _require_both_classes(labelled: PatchSet, who: str) -> None:
+    counts = {word: labelled.labels.count(word) for word in (HEALTHY, UNHEALTHY)}
+    if min(counts.values()) == 0:
+        raise DataError("TRAIN-CLASSES", f"{who} needs organs of both classes, this fold trains on {counts}")
 
 
 def _no_perceptual(plan: VQGANPlan, device: torch.device) -> None:
@@ -182,6 +201,7 @@ SETUPS = {"vqgan": setup_vqgan, "classifier": setup_classifier, "ddpm": setup_dd
 
 def _diffusion_stage(plans: Plans, device: torch.device) -> DiffusionStage:
     plan, unet = plans.ddpm, build_unet(plans)
+    bind = with_class(plan.class_dropout) if plan.class_dropout > 0 else without_class
     if plan.process == "ddpm":
         schedule = cosine_schedule(plan.num_timesteps)
         tenths = tuple(float(plan.num_timesteps * k // 10) for k in range(1, 10, 2))
@@ -192,6 +212,7 @@ def _diffusion_stage(plans: Plans, device: torch.device) -> DiffusionStage:
             draw_level=uniform_timestep(plan.num_timesteps),
             validation_levels=tenths,
             device=device,
+            bind=bind,
         )
     return DiffusionStage(
         unet,
@@ -200,6 +221,7 @@ def _diffusion_stage(plans: Plans, device: torch.device) -> DiffusionStage:
         draw_level=log_normal_sigma(plan.log_sigma_mean, plan.log_sigma_std, plan.max_sigma),
         validation_levels=(0.1, 0.3, 1.0, 3.0),
         device=device,
+        bind=bind,
     )
 
 

@@ -70,9 +70,9 @@ def train_stages(
 
 
 def _stages_up_to(stage: str, plans: Plans) -> list[str]:
-    """The stage and those before it; an unguided reconstruction needs no classifier."""
+    """The stage and those before it; a classifier only where its gradient guides."""
     names = list(STAGES[: STAGES.index(stage) + 1])
-    if stage == "ddpm" and plans.inference.guidance == "none":
+    if stage == "ddpm" and not plans.inference.needs_classifier:
         names.remove("classifier")
     return names
 
