@@ -41,7 +41,9 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
-    with path.open("wb") as file:  # given a path, torch hides what the disk said behind the state of its C++ stream
+    # Given a name, torch writes it into the archive, so that equal states would differ by the name of a temporary file,
+    # and hides what the disk said behind the state of its C++ stream.
+    with path.open("wb") as file:
         torch.save(state, file)
 
 

@@ -14,13 +14,21 @@ from nnanomaly.utilities.json_io import document_hash, from_document, read_json,
 SCHEMA_VERSION = 1
 STAGES = ("vqgan", "classifier", "ddpm")
 GUIDANCE_OF = {
-    "heun": ("none", "relative"),
+    "heun": ("none", "relative", "free"),
     "one_step": ("none",),
     "ddim": ("none", "gradient"),
     "ddpm": ("none", "gradient"),
 }
 """The samplers, and the forms of guidance that each can do."""
 PLANS_NAMES = {"default": "nnAnomalyPlans", "paper": "nnAnomalyPaperPlans"}
+CODECS = ("vq", "kl", "haar", "identity")
+FIXED_CODECS = {"haar": (2, 8), "identity": (1, 1)}
+"""Codecs that learn nothing: their stride on every axis, and the channels that it leaves of one."""
+LATER_FIELDS: dict[str, dict[str, object]] = {
+    "vqgan": {"codec": "vq", "kl_weight": 1e-6},
+    "ddpm": {"class_dropout": 0.0},
+}
+"""Fields younger than schema 1, and the values at which they change nothing: an identity leaves these out."""
 
 
 def _require(condition: bool, field: str, value: object, rule: str) -> None:
@@ -120,7 +128,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VQGANPlan:
-    """The autoencoder: patches to latents of codes (METHOD section 1)."""
+    """The autoencoder: patches to latents (METHOD section 1)."""
 
     architecture: str
     """`resize` (nearest upsampling and convolution) or `transposed` (the paper's)."""
@@ -158,6 +166,10 @@ class VQGANPlan:
     """Weight of the distance between discriminator features of real and reconstructed patches."""
     discriminator_norm: str = "group"
     """`group` or `batch` (as published)."""
+    codec: str = "vq"
+    """`vq` (codebook), `kl` (Gaussian latents), `haar` (wavelet bands) or `identity`; the last two learn nothing."""
+    kl_weight: float = 1e-6
+    """Weight of the divergence, in nats per patch, of the latents from unit Gaussians (kl only)."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -165,9 +177,14 @@ class VQGANPlan:
         _require_choice("perceptual", self.perceptual, ("none", "wavelet", "lpips"))
         _require_choice("discriminator_norm", self.discriminator_norm, ("group", "batch"))
         _require(all(s >= 1 and s & (s - 1) == 0 for s in self.stride), "stride", self.stride, "must be powers of two")
+        _require_choice("codec", self.codec, CODECS)
+        _require(self.kl_weight >= 0, "kl_weight", self.kl_weight, "must not be negative")
         halvings = max(self.stride).bit_length() - 1
         _require(
-            len(self.widths) == halvings + 1, "widths", self.widths, f"needs {halvings + 1} entries for {self.stride}"
+            self.codec in FIXED_CODECS or len(self.widths) == halvings + 1,
+            "widths",
+            self.widths,
+            f"needs {halvings + 1} entries for {self.stride}",
         )
 
     def latent_shape(self, patch_size: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -207,7 +224,7 @@ class ClassifierPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffusionPlan:
-    """The model of healthy latents (METHOD section 2)."""
+    """The model of healthy latents, or of both classes with their labels (METHOD section 2)."""
 
     architecture: str
     """`unet3d` (convolutions on all axes) or `factorised` (the paper's)."""
@@ -235,6 +252,8 @@ class DiffusionPlan:
     """Largest sigma in training (edm only): three times the largest level used."""
     encodings_per_patch: int = 4
     """Augmented encodings of each patch that are cached for training."""
+    class_dropout: float = 0.0
+    """Share of labels withheld in training on both classes, for `free` guidance; 0 = healthy organs, no labels."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -242,6 +261,7 @@ class DiffusionPlan:
         _require_choice("process", self.process, ("edm", "ddpm"))
         _require_choice("latent_scaling", self.latent_scaling, ("standardise", "codebook_range"))
         _require(self.num_timesteps >= 2, "num_timesteps", self.num_timesteps, "must be at least 2")
+        _require(0 <= self.class_dropout < 1, "class_dropout", self.class_dropout, "must lie in [0, 1)")
 
     @property
     def downsampling(self) -> int:
@@ -262,9 +282,9 @@ class InferencePlan:
     num_steps: int
     """Intervals of the solver between that level and 0."""
     guidance: str
-    """`none`, `gradient` (published form, scale s) or `relative` (scale-free rho, see METHOD 3.4)."""
+    """`none`, `gradient` (published form), `relative` (scale-free) or `free` (no classifier), see METHOD 3.4."""
     guidance_scale: float
-    """s of the published form, or rho."""
+    """s of `gradient`, rho of `relative`, or w of `free` (1 = the healthy class alone, more = away from null)."""
     min_classifier_auc: float
     """Guidance is switched off, aloud, when the classifier's validation AUC at `sigma` is below this; 0 = never."""
     num_samples: int
@@ -297,7 +317,7 @@ class InferencePlan:
         """Check ranges."""
         _require_choice("sampler", self.sampler, tuple(GUIDANCE_OF))
         _require_choice("encode", self.encode, ("invert", "noise"))
-        _require_choice("guidance", self.guidance, ("none", "gradient", "relative"))
+        _require_choice("guidance", self.guidance, ("none", "gradient", "relative", "free"))
         _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore", "zscore_intensity"))
         _require_choice("residual_of", self.residual_of, ("input", "autoencoded"))
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
@@ -315,6 +335,11 @@ class InferencePlan:
         )
         _require(0 < self.hysteresis <= 1, "hysteresis", self.hysteresis, "must lie in (0, 1]")
         _require(self.num_samples >= 1, "num_samples", self.num_samples, "must be at least 1")
+
+    @property
+    def needs_classifier(self) -> bool:
+        """Whether guidance takes the gradient of a classifier."""
+        return self.guidance in ("gradient", "relative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,6 +372,7 @@ class Plans:
     def __post_init__(self) -> None:
         """Check that patch, autoencoder and U-Net fit each other."""
         _require_choice("preset", self.preset, tuple(PLANS_NAMES))
+        _check_codec(self)
         samplers = {"edm": ("heun", "one_step"), "ddpm": ("ddim", "ddpm")}[self.ddpm.process]
         _require(
             self.inference.sampler in samplers,
@@ -360,6 +386,13 @@ class Plans:
             "inference.sigma",
             self.inference.sigma,
             f"the diffusion model is trained for noise levels up to ddpm.max_sigma = {trained_for:g} only",
+        )
+        dropout, guidance = self.ddpm.class_dropout, self.inference.guidance
+        _require(
+            (guidance == "free") == (dropout > 0),
+            "guidance",
+            guidance,
+            f"ddpm.class_dropout is {dropout:g}: `free` and a class_dropout above 0 (usually 0.15) need each other",
         )
         latent = self.vqgan.latent_shape(self.preprocessing.patch_size)
         levels = self.ddpm.downsampling
@@ -402,8 +435,29 @@ class Plans:
         document = to_document(self)
         relevant = {key: document[key] for key in ("preset", "organs", "preprocessing")}
         for stage in sorted({"vqgan", *stages}):
-            relevant[stage] = {key: value for key, value in document[stage].items() if key != "training"}
+            unused = {"training", *_unchanged_later_fields(stage, document[stage])}
+            relevant[stage] = {key: value for key, value in document[stage].items() if key not in unused}
         return document_hash(relevant)
+
+
+def _unchanged_later_fields(stage: str, fields: dict[str, Any]) -> set[str]:
+    """Names of `LATER_FIELDS` that hold their old meaning, so that models trained before them still fit."""
+    return {name for name, value in LATER_FIELDS.get(stage, {}).items() if fields[name] == value}
+
+
+def _check_codec(plans: Plans) -> None:
+    """Refuse, in one line, everything that does not fit the codec."""
+    codec, wanted, found = plans.vqgan.codec, dict[str, object](), dict[str, object]()
+    if codec in FIXED_CODECS:
+        stride, channels = FIXED_CODECS[codec]
+        wanted = {"vqgan.stride": (stride,) * 3, "vqgan.latent_channels": channels}
+        found = {"vqgan.stride": plans.vqgan.stride, "vqgan.latent_channels": plans.vqgan.latent_channels}
+    if codec != "vq":  # the others have no codes to snap to, and none that span a range
+        wanted |= {"inference.quantise": False, "ddpm.latent_scaling": "standardise"}
+        found |= {"inference.quantise": plans.inference.quantise, "ddpm.latent_scaling": plans.ddpm.latent_scaling}
+    wrong = [name for name, value in wanted.items() if found[name] != value]
+    rule = "; ".join(f"{name} must be {wanted[name]!r}, not {found[name]!r}" for name in wrong)
+    _require(not wrong, "vqgan.codec", codec, rule)
 
 
 def save_plans(path: Path, plans: Plans) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from nnanomaly.build import build_classifier, build_codec, build_unet, build_vqgan
 from nnanomaly.checkpoint import FINAL, load_checkpoint
 from nnanomaly.diffusion.codecs import Codec
-from nnanomaly.networks.vqgan import VQGAN
+from nnanomaly.networks.autoencoder import Autoencoder
 from nnanomaly.paths import LATENT_SCALING_JSON
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.json_io import read_json
@@ -17,7 +17,7 @@ from nnanomaly.utilities.json_io import read_json
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def load_vqgan(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> VQGAN:
+def load_vqgan(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> Autoencoder:
     """The autoencoder of a fold."""
     return _load(build_vqgan(plans), fold_folder / checkpoint, plans.identity_of("vqgan"), device)
 

@@ -140,6 +140,23 @@ def tiny_plans(shrink_plans: Callable[..., Plans]) -> Callable[..., Plans]:
 
 
 @pytest.fixture(scope="session")
+def with_codec() -> Callable[[Plans, str], Plans]:
+    """`with_codec(plans, name)`: what a user edits in a plans file to get another codec."""
+
+    def change(plans: Plans, codec: str) -> Plans:
+        stride, channels = {"haar": ((2, 2, 2), 8), "identity": ((1, 1, 1), 1)}.get(
+            codec, (plans.vqgan.stride, plans.vqgan.latent_channels)
+        )
+        return replace(
+            plans,
+            vqgan=replace(plans.vqgan, codec=codec, stride=stride, latent_channels=channels),
+            inference=replace(plans.inference, quantise=codec == "vq"),
+        )
+
+    return change
+
+
+@pytest.fixture(scope="session")
 def write_untrained_model() -> Callable[..., None]:
     """`write_untrained_model(paths, plans)`: a fold as training leaves it, calibration included, of random weights."""
 
@@ -155,7 +172,7 @@ def write_untrained_model() -> Callable[..., None]:
         hashes: dict[str, str] = {}
         for stage, build in builders.items():
             network, folder = build(plans), paths.fold(plans.dataset_name, plans.plans_name, stage, fold)
-            if stage == "vqgan":
+            if stage == "vqgan" and plans.vqgan.codec == "vq":
                 network.codebook.codes.normal_()
             state = {
                 "plans_identity": plans.identity_of(stage),

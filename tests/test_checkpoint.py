@@ -56,6 +56,14 @@ def refusal(path: Path, **options: str) -> IntegrityError:
     return refused.value
 
 
+def test_equal_states_are_equal_files_whoever_wrote_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 4711)  # part of the name of the temporary file
+    save_checkpoint(path.with_name(BEST), STATE)
+    assert checkpoint_hash(path.with_name(BEST)) == checkpoint_hash(path)
+    save_checkpoint(path.with_name(BEST), {**STATE, "iteration": 8})
+    assert checkpoint_hash(path.with_name(BEST)) != checkpoint_hash(path)
+
+
 def test_what_was_saved_is_read_again(path: Path) -> None:
     state = load_checkpoint(path, identity="a" * 64)
     assert {key: state[key] for key in ("iteration", "best")} == {"iteration": 7, "best": float("inf")}

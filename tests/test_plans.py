@@ -12,6 +12,7 @@ import pytest
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
 from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.utilities.json_io import document_hash
 
 
 @pytest.fixture
@@ -142,6 +143,8 @@ OUT_OF_RANGE = [
     (lambda p: replace(p.vqgan, stride=(3, 2, 2)), "stride"),
     (lambda p: replace(p.vqgan, widths=(8,)), "widths"),
     (lambda p: replace(p.vqgan, perceptual="vgg"), "perceptual"),
+    (lambda p: replace(p.vqgan, codec="fsq"), "codec"),
+    (lambda p: replace(p.vqgan, kl_weight=-1e-6), "kl_weight"),
     (lambda p: replace(p.classifier, pool="max"), "pool"),
     (lambda p: replace(p.classifier, max_sigma=0.0), "max_sigma"),
     (lambda p: replace(p.ddpm, architecture="dit"), "architecture"),
@@ -150,7 +153,9 @@ OUT_OF_RANGE = [
     (lambda p: replace(p.ddpm, num_timesteps=1), "num_timesteps"),
     (lambda p: replace(p.inference, sampler="euler"), "sampler"),
     (lambda p: replace(p.inference, encode="none"), "encode"),
-    (lambda p: replace(p.inference, guidance="free"), "guidance"),
+    (lambda p: replace(p.inference, guidance="loose"), "guidance"),
+    (lambda p: replace(p.ddpm, class_dropout=-0.1), "class_dropout"),
+    (lambda p: replace(p.ddpm, class_dropout=1.0), "class_dropout"),
     (lambda p: replace(p.inference, sigma=0.0), "sigma"),
     (lambda p: replace(p.inference, num_steps=0), "num_steps"),
     (lambda p: replace(p.inference, num_samples=0), "num_samples"),
@@ -226,6 +231,84 @@ def test_identity_of_a_stage_follows_the_autoencoder_but_not_its_sister(plans: P
     assert not {codes.identity_of(stage) for stage in STAGES} & {plans.identity_of(stage) for stage in STAGES}
 
 
+def test_a_file_older_than_codecs_and_classes_means_what_it_meant_and_fits_its_models(path: Path, plans: Plans) -> None:
+    younger = {"vqgan": ("codec", "kl_weight"), "ddpm": ("class_dropout",)}
+    for stage, keys in younger.items():
+        for key in keys:
+            edit(path, lambda document, stage=stage, key=key: document["configurations"][stage].pop(key))
+    old = load_plans(path)
+    assert old == plans
+    assert (old.vqgan.codec, old.ddpm.class_dropout) == ("vq", 0.0)
+    # What schema 1 hashed from the start, written out.
+    document = json.loads(path.read_text())
+    hashed = {key: document[key] for key in ("preset", "organs", "preprocessing")}
+    for stage in STAGES:
+        fields = document["configurations"][stage]
+        hashed[stage] = {key: value for key, value in fields.items() if key not in ("training", "previous_stage")}
+    assert plans.identity == document_hash(hashed)
+
+
+@pytest.mark.parametrize("codec", ["kl", "haar", "identity"])
+def test_another_codec_is_another_model_in_every_stage(
+    plans: Plans, with_codec: Callable[[Plans, str], Plans], codec: str
+) -> None:
+    other = with_codec(plans, codec)
+    assert not {other.identity_of(stage) for stage in STAGES} & {plans.identity_of(stage) for stage in STAGES}
+
+
+@pytest.mark.parametrize(("codec", "latent"), [("kl", (8, 8, 8)), ("haar", (8, 8, 8)), ("identity", (16, 16, 16))])
+def test_plans_of_every_codec_survive_the_way_to_a_file(
+    tmp_path: Path, plans: Plans, with_codec: Callable[[Plans, str], Plans], codec: str, latent: tuple[int, int, int]
+) -> None:
+    changed = with_codec(plans, codec)
+    save_plans(tmp_path / "plans.json", changed)
+    assert load_plans(tmp_path / "plans.json") == changed
+    assert changed.latent_shape == latent
+
+
+def test_everything_that_does_not_fit_a_codec_is_named_in_one_line(plans: Plans) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        replace(plans, vqgan=replace(plans.vqgan, codec="identity"))
+    line = str(refused.value)
+    assert "\n" not in line
+    for part in (
+        "vqgan.codec is 'identity'",
+        "vqgan.stride must be (1, 1, 1), not (2, 2, 2)",
+        "vqgan.latent_channels must be 1, not 4",
+        "inference.quantise must be False, not True",
+    ):
+        assert part in line
+    assert "latent_scaling" not in line  # that one fits
+
+
+@pytest.mark.parametrize(
+    ("codec", "change", "field"),
+    [
+        ("haar", lambda p: replace(p, vqgan=replace(p.vqgan, latent_channels=4)), "latent_channels must be 8, not 4"),
+        ("haar", lambda p: replace(p, vqgan=replace(p.vqgan, stride=(1, 2, 2))), "stride"),
+        ("kl", lambda p: replace(p, inference=replace(p.inference, quantise=True)), "quantise"),
+        ("kl", lambda p: replace(p, ddpm=replace(p.ddpm, latent_scaling="codebook_range")), "latent_scaling"),
+    ],
+)
+def test_a_field_that_does_not_fit_a_codec_is_refused(
+    plans: Plans,
+    with_codec: Callable[[Plans, str], Plans],
+    codec: str,
+    change: Callable[[Plans], Plans],
+    field: str,
+) -> None:
+    fitting = with_codec(plans, codec)
+    with pytest.raises(ConfigurationError, match=rf"vqgan.codec is '{codec}'.*{re.escape(field)}"):
+        change(fitting)
+
+
+def test_a_codec_that_learns_nothing_needs_no_widths(plans: Plans, with_codec: Callable[[Plans, str], Plans]) -> None:
+    haar = with_codec(plans, "haar")
+    assert replace(haar.vqgan, widths=()).latent_shape((16, 16, 16)) == (8, 8, 8)
+    with pytest.raises(ConfigurationError, match="widths"):
+        replace(with_codec(plans, "kl").vqgan, widths=())
+
+
 def test_identity_is_that_of_the_file(path: Path, plans: Plans) -> None:
     assert load_plans(path).identity == plans.identity
     assert re.fullmatch(r"[0-9a-f]{64}", plans.identity)
@@ -237,10 +320,40 @@ def test_the_presets_are_plans_in_range() -> None:
     assert DEFAULT.ddpm.downsampling == 2 ** (len(DEFAULT.ddpm.widths) - 1)
 
 
-@pytest.mark.parametrize(("sampler", "guidance"), [("heun", "gradient"), ("ddim", "relative"), ("ddpm", "relative")])
+@pytest.mark.parametrize(
+    ("sampler", "guidance"),
+    [("heun", "gradient"), ("ddim", "relative"), ("ddpm", "relative"), ("ddim", "free"), ("ddpm", "free")],
+)
 def test_a_guidance_that_the_sampler_cannot_do_is_refused(sampler: str, guidance: str) -> None:
     with pytest.raises(ConfigurationError, match=f"guidance.*{guidance}.*{sampler}"):
         replace(PAPER.inference, sampler=sampler, guidance=guidance)
+
+
+@pytest.mark.parametrize(("guidance", "dropout"), [("free", 0.0), ("none", 0.15), ("relative", 0.15)])
+def test_free_guidance_and_a_model_that_knows_the_classes_need_each_other(
+    plans: Plans, guidance: str, dropout: float
+) -> None:
+    inference, ddpm = replace(plans.inference, guidance=guidance), replace(plans.ddpm, class_dropout=dropout)
+    with pytest.raises(ConfigurationError, match=rf"guidance is '{guidance}'.*class_dropout is {dropout:g}") as refused:
+        replace(plans, inference=inference, ddpm=ddpm)
+    assert "\n" not in str(refused.value)
+    assert replace(plans, inference=replace(inference, guidance="free"), ddpm=replace(ddpm, class_dropout=0.15))
+
+
+@pytest.mark.parametrize(
+    ("guidance", "sampler", "needed"),
+    [("none", "heun", False), ("free", "heun", False), ("relative", "heun", True), ("gradient", "ddim", True)],
+)
+def test_a_classifier_is_needed_where_its_gradient_guides(guidance: str, sampler: str, needed: bool) -> None:
+    assert replace(PAPER.inference, guidance=guidance, sampler=sampler).needs_classifier is needed
+
+
+def test_a_model_that_knows_the_classes_is_another_model(plans: Plans) -> None:
+    free = replace(
+        plans, inference=replace(plans.inference, guidance="free"), ddpm=replace(plans.ddpm, class_dropout=0.1)
+    )
+    assert free.identity_of("ddpm") != plans.identity_of("ddpm")
+    assert free.identity_of("vqgan") == plans.identity_of("vqgan")
 
 
 def test_a_sampler_of_another_process_is_refused(plans: Plans) -> None:

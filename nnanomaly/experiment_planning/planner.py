@@ -154,7 +154,8 @@ def _fit_classifier_length(plans: Plans, fingerprint: Fingerprint) -> Plans:
     if unhealthy:
         return plans
     reasons = {"inference.guidance": "none: no organ is labelled unhealthy, so that no classifier can be trained"}
-    return _planned(plans, reasons, inference=replace(plans.inference, guidance="none"))
+    unguided = replace(plans.inference, guidance="none")
+    return _planned(plans, reasons, inference=unguided, ddpm=replace(plans.ddpm, class_dropout=0.0))
 
 
 def _tell_memory(plans: Plans, _: Fingerprint) -> Plans:

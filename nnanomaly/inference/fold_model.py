@@ -20,7 +20,7 @@ class TrainedFold:
     reconstruct: Reconstructor
     """Patches to healthy reconstructions."""
     guidance: bool
-    """Whether the classifier guides."""
+    """Whether the reconstruction is guided."""
     guidance_reason: str
     """Why, or why not."""
     checkpoints: dict[str, str]
@@ -30,13 +30,13 @@ class TrainedFold:
 def load_trained_fold(
     paths: Paths, plans: Plans, fold: int | str, device: torch.device, *, checkpoint: str = FINAL, seed: int = 0
 ) -> TrainedFold:
-    """Load the three stages of a fold; a missing stage, other plans or another autoencoder raise.
+    """Load the stages of a fold that its guidance needs; a missing stage, other plans or another autoencoder raise.
 
     `checkpoint` is that of the ddpm. The other stages are always final: latents belong to the final autoencoder.
     """
     folders = {stage: paths.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in STAGES}
     needed = {stage: folder / (checkpoint if stage == "ddpm" else FINAL) for stage, folder in folders.items()}
-    if plans.inference.guidance == "none":
+    if not plans.inference.needs_classifier:
         del needed["classifier"]
     for stage, path in needed.items():
         if not path.is_file():
@@ -47,9 +47,10 @@ def load_trained_fold(
     for stage in sorted(set(needed) - {"vqgan"}):
         _refuse_other_vqgan(needed[stage], checkpoints["vqgan"])
     guidance, reason = _may_guide(needed, plans.inference)
+    classify = guidance and plans.inference.needs_classifier
     models = LatentModels(
         unet=load_unet(folders["ddpm"], plans, device, checkpoint=checkpoint),
-        classifier=load_classifier(folders["classifier"], plans, device) if guidance else None,
+        classifier=load_classifier(folders["classifier"], plans, device) if classify else None,
         diffusion=plans.ddpm,
         inference=plans.inference if guidance else replace(plans.inference, guidance="none"),
     )
@@ -72,9 +73,11 @@ def _refuse_other_vqgan(path: Path, vqgan_sha256: str) -> None:
 
 
 def _may_guide(needed: dict[str, Path], plan: InferencePlan) -> tuple[bool, str]:
-    """Whether the classifier's validation AUC near the noise level of the plan allows guidance."""
+    """Whether to guide, and why: a classifier must have the planned AUC in validation near the plan's noise level."""
     if plan.guidance == "none":
         return False, "the plans use no guidance"
+    if plan.guidance == "free":
+        return True, f"classifier-free guidance with weight {plan.guidance_scale:g}: no classifier is needed"
     if plan.min_classifier_auc <= 0:
         return True, "the plans guide whatever the classifier's AUC"
     measured = load_checkpoint(needed["classifier"])["validation"]

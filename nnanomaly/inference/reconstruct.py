@@ -14,12 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nnanomaly.diffusion.codecs import Codec
-from nnanomaly.diffusion.denoiser import edm_denoiser, eps_denoiser
-from nnanomaly.diffusion.guidance import classifier_drift, classifier_guidance, relative_guidance
+from nnanomaly.diffusion.denoiser import Denoiser, edm_denoiser, eps_denoiser
+from nnanomaly.diffusion.guidance import (
+    classifier_drift,
+    classifier_free_guidance,
+    classifier_guidance,
+    relative_guidance,
+)
 from nnanomaly.diffusion.noise import gaussian, generator_for, step_noise
 from nnanomaly.diffusion.samplers import ddim_invert, ddim_sample, ddpm_sample, heun
 from nnanomaly.diffusion.schedule import NoiseSchedule, cosine_schedule, karras_sigmas, per_item, strided_times
 from nnanomaly.networks.classifier import OrganState
+from nnanomaly.networks.conditioning import NULL_CLASS
 from nnanomaly.plans import DiffusionPlan, InferencePlan
 
 Generators = Sequence[torch.Generator]
@@ -46,7 +52,7 @@ class LatentModels:
     unet: nn.Module
     """Denoising U-Net, in evaluation mode on its device."""
     classifier: nn.Module | None
-    """Noise-conditioned classifier; None = unguided."""
+    """Noise-conditioned classifier; None = nothing that needs one guides."""
     diffusion: DiffusionPlan
     """Process of the U-Net."""
     inference: InferencePlan
@@ -71,21 +77,51 @@ def build_reconstructor(codec: Codec, models: LatentModels, *, seed: int, device
     return reconstruct
 
 
+class _Ways(NamedTuple):
+    """The denoisers of a round trip."""
+
+    up: Denoiser
+    """For the inversion, unguided."""
+    down: Callable[[], Denoiser]
+    """Makes the guided one anew for every chain: it may remember where it has been."""
+
+
+def _unguided(models: LatentModels) -> _Ways:
+    """The same denoiser both ways."""
+    denoise = edm_denoiser(models.unet)
+    return _Ways(denoise, lambda: denoise)
+
+
+def _relative(models: LatentModels) -> _Ways:
+    """Down along the gradient of the classifier, if there is one."""
+    if models.classifier is None:
+        return _unguided(models)
+    denoise, log_prob = edm_denoiser(models.unet), _log_healthy_of_sigma(models.classifier)
+    return _Ways(denoise, lambda: relative_guidance(denoise, log_prob, rho=models.inference.guidance_scale))
+
+
+def _free(models: LatentModels) -> _Ways:
+    """Up with the null class, down past the healthy class and away from the null class (METHOD 3.4)."""
+    null, healthy = (edm_denoiser(_of_class(models.unet, label)) for label in (NULL_CLASS, OrganState.HEALTHY))
+    guided = classifier_free_guidance(healthy, null, weight=models.inference.guidance_scale)
+    return _Ways(null, lambda: guided)
+
+
+HEUN_GUIDANCE = {"none": _unguided, "relative": _relative, "free": _free}
+
+
 def _heun_round_trip(models: LatentModels) -> RoundTrip:
     """Noise level as sigma, EDM preconditioning, Heun's solver; inverted or noised upwards."""
     plan = models.inference
-    denoise = edm_denoiser(models.unet)
+    ways = HEUN_GUIDANCE[plan.guidance](models)
     sigmas = karras_sigmas(SMALLEST_SIGMA, plan.sigma, plan.num_steps)
 
     def round_trip(u: Tensor, generators: Generators) -> Tensor:
         if plan.encode == "invert":
-            x = heun(denoise, u, sigmas)
+            x = heun(ways.up, u, sigmas)
         else:
             x = u + plan.sigma * gaussian(u.shape[1:], generators).to(u)
-        guided = denoise
-        if models.classifier is not None and plan.guidance == "relative":
-            guided = relative_guidance(denoise, _log_healthy_of_sigma(models.classifier), rho=plan.guidance_scale)
-        return heun(guided, x, sigmas.flip(0))
+        return heun(ways.down(), x, sigmas.flip(0))
 
     return round_trip
 
@@ -155,6 +191,16 @@ def _discrete(models: LatentModels) -> tuple[NoiseSchedule, Tensor]:
 def _forward(u: Tensor, times: Tensor, schedule: NoiseSchedule, generators: Generators) -> Tensor:
     """q(x_t | x_0) at the last of the times."""
     return schedule.add_noise(u, gaussian(u.shape[1:], generators).to(u), times[-1].expand(len(u)))
+
+
+def _of_class(network: nn.Module, label: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """A class-conditional network bound to one class: `(x, time)`, as denoisers ask."""
+
+    def bound(x: Tensor, time: Tensor) -> Tensor:
+        out: Tensor = network(x, time, torch.full((len(x),), int(label), device=x.device))
+        return out
+
+    return bound
 
 
 def _log_healthy_of_sigma(classifier: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:

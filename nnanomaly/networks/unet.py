@@ -42,7 +42,7 @@ class UNet3D(nn.Module):
                 f"plans field attention_levels is {plan.attention_levels}, but there are levels 0..{levels[-1]}",
             )
         self.factors = (plan.downsampling,) * 3
-        embedding = EMBEDDING_FACTOR * widths[0]
+        self.embedding_width = embedding = EMBEDDING_FACTOR * widths[0]
         heads = {level: plan.head_channels for level in plan.attention_levels}
         block = partial(TimeBlock, embedding_width=embedding)
         self.time = TimeEmbedding(widths[0], embedding, process=plan.process)
@@ -64,10 +64,13 @@ class UNet3D(nn.Module):
             group_norm(widths[0]), nn.SiLU(), zero_init(nn.Conv3d(widths[0], channels, 3, padding=1))
         )
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """[B, C + extra, *S], [B] -> [B, C, *S] in the dtype of x; S divisible by the plan's `downsampling`."""
+    def forward(self, x: Tensor, time: Tensor, condition: Tensor | float = 0.0) -> Tensor:
+        """[B, C + extra, *S], [B] -> [B, C, *S] in the dtype of x; S divisible by the plan's `downsampling`.
+
+        `condition` [B, `embedding_width`] is added to the embedding of the time.
+        """
         require_divisible(tuple(x.shape[2:]), self.factors)
-        embedding = self.time(time)
+        embedding = self.time(time) + condition
         h, skips = self.stem(x.to(self.stem.weight.dtype)), []
         for block in self.down:
             h = block(h, embedding)

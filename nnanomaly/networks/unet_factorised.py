@@ -96,7 +96,7 @@ class FactorisedUNet(nn.Module):
                 f"plans field blocks_per_level is {plan.blocks_per_level}, but factorised has {BLOCKS_PER_LEVEL}",
             )
         self.factors = (1, plan.downsampling, plan.downsampling)
-        embedding = EMBEDDING_FACTOR * widths[0]
+        self.embedding_width = embedding = EMBEDDING_FACTOR * widths[0]
         self.time = TimeEmbedding(widths[0], embedding, process=plan.process)
         self.bias = RelativeBias()
         self.stem = _in_plane(channels + extra_channels, widths[0], 7)
@@ -111,10 +111,13 @@ class FactorisedUNet(nn.Module):
         self.out_block = PlanarResBlock(2 * widths[0], widths[0], embedding)
         self.out = nn.Conv3d(widths[0], channels, 1)
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """[B, C + extra, *S], [B] -> [B, C, *S] in the dtype of x; Y and X divisible by the plan's `downsampling`."""
+    def forward(self, x: Tensor, time: Tensor, condition: Tensor | float = 0.0) -> Tensor:
+        """[B, C + extra, *S], [B] -> [B, C, *S] in the dtype of x; Y and X divisible by the plan's `downsampling`.
+
+        `condition` [B, `embedding_width`] is added to the embedding of the time.
+        """
         require_divisible(tuple(x.shape[2:]), self.factors)
-        embedding, bias = self.time(time), self.bias(x.shape[2])
+        embedding, bias = self.time(time) + condition, self.bias(x.shape[2])
         first = self.stem_depth(self.stem(x.to(self.stem.weight.dtype)), bias)
         h, skips = first, []
         for level, block in enumerate(self.down):

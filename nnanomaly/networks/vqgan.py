@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nnanomaly.networks.autoencoder import Autoencoder
 from nnanomaly.networks.autoencoders import resize_decoder, resize_encoder, transposed_decoder, transposed_encoder
 from nnanomaly.networks.codebook import Codebook, straight_through
 from nnanomaly.plans import VQGANPlan
@@ -35,7 +36,7 @@ class Autoencoded(NamedTuple):
     """[B, *s] int64, the numbers of these codes."""
 
 
-class VQGAN(nn.Module):
+class VQGAN(Autoencoder):
     """Encoder, codebook and decoder of a plan. The codebook learns by `codebook.update`, never in `forward`."""
 
     def __init__(self, plan: VQGANPlan, in_channels: int = 1) -> None:

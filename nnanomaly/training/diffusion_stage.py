@@ -5,11 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from nnanomaly.diffusion.denoiser import Network
+from nnanomaly.networks.conditioning import NULL_CLASS
 from nnanomaly.plans import DiffusionPlan
 from nnanomaly.training.optimisation import Batch, autocast, build_optimizer, clip_and_step
 
-Loss = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
+Loss = Callable[[Network, Tensor, Tensor, Tensor], Tensor]
 DrawLevel = Callable[[int, torch.Generator], Tensor]
+Bind = Callable[[nn.Module, Tensor, torch.Generator], Network]
 
 
 class DiffusionStage:
@@ -26,14 +29,18 @@ class DiffusionStage:
         draw_level: DrawLevel,
         validation_levels: tuple[float, ...],
         device: torch.device,
+        bind: Bind,
     ) -> None:
-        """`loss(network, x0, level, noise)`; `draw_level(count, generator)`; levels at which validation measures."""
+        """`loss(network, x0, level, noise)`; `draw_level(count, generator)`; levels at which validation measures;
+        `bind(network, labels, generator)` is what the loss sees of the network for items with those labels.
+        """
         self.network = network.to(device)
         self.plan = plan
         self.loss = loss
         self.draw_level = draw_level
         self.validation_levels = validation_levels
         self.device = device
+        self.bind = bind
         self.optimizer = build_optimizer(network.parameters(), plan.training, plan.training.learning_rate)
 
     def modules(self) -> dict[str, nn.Module]:
@@ -52,9 +59,11 @@ class DiffusionStage:
         """Accumulate the gradients of `plan.training.accumulation` equal parts of the batch, then step."""
         self.network.train()
         total = 0.0
-        parts = batch["patch"].chunk(self.plan.training.accumulation)
-        for latents in parts:
-            loss = self._loss(self.network, latents, self.draw_level(len(latents), generator), generator) / len(parts)
+        num_parts = self.plan.training.accumulation
+        parts = batch["patch"].chunk(num_parts)
+        for latents, labels in zip(parts, batch["label"].chunk(num_parts), strict=True):
+            network = self.bind(self.network, labels, generator)
+            loss = self._loss(network, latents, self.draw_level(len(latents), generator), generator) / len(parts)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         norm = clip_and_step(self.optimizer, self.plan.training.gradient_clip)
@@ -65,9 +74,11 @@ class DiffusionStage:
         """Loss at each validation level, and their mean."""
         result: dict[str, float] = {}
         for level in self.validation_levels:
-            losses = [
-                float(self._loss(module, b["patch"], torch.full((len(b["patch"]),), level), generator)) for b in batches
-            ]
+            losses = []
+            for batch in batches:
+                network = self.bind(module, batch["label"], generator)
+                levels = torch.full((len(batch["patch"]),), level)
+                losses.append(float(self._loss(network, batch["patch"], levels, generator)))
             result[f"loss_level_{level:g}"] = sum(losses) / len(losses)
         result["loss"] = sum(result.values()) / len(result)
         return result
@@ -76,10 +87,31 @@ class DiffusionStage:
         """Latents are not pictures: reconstructions are shown after calibration."""
         return {}
 
-    def _loss(self, network: nn.Module, latents: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
+    def _loss(self, network: Network, latents: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(latents.shape, generator=generator).to(self.device)
         with autocast(self.device, self.plan.training.precision):
             return self.loss(network, latents.float().to(self.device), level.to(self.device), noise)
+
+
+def without_class(network: nn.Module, labels: Tensor, generator: torch.Generator) -> Network:
+    """The network of one class only, which is not told any."""
+    return network
+
+
+def with_class(class_dropout: float) -> Bind:
+    """The network is told the label of every item, but for a random share of them the null class."""
+
+    def bind(network: nn.Module, labels: Tensor, generator: torch.Generator) -> Network:
+        told = drop_labels(labels, class_dropout, generator)
+        return lambda x, time: network(x, time, told.to(x.device))
+
+    return bind
+
+
+def drop_labels(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Labels [B] with a random `share` of them replaced by the null class."""
+    dropped = torch.rand(len(labels), generator=generator) < share
+    return labels.masked_fill(dropped, NULL_CLASS)
 
 
 def log_normal_sigma(mean: float, std: float, largest: float) -> DrawLevel:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,24 @@ from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.diffusion.denoiser import edm_loss, eps_loss
 from nnanomaly.diffusion.schedule import cosine_schedule
+from nnanomaly.networks.autoencoder import Autoencoder
+from nnanomaly.networks.kl_autoencoder import KLAutoencoder
 from nnanomaly.networks.losses import haar_high_band_loss, random_slices
 from nnanomaly.networks.perceptual import LPIPS
-from nnanomaly.plans import Plans, TrainingPlan, VQGANPlan
+from nnanomaly.networks.vqgan import VQGAN
+from nnanomaly.plans import FIXED_CODECS, Plans, TrainingPlan, VQGANPlan
 from nnanomaly.training.augmentation import augment_patch
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
+from nnanomaly.training.bottlenecks import Bottleneck, CodebookBottleneck, GaussianBottleneck
 from nnanomaly.training.classifier_stage import ClassifierStage, log_uniform_sigma, scheduled_sigma
-from nnanomaly.training.diffusion_stage import DiffusionStage, log_normal_sigma, uniform_timestep
+from nnanomaly.training.diffusion_stage import (
+    DiffusionStage,
+    log_normal_sigma,
+    uniform_timestep,
+    with_class,
+    without_class,
+)
+from nnanomaly.training.fixed_stage import FixedStage
 from nnanomaly.training.fold_data import PatchSet, classes_of
 from nnanomaly.training.latents import Augment, FloatArray, encode_patches
 from nnanomaly.training.optimisation import Batch
@@ -42,6 +53,8 @@ class StageSetup:
 
     stage: Stage
     """Networks, optimisers, losses."""
+    training: TrainingPlan
+    """How it is optimised."""
     batches: Callable[[int, int], Iterable[Batch]]
     """Training batches by iteration."""
     validation: list[Batch]
@@ -53,17 +66,29 @@ def setup_vqgan(
 ) -> StageSetup:
     """Patches of all organs, healthy or not: the autoencoder must be able to show a lesion."""
     training = plans.vqgan.training
-    torch.manual_seed(training.seed)
-    perceptual = PERCEPTUAL[plans.vqgan.perceptual](plans.vqgan, device)
-    stage = VQGANStage(
-        build_vqgan(plans), build_discriminators(plans), plans.vqgan, perceptual=perceptual, device=device
-    )
     dataset = PatchBatches(train.loader(), [0] * len(train.names), training.batch_size, training.seed, _image_augmented)
     held_out = PatchBatches(val.loader(), [0] * len(val.names), training.batch_size, training.seed, unchanged)
+    validation = _images(fixed_batches(held_out, MAX_VALIDATION_BATCHES))
+    if plans.vqgan.codec in FIXED_CODECS:
+        return setup_fixed(build_vqgan(plans), training, validation, device=device)
+    torch.manual_seed(training.seed)
+    perceptual = PERCEPTUAL[plans.vqgan.perceptual](plans.vqgan, device)
+    bottleneck = BOTTLENECKS[plans.vqgan.codec](plans.vqgan)
+    stage = VQGANStage(bottleneck, build_discriminators(plans), plans.vqgan, perceptual=perceptual, device=device)
     return StageSetup(
-        stage=stage,
-        batches=batch_source(dataset, num_workers=num_workers),
-        validation=_images(fixed_batches(held_out, MAX_VALIDATION_BATCHES)),
+        stage=stage, training=training, batches=batch_source(dataset, num_workers=num_workers), validation=validation
+    )
+
+
+def setup_fixed(
+    autoencoder: Autoencoder, training: TrainingPlan, validation: list[Batch], *, device: torch.device
+) -> StageSetup:
+    """A codec that learns nothing: one empty step, which measures it and leaves the checkpoint that others refer to."""
+    return StageSetup(
+        stage=FixedStage(autoencoder, device),
+        training=replace(training, num_iterations=1),
+        batches=lambda start, stop: [Batch()] * (stop - start),
+        validation=validation,
     )
 
 
@@ -73,9 +98,7 @@ def setup_classifier(
     """Latents of the labelled organs, both classes equally often."""
     assert codec is not None
     labelled, held_out = train.where(HEALTHY, UNHEALTHY), val.where(HEALTHY, UNHEALTHY)
-    counts = {word: labelled.labels.count(word) for word in (HEALTHY, UNHEALTHY)}
-    if min(counts.values()) == 0:
-        raise DataError("TRAIN-CLASSES", f"the classifier needs organs of both classes, this fold trains on {counts}")
+    _require_both_classes(labelled, "the classifier")
     torch.manual_seed(plans.classifier.training.seed)
     if plans.ddpm.process == "ddpm":
         draw = scheduled_sigma(cosine_schedule(plans.ddpm.num_timesteps).sigma)
@@ -91,6 +114,7 @@ def setup_classifier(
     encode = _Encoder(plans, codec, device)
     return StageSetup(
         stage=stage,
+        training=plans.classifier.training,
         batches=batch_source(
             encode.training_set(labelled, classes_of(labelled), plans.classifier.training, balanced=True), num_workers=0
         ),
@@ -101,24 +125,40 @@ def setup_classifier(
 def setup_ddpm(
     plans: Plans, train: PatchSet, val: PatchSet, *, codec: Codec | None, device: torch.device, num_workers: int
 ) -> StageSetup:
-    """Latents of healthy organs only."""
+    """Latents of healthy organs; for classifier-free guidance of both classes equally often, with their labels."""
     assert codec is not None
-    healthy, held_out = train.where(HEALTHY), val.where(HEALTHY)
-    if not healthy.names or not held_out.names:
-        raise DataError(
-            "TRAIN-HEALTHY",
-            f"the diffusion model needs healthy organs: this fold has {len(healthy.names)} to train and "
-            f"{len(held_out.names)} to validate. Label more in organ_labels.csv, or choose another fold.",
-        )
+    conditional = plans.ddpm.class_dropout > 0
+    _require_healthy(train, val)
+    words = (HEALTHY, UNHEALTHY) if conditional else (HEALTHY,)
+    chosen, held_out = train.where(*words), val.where(*words)
+    if conditional:
+        _require_both_classes(chosen, "the class-conditional diffusion model")
     torch.manual_seed(plans.ddpm.training.seed)
     encode = _Encoder(plans, codec, device)
     return StageSetup(
         stage=_diffusion_stage(plans, device),
+        training=plans.ddpm.training,
         batches=batch_source(
-            encode.training_set(healthy, [0] * len(healthy.names), plans.ddpm.training, balanced=False), num_workers=0
+            encode.training_set(chosen, classes_of(chosen), plans.ddpm.training, balanced=conditional), num_workers=0
         ),
-        validation=encode.validation_set(held_out, [0] * len(held_out.names), plans.ddpm.training.batch_size),
+        validation=encode.validation_set(held_out, classes_of(held_out), plans.ddpm.training.batch_size),
     )
+
+
+def _require_healthy(train: PatchSet, val: PatchSet) -> None:
+    healthy, held_out = (len(side.where(HEALTHY).names) for side in (train, val))
+    if not healthy or not held_out:
+        raise DataError(
+            "TRAIN-HEALTHY",
+            f"the diffusion model needs healthy organs: this fold has {healthy} to train and "
+            f"{held_out} to validate. Label more in organ_labels.csv, or choose another fold.",
+        )
+
+
+def _require_both_classes(labelled: PatchSet, who: str) -> None:
+    counts = {word: labelled.labels.count(word) for word in (HEALTHY, UNHEALTHY)}
+    if min(counts.values()) == 0:
+        raise DataError("TRAIN-CLASSES", f"{who} needs organs of both classes, this fold trains on {counts}")
 
 
 def _no_perceptual(plan: VQGANPlan, device: torch.device) -> None:
@@ -152,11 +192,16 @@ PERCEPTUAL: dict[str, Callable[[VQGANPlan, torch.device], PerceptualLoss | None]
     "wavelet": _wavelet,
     "lpips": _lpips,
 }
+BOTTLENECKS: dict[str, Callable[[VQGANPlan], Bottleneck]] = {
+    "vq": lambda plan: CodebookBottleneck(VQGAN(plan), plan),
+    "kl": lambda plan: GaussianBottleneck(KLAutoencoder(plan), plan),
+}
 SETUPS = {"vqgan": setup_vqgan, "classifier": setup_classifier, "ddpm": setup_ddpm}
 
 
 def _diffusion_stage(plans: Plans, device: torch.device) -> DiffusionStage:
     plan, unet = plans.ddpm, build_unet(plans)
+    bind = with_class(plan.class_dropout) if plan.class_dropout > 0 else without_class
     if plan.process == "ddpm":
         schedule = cosine_schedule(plan.num_timesteps)
         tenths = tuple(float(plan.num_timesteps * k // 10) for k in range(1, 10, 2))
@@ -167,6 +212,7 @@ def _diffusion_stage(plans: Plans, device: torch.device) -> DiffusionStage:
             draw_level=uniform_timestep(plan.num_timesteps),
             validation_levels=tenths,
             device=device,
+            bind=bind,
         )
     return DiffusionStage(
         unet,
@@ -175,6 +221,7 @@ def _diffusion_stage(plans: Plans, device: torch.device) -> DiffusionStage:
         draw_level=log_normal_sigma(plan.log_sigma_mean, plan.log_sigma_std, plan.max_sigma),
         validation_levels=(0.1, 0.3, 1.0, 3.0),
         device=device,
+        bind=bind,
     )
 
 

@@ -13,6 +13,7 @@ from nnanomaly import __version__
 from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint, newest_checkpoint
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.diffusion.codecs import Codec, fit_channel_statistics
+from nnanomaly.networks.vqgan import VQGAN
 from nnanomaly.paths import DATASET_JSON, LATENT_SCALING_JSON, PLANS_JSON, SUMMARY_JSON, Paths
 from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
 from nnanomaly.trained_model import load_codec, load_vqgan
@@ -75,9 +76,9 @@ def train_stages(
 
 
 def _stages_up_to(stage: str, plans: Plans) -> list[str]:
-    """The stage and those before it; an unguided reconstruction needs no classifier."""
+    """The stage and those before it; a classifier only where its gradient guides."""
     names = list(STAGES[: STAGES.index(stage) + 1])
-    if stage == "ddpm" and plans.inference.guidance == "none":
+    if stage == "ddpm" and not plans.inference.needs_classifier:
         names.remove("classifier")
     return names
 
@@ -97,24 +98,25 @@ def _train_stage(
     vqgan_folder = paths.fold(plans.dataset_name, plans.plans_name, "vqgan", fold)
     codec: Codec | None = None
     extra: dict[str, Any] = {"plans_identity": plans.identity_of(stage), "stage": stage, "version": __version__}
-    if stage != "vqgan":
+    if stage == "vqgan":
+        extra["codec"] = plans.vqgan.codec
+    else:
         codec = load_codec(vqgan_folder, plans, device)
         extra["vqgan_sha256"] = checkpoint_hash(vqgan_folder / FINAL)
         _refuse_other_vqgan(folder, extra["vqgan_sha256"], resume)
     if not resume:
         _forget_earlier_run(folder)
-    training = plans.training_of(stage)
     workers = options.num_workers if options.num_workers is not None else (0 if device.type == "cpu" else 4)
     setup = SETUPS[stage](plans, *patches, codec=codec, device=device, num_workers=workers)
     folder.mkdir(parents=True, exist_ok=True)
     save_plans(model / PLANS_JSON, plans)
     shutil.copyfile(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
     write_json(folder / "debug.json", _debug_document(plans, stage, fold, device, options))
-    logger.info("training %s, fold %s: %d iterations on %s", stage, fold, training.num_iterations, device)
+    logger.info("training %s, fold %s: %d iterations on %s", stage, fold, setup.training.num_iterations, device)
     result = fit(
         setup.stage,
         setup.batches,
-        plan=training,
+        plan=setup.training,
         run_dir=folder,
         validation=setup.validation,
         extra=extra,
@@ -146,6 +148,7 @@ def _ensure_latent_scaling(folder: Path, plans: Plans, train: PatchSet, device: 
         return
     vqgan = load_vqgan(folder, plans, device)
     if plans.ddpm.latent_scaling == "codebook_range":
+        assert isinstance(vqgan, VQGAN)  # plans of another codec cannot ask for it
         codes = vqgan.codebook.codes
         values = {"low": [float(codes.min())], "high": [float(codes.max())]}
     else:

@@ -1,50 +1,52 @@
-"""The autoencoder: reconstruction, commitment, perceptual and adversarial losses, codebook by moving averages.
+"""The autoencoder: reconstruction, perceptual and adversarial losses around a bottleneck (see `bottlenecks`).
 
 METHOD 1.3 to 1.5. The discriminators learn from the first iteration (a hinge discriminator needs a warm start), the
 generator feels them from `discriminator_start` on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnanomaly.networks.codebook import perplexity
 from nnanomaly.networks.losses import (
     discriminator_hinge_loss,
     feature_matching_loss,
     generator_hinge_loss,
     random_slices,
 )
-from nnanomaly.networks.vqgan import VQGAN, Autoencoded
 from nnanomaly.plans import VQGANPlan
+from nnanomaly.training.bottlenecks import Bottleneck, Coded
 from nnanomaly.training.optimisation import Batch, autocast, build_optimizer, clip_and_step
 
 PerceptualLoss = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 
 class VQGANStage:
-    """Trains the VQ-GAN on patches `[B, 1, Z, Y, X]` in [-1, 1]."""
+    """Trains an autoencoder, with a codebook or with Gaussian latents, on patches `[B, 1, Z, Y, X]` in [-1, 1]."""
 
     monitor = "l1"
 
     def __init__(
         self,
-        vqgan: VQGAN,
+        bottleneck: Bottleneck,
         discriminators: nn.ModuleDict,
         plan: VQGANPlan,
         *,
         perceptual: PerceptualLoss | None,
         device: torch.device,
     ) -> None:
-        """`discriminators`: `slices` (2D) and `volumes` (3D), or empty; `perceptual(x, reconstruction, generator)`."""
+        """`bottleneck` holds the network; `discriminators`: `slices` (2D) and `volumes` (3D), or none of them;
+        `perceptual(x, reconstruction, generator)`.
+        """
         self.perceptual = perceptual
-        self.vqgan = vqgan.to(device)
+        self.bottleneck = bottleneck
+        self.vqgan = bottleneck.network.to(device)
         self.discriminators = discriminators.to(device)
         self.plan = plan
         self.device = device
-        self.optimizer = build_optimizer(vqgan.parameters(), plan.training, plan.training.learning_rate)
+        self.optimizer = build_optimizer(self.vqgan.parameters(), plan.training, plan.training.learning_rate)
         self.judges = (
             build_optimizer(discriminators.parameters(), plan.training, plan.discriminator_learning_rate)
             if len(discriminators)
@@ -52,7 +54,7 @@ class VQGANStage:
         )
 
     def modules(self) -> dict[str, nn.Module]:
-        """Autoencoder with its codebook, and the discriminators."""
+        """Autoencoder, with its codebook if it has one, and the discriminators."""
         return {"vqgan": self.vqgan, "discriminators": self.discriminators}
 
     def averaged_module(self) -> str:
@@ -69,24 +71,18 @@ class VQGANStage:
         self.vqgan.train()
         x = batch["patch"].to(self.device)
         with autocast(self.device, self.plan.training.precision):
-            if not self.vqgan.codebook.initialised:
-                with torch.no_grad():
-                    self.vqgan.codebook.initialise(self.vqgan.encode(x), generator)
-            out = self.vqgan(x)
+            out = self.bottleneck.code(x, generator)
         numbers = self._generator_step(x, out, batch, generator)
-        self.vqgan.codebook.update(out.z.detach(), out.indices, generator=generator)
+        numbers |= out.learn()
         if self.judges is not None:
             numbers |= self._discriminator_step(x, out.reconstruction.detach().float(), generator)
-        numbers["perplexity"] = float(perplexity(out.indices, self.plan.num_codes))
         return numbers
 
-    def _generator_step(
-        self, x: Tensor, out: Autoencoded, batch: Batch, generator: torch.Generator
-    ) -> dict[str, float]:
+    def _generator_step(self, x: Tensor, out: Coded, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         reconstruction = out.reconstruction.float()
         terms = {
             "l1": self.plan.reconstruction_weight * functional.l1_loss(reconstruction, x),
-            "commitment": self.plan.commitment_weight * functional.mse_loss(out.z.float(), out.z_q.detach()),
+            **out.terms(),
         }
         if self.perceptual is not None:
             terms["perceptual"] = self.plan.perceptual_weight * self.perceptual(x, reconstruction, generator)
@@ -131,22 +127,15 @@ class VQGANStage:
 
     @torch.no_grad()
     def validate(self, batches: list[Batch], module: nn.Module, generator: torch.Generator) -> dict[str, float]:
-        """Mean absolute error, PSNR (of a range of 2), and how many codes are used."""
-        errors, squares, indices = [], [], []
+        """Mean absolute error, PSNR (of a range of 2), and what the bottleneck reports."""
+        errors, parts = [], []
         for batch in batches:
             x = batch["patch"].to(self.device)
             with autocast(self.device, self.plan.training.precision):
-                out = module(x)
-            error = out.reconstruction.float() - x
-            errors.append(float(error.abs().mean()))
-            squares.append(float(error.square().mean()))
-            indices.append(out.indices.flatten())
-        mean_square = sum(squares) / len(squares)
-        return {
-            "l1": sum(errors) / len(errors),
-            "psnr_db": float(10 * torch.log10(torch.tensor(4.0 / max(mean_square, 1e-12)))),
-            "perplexity": float(perplexity(torch.cat(indices), self.plan.num_codes)),
-        }
+                reconstruction, part = self.bottleneck.validate(module, x)
+            errors.append(reconstruction.float() - x)
+            parts.append(part)
+        return {**fidelity(errors), **self.bottleneck.summary(parts)}
 
     @torch.no_grad()
     def pictures(self, batch: Batch, module: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
@@ -154,6 +143,20 @@ class VQGANStage:
         x = batch["patch"][:1].to(self.device)
         with autocast(self.device, self.plan.training.precision):
             reconstruction = module(x).reconstruction.float()
-        middle = x.shape[3] // 2
-        pair = [volume[0, 0, :, middle].flip(0).cpu() for volume in (x, reconstruction)]
-        return {"input": pair[0], "reconstruction": pair[1], "difference": pair[1] - pair[0]}
+        return compare(x, reconstruction)
+
+
+def fidelity(errors: Sequence[Tensor]) -> dict[str, float]:
+    """Mean absolute error and PSNR (of a range of 2) from the errors of each batch, batches weighing the same."""
+    absolute = [float(error.abs().mean()) for error in errors]
+    squares = [float(error.square().mean()) for error in errors]
+    mean_square = sum(squares) / len(squares)
+    psnr = float(10 * torch.log10(torch.tensor(4.0 / max(mean_square, 1e-12))))
+    return {"l1": sum(absolute) / len(absolute), "psnr_db": psnr}
+
+
+def compare(x: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
+    """Middle coronal slices of the first patches of [B, 1, Z, Y, X], head up, and their difference."""
+    middle = x.shape[3] // 2
+    pair = [volume[0, 0, :, middle].flip(0).cpu() for volume in (x, reconstruction)]
+    return {"input": pair[0], "reconstruction": pair[1], "difference": pair[1] - pair[0]}

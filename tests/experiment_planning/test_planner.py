@@ -185,6 +185,7 @@ def test_classifier_length_follows_the_labels() -> None:
 def test_without_unhealthy_organs_there_is_no_guidance(preset: str) -> None:
     plans = planned(fingerprint_of((60.0, 40.0, 44.0), spacing_mm=(2.0, 2.0, 2.0), num_unhealthy=0), preset=preset)
     assert plans.inference.guidance == "none"
+    assert plans.ddpm.class_dropout == 0
     assert "no organ is labelled unhealthy" in plans.reasons["inference.guidance"]
 
 

@@ -90,6 +90,25 @@ def test_plans_without_guidance_need_no_classifier(
     assert set(load(paths, none).checkpoints) == {"vqgan", "ddpm"}
 
 
+def test_free_guidance_guides_without_a_classifier_and_says_so(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel
+) -> None:
+    free = replace(
+        plans,
+        inference=replace(plans.inference, guidance="free", guidance_scale=2.5, min_classifier_auc=0.6),
+        ddpm=replace(plans.ddpm, class_dropout=0.15),
+    )
+    write_untrained_model(paths, free, validation={})
+    (folder_of(paths, plans, "classifier") / FINAL).unlink()
+    fold = load(paths, free)
+    assert fold.guidance
+    assert set(fold.checkpoints) == {"vqgan", "ddpm"}
+    assert "classifier-free" in fold.guidance_reason
+    assert "2.5" in fold.guidance_reason
+    patch = torch.rand(plans.preprocessing.patch_size, generator=torch.Generator().manual_seed(0)).numpy()
+    assert fold.reconstruct([patch], ["a"]).healthy.isfinite().all()
+
+
 def test_hashes_of_all_stages_are_those_of_their_files(
     paths: Paths, plans: Plans, write_untrained_model: WriteModel
 ) -> None:

@@ -16,6 +16,7 @@ from nnanomaly.diffusion.schedule import cosine_schedule, per_item
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
 from nnanomaly.inference.reconstruct import ROUND_TRIPS, LatentModels, build_reconstructor
 from nnanomaly.networks.classifier import OrganState
+from nnanomaly.networks.conditioning import NULL_CLASS
 from nnanomaly.plans import InferencePlan
 
 CPU = torch.device("cpu")
@@ -46,6 +47,37 @@ class GaussianEps(nn.Module):
         """x_t in VP coordinates at the times t."""
         sigma = per_item(SCHEDULE.sigma_of(t), x_t)
         return sigma * torch.sqrt(1 + sigma**2) / (STD**2 + sigma**2) * x_t
+
+
+class TwoGaussiansEDM(nn.Module):
+    """The exact class-conditional F where healthy values are N(1.5, STD^2) and unhealthy N(-1.5, STD^2), null both."""
+
+    def __init__(self, *, swapped: bool = False) -> None:
+        super().__init__()
+        self.sign = -1.0 if swapped else 1.0
+        self.seen: list[tuple[int, float]] = []
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
+        """[B, C, *S], [B], [B] -> [B, C, *S]; every value for itself."""
+        sigma = per_item((4 * time).exp(), x)
+        self.seen.append((int(label[0]), float(sigma.flatten()[0])))
+        scaled, variance = x * torch.sqrt(1 + sigma**2), STD**2 + sigma**2
+        centres = {
+            OrganState.HEALTHY: torch.full_like(x, 1.5 * self.sign),
+            OrganState.UNHEALTHY: torch.full_like(x, -1.5 * self.sign),
+            NULL_CLASS: 1.5 * torch.tanh(1.5 * scaled / variance),
+        }
+        centre = torch.where(
+            per_item(label == NULL_CLASS, x) > 0,
+            centres[NULL_CLASS],
+            torch.where(
+                per_item(label == OrganState.HEALTHY, x) > 0,
+                centres[OrganState.HEALTHY],
+                centres[OrganState.UNHEALTHY],
+            ),
+        )
+        wanted = (STD**2 * scaled + sigma**2 * centre) / variance
+        return (wanted - scaled / (1 + sigma**2)) / (sigma / torch.sqrt(1 + sigma**2))
 
 
 class MeanClassifier(nn.Module):
@@ -237,3 +269,60 @@ def test_a_classifier_is_not_asked_on_the_way_up() -> None:
     round_trip(replace(HEUN, guidance="relative"), latents(1, 1, 4, 4, 4), classifier)
     levels = [time for _, time in classifier.seen]
     assert levels == sorted(levels, reverse=True)
+
+
+FREE = replace(HEUN, guidance="free", guidance_scale=1.0, sigma=2.0, num_steps=40)
+
+
+def free_round_trip(plan: InferencePlan, u: Tensor, network: TwoGaussiansEDM) -> Tensor:
+    generators = [generator_for(str(number), seed=1) for number in range(len(u))]
+    return ROUND_TRIPS["heun"](replace(models(plan), unet=network))(u, generators)
+
+
+def log_healthy(u: Tensor) -> Tensor:
+    """Exact log p(healthy | u) of clean values, mean per item."""
+    return functional.logsigmoid(2 * 1.5 * u / STD**2).flatten(1).mean(dim=1)
+
+
+def test_free_guidance_leads_unhealthy_values_to_the_healthy_class_and_swapped_labels_lead_away() -> None:
+    u = latents(2, 1, 6, 6, 6) - 0.2  # in between: neither class is sure
+    before = log_healthy(u)
+    for weight in (1.0, 2.0):
+        plan = replace(FREE, guidance_scale=weight)
+        right, wrong = (free_round_trip(plan, u, TwoGaussiansEDM(swapped=swapped)) for swapped in (False, True))
+        assert (log_healthy(right) > before + 0.3).all()
+        assert (log_healthy(wrong) < before - 0.3).all()
+
+
+def test_weight_nought_is_the_null_class_both_ways_and_returns() -> None:
+    u = latents(1, 1, 4, 4, 4)
+    back = free_round_trip(replace(FREE, guidance_scale=0.0, num_steps=80), u, TwoGaussiansEDM())
+    assert float((back - u).abs().mean()) < 0.01
+
+
+def test_the_push_grows_with_the_weight() -> None:
+    u = latents(1, 1, 4, 4, 4) - 1.0
+    means = [float(free_round_trip(replace(FREE, guidance_scale=w), u, TwoGaussiansEDM()).mean()) for w in (0, 0.5, 1)]
+    assert means == sorted(means)
+    assert means[2] > means[0] + 0.5
+
+
+def test_the_way_up_is_of_the_null_class_alone_and_the_way_down_of_both() -> None:
+    network = TwoGaussiansEDM()
+    free_round_trip(replace(FREE, num_steps=4), latents(1, 1, 2, 2, 2), network)
+    up = network.seen[: len(network.seen) // 3]  # down, every level is asked twice
+    assert {label for label, _ in up} == {NULL_CLASS}
+    assert [level for _, level in up] == sorted(level for _, level in up)
+    assert {label for label, _ in network.seen[len(up) :]} == {NULL_CLASS, OrganState.HEALTHY}
+    network.seen.clear()
+    free_round_trip(replace(FREE, num_steps=4, encode="noise"), latents(1, 1, 2, 2, 2), network)
+    assert [label for label, _ in network.seen] == [OrganState.HEALTHY, NULL_CLASS] * 9
+
+
+def test_a_batch_of_4_is_freely_guided_like_four_batches_of_1() -> None:
+    u = latents(4, 1, 4, 4, 4)
+    plan = replace(FREE, encode="noise", num_steps=5, guidance_scale=2.0)
+    trip = ROUND_TRIPS["heun"](replace(models(plan), unet=TwoGaussiansEDM()))
+    together = trip(u, [generator_for(str(k), seed=1) for k in range(4)])
+    alone = [trip(u[k : k + 1], [generator_for(str(k), seed=1)]) for k in range(4)]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
