@@ -1,16 +1,15 @@
 """One table of many settings on the test cases of a dataset, from one configuration file.
 
 The configuration names models (a preset, and the fields of its plans that are changed before training) and rows (a
-model, and the fields of its `inference` that are changed after training, which costs no training). Models that have the
-same autoencoder or classifier share it. Everything is trained that is not there yet, then every row is calibrated on
-the healthy validation organs, predicted and evaluated, in the order of the file.
+model, and the fields of its `inference` that are changed after training, which costs no training). Models that agree in
+a stage can share it. What is not trained yet is trained, then every row is calibrated on the healthy validation organs,
+predicted and evaluated, in the order of the file.
 
 Usage: `python benchmarks/ablation.py CONFIG.json -o FOLDER [--train_only]`, with the three `nnanomaly_*` variables set.
 """
 
 import argparse
 import logging
-import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -18,13 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from nnanomaly.checkpoint import FINAL
 from nnanomaly.dataset.organ_labels import HEALTHY, load_organ_labels
 from nnanomaly.evaluation.detection_curves import froc, pool_detections
 from nnanomaly.evaluation.evaluate_folder import evaluate_folder
+from nnanomaly.evaluation.healthy_organs import count_in_healthy_organs
 from nnanomaly.evaluation.lesion_labels import find_lesion_labels
 from nnanomaly.evaluation.summary import Evaluation
 from nnanomaly.evaluation.tables import format_number, to_csv, to_markdown
@@ -32,10 +31,9 @@ from nnanomaly.experiment_planning import plan_and_preprocess_api as planning
 from nnanomaly.inference.calibrate_api import calibrate_fold
 from nnanomaly.inference.predict_api import PredictionOptions, predict_folder
 from nnanomaly.paths import BOXES_ENDING, DETECTIONS, IMAGES_TS, LABELS_TS, PLANS_JSON, Paths
-from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
+from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
 from nnanomaly.training.train_api import TrainingOptions, train_stages
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_atomically, write_json
-from nnanomaly.volume import Grid
 
 FOLD = 0
 
@@ -76,7 +74,7 @@ def prepare_model(paths: Paths, dataset: str, name: str, model: Mapping[str, Any
     plans = changed(replace(planned, plans_name=name), model.get("changes", {}))
     save_plans(paths.plans(dataset, name), plans)
     planning.preprocess(paths, dataset, plans_name=name, num_processes=2)
-    for stage in ("vqgan", "classifier"):
+    for stage in STAGES:
         share_stage(paths, plans, stage, model.get("shares", []))
     if not (paths.fold(dataset, name, "ddpm", FOLD) / FINAL).is_file():
         options = TrainingOptions(device="cpu", num_workers=None, resume=True, changes={})
@@ -157,7 +155,7 @@ def num_organs(output: Path) -> int:
 
 
 def numbers_of(evaluation: Evaluation, output: Path, healthy: set[tuple[str, str]]) -> dict[str, str]:
-    """Lesion-level numbers of a row; false candidates per healthy organ by the nearest patch."""
+    """Lesion-level numbers of a row."""
     metrics, curve = evaluation.metrics, None
     detections = pool_detections(evaluation.records)
     if detections is not None:
@@ -174,25 +172,8 @@ def numbers_of(evaluation: Evaluation, output: Path, healthy: set[tuple[str, str
         "DSC": format_number(metrics.all.dsc.mean),
         "FROC": format_number(curve.score if curve else None),
         "found by size": " ".join(f"{b.tp}/{b.tp + b.fn}" for b in by_size.values()),
-        "FP/healthy organ": f"{false_per_healthy_organ(output, healthy):.2f}",
+        "FP/healthy organ": format_number(count_in_healthy_organs(output, healthy).per_organ),
     }
-
-
-def false_per_healthy_organ(output: Path, healthy: set[tuple[str, str]]) -> float:
-    """Candidates nearest to a healthy organ, per healthy organ that was looked at."""
-    count, organs = 0, set()
-    for path in (output / DETECTIONS).glob(f"*{BOXES_ENDING}"):
-        document = read_json(path)
-        centers = {}
-        for patch in document["patches"]:
-            fields = {key: patch[key] for key in ("shape", "spacing_mm", "origin_mm", "direction")}
-            grid = from_document(Grid, fields, source=str(path))
-            centers[patch["organ"]] = grid.to_world((np.array(grid.shape) - 1) / 2)
-        organs |= {(document["case"], organ) for organ in centers}
-        for candidate in document["candidates"]:
-            nearest = min(centers, key=lambda o: math.dist(centers[o], candidate["center_mm"]))
-            count += (document["case"], nearest) in healthy
-    return count / max(1, len(organs & healthy))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from nnanomaly.dataset.organ_labels import HEALTHY, load_organ_labels
 from nnanomaly.dataset_conversion.phantom_dataset import write_phantom_dataset
+from nnanomaly.evaluation.healthy_organs import count_in_healthy_organs
 from nnanomaly.imageio.nifti import read_labels, read_volume
 from nnanomaly.paths import (
     BOXES_ENDING,
@@ -62,7 +64,7 @@ def run_demo(folder: Path, *, seed: int) -> str:
     minutes = (time.monotonic() - start) / 60
     lines = [
         table,
-        f"phantom, not patients; {minutes:.1f} minutes",
+        f"{_false_candidates(paths, predictions)}; phantom, not patients; {minutes:.1f} minutes",
         f"raw dataset    {paths.raw(DATASET)}",
         f"plans, patches {paths.preprocessed(DATASET)}",
         f"trained model  {paths.results_root}",
@@ -70,6 +72,12 @@ def run_demo(folder: Path, *, seed: int) -> str:
         f"picture        {picture}",
     ]
     return "\n".join(lines)
+
+
+def _false_candidates(paths: Paths, predictions: Path) -> str:
+    labels = load_organ_labels(paths.raw(DATASET))
+    counted = count_in_healthy_organs(predictions, {key for key, label in labels.items() if label == HEALTHY})
+    return f"{counted.num_candidates} false candidates in the {counted.num_organs} healthy test organs"
 
 
 def _command(paths: Paths, name: str, *arguments: str) -> str:
