@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,15 +102,19 @@ def _command(paths: Paths, name: str, *arguments: str) -> str:
 def _shorten_training(paths: Paths) -> None:
     """Write the demo's small networks and short trainings into the plans file, as a user may by hand."""
     path = paths.plans(DATASET, PLANS_NAMES["default"])
-    plans: Plans = load_plans(path)
+    save_plans(path, shorten(load_plans(path), SHORT_TRAINING))
+
+
+def shorten(plans: Plans, trainings: Mapping[str, Mapping[str, Any]]) -> Plans:
+    """The plans with networks that a CPU trains in minutes, and other training settings for each stage."""
     # Discriminators cost most of a step and act only from iteration 10 000 on.
     vqgan = replace(plans.vqgan, widths=(16, 32), num_codes=1024, adversarial_weight=0.0, restart_every=20)
     ddpm = replace(plans.ddpm, widths=(16, 32), blocks_per_level=1, attention_levels=())
     classifier = replace(plans.classifier, widths=(16, 32, 64), blocks_per_level=1)
     plans = replace(plans, vqgan=vqgan, ddpm=ddpm, classifier=classifier)
-    for stage, changes in SHORT_TRAINING.items():
+    for stage, changes in trainings.items():
         plans = plans.with_training(stage, warmup_iterations=20, **changes)
-    save_plans(path, plans)
+    return plans
 
 
 def draw_prediction(raw: Path, predictions: Path, picture: Path) -> None:
