@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
-from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
+from nnanomaly.plans import STAGES, GatePlan, Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 
 
@@ -142,6 +142,14 @@ OUT_OF_RANGE = [
     (lambda p: replace(p.vqgan, stride=(3, 2, 2)), "stride"),
     (lambda p: replace(p.vqgan, widths=(8,)), "widths"),
     (lambda p: replace(p.vqgan, perceptual="vgg"), "perceptual"),
+    (lambda p: GatePlan(min_psnr_db=-1.0), "min_psnr_db"),
+    (lambda p: GatePlan(min_ssim=1.0), "min_ssim"),
+    (lambda p: GatePlan(max_mae_hu=-1.0), "max_mae_hu"),
+    (lambda p: GatePlan(min_high_band_ratio=-0.1), "min_high_band_ratio"),
+    (lambda p: GatePlan(contrast_hu=0.0), "contrast_hu"),
+    (lambda p: GatePlan(diameters_mm=(5.0, 0.0, 20.0)), "diameters_mm"),
+    (lambda p: GatePlan(min_contrast_retention=(0.5, 0.5)), "min_contrast_retention"),
+    (lambda p: GatePlan(min_contrast_retention=(0.5, 0.5, 1.0)), "min_contrast_retention"),
     (lambda p: replace(p.classifier, pool="max"), "pool"),
     (lambda p: replace(p.classifier, max_sigma=0.0), "max_sigma"),
     (lambda p: replace(p.ddpm, architecture="dit"), "architecture"),
@@ -224,6 +232,23 @@ def test_identity_of_a_stage_follows_the_autoencoder_but_not_its_sister(plans: P
         assert other.identity_of(stage) == plans.identity_of(stage)
     codes = replace(plans, vqgan=replace(plans.vqgan, num_codes=64))
     assert not {codes.identity_of(stage) for stage in STAGES} & {plans.identity_of(stage) for stage in STAGES}
+
+
+def test_a_plans_file_from_before_the_gate_is_read_without_limits(path: Path, plans: Plans) -> None:
+    edit(path, lambda document: document["configurations"]["vqgan"].pop("gate"))
+    assert load_plans(path).vqgan.gate == GatePlan()
+    assert load_plans(path).identity == plans.identity
+
+
+def test_lowering_a_limit_of_the_gate_makes_no_trained_network_another(plans: Plans) -> None:
+    gate = GatePlan(min_contrast_retention=(0.0, 0.0, 0.9))
+    other = replace(plans, vqgan=replace(plans.vqgan, gate=gate))
+    assert [other.identity_of(stage) for stage in STAGES] == [plans.identity_of(stage) for stage in STAGES]
+
+
+def test_the_published_preset_has_no_limits_and_ours_has() -> None:
+    assert PAPER.vqgan.gate == GatePlan()
+    assert max(DEFAULT.vqgan.gate.min_contrast_retention) > 0
 
 
 def test_identity_is_that_of_the_file(path: Path, plans: Plans) -> None:
