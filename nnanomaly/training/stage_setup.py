@@ -22,6 +22,7 @@ from nnanomaly.training.augmentation import augment_patch
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.classifier_stage import ClassifierStage, log_uniform_sigma, scheduled_sigma
 from nnanomaly.training.diffusion_stage import DiffusionStage, log_normal_sigma, uniform_timestep
+from nnanomaly.training.facts import Facts, autoencoder_facts, class_facts, latent_facts
 from nnanomaly.training.fold_data import PatchSet, classes_of
 from nnanomaly.training.latents import Augment, FloatArray, encode_patches
 from nnanomaly.training.optimisation import Batch
@@ -46,6 +47,8 @@ class StageSetup:
     """Training batches by iteration."""
     validation: list[Batch]
     """Held-out batches, always the same."""
+    facts: Facts
+    """Numbers by which the monitor judges the run."""
 
 
 def setup_vqgan(
@@ -60,10 +63,12 @@ def setup_vqgan(
     )
     dataset = PatchBatches(train.loader(), [0] * len(train.names), training.batch_size, training.seed, _image_augmented)
     held_out = PatchBatches(val.loader(), [0] * len(val.names), training.batch_size, training.seed, unchanged)
+    validation = _images(fixed_batches(held_out, MAX_VALIDATION_BATCHES))
     return StageSetup(
         stage=stage,
         batches=batch_source(dataset, num_workers=num_workers),
-        validation=_images(fixed_batches(held_out, MAX_VALIDATION_BATCHES)),
+        validation=validation,
+        facts=autoencoder_facts(plans.vqgan, validation),
     )
 
 
@@ -89,12 +94,13 @@ def setup_classifier(
         device=device,
     )
     encode = _Encoder(plans, codec, device)
+    dataset = encode.training_set(labelled, classes_of(labelled), plans.classifier.training, balanced=True)
+    validation = encode.validation_set(held_out, classes_of(held_out), plans.classifier.training.batch_size)
     return StageSetup(
         stage=stage,
-        batches=batch_source(
-            encode.training_set(labelled, classes_of(labelled), plans.classifier.training, balanced=True), num_workers=0
-        ),
-        validation=encode.validation_set(held_out, classes_of(held_out), plans.classifier.training.batch_size),
+        batches=batch_source(dataset, num_workers=0),
+        validation=validation,
+        facts=class_facts(validation) | encode.facts(dataset),
     )
 
 
@@ -112,12 +118,12 @@ def setup_ddpm(
         )
     torch.manual_seed(plans.ddpm.training.seed)
     encode = _Encoder(plans, codec, device)
+    dataset = encode.training_set(healthy, [0] * len(healthy.names), plans.ddpm.training, balanced=False)
     return StageSetup(
         stage=_diffusion_stage(plans, device),
-        batches=batch_source(
-            encode.training_set(healthy, [0] * len(healthy.names), plans.ddpm.training, balanced=False), num_workers=0
-        ),
+        batches=batch_source(dataset, num_workers=0),
         validation=encode.validation_set(held_out, [0] * len(held_out.names), plans.ddpm.training.batch_size),
+        facts=encode.facts(dataset),
     )
 
 
@@ -207,6 +213,13 @@ class _Encoder:
         latents = self._encode(patches, [unchanged])
         dataset = PatchBatches(lambda index: latents[index].numpy(), classes, batch_size, 0, unchanged)
         return fixed_batches(dataset, MAX_VALIDATION_BATCHES)
+
+    def facts(self, dataset: PatchBatches) -> Facts:
+        """Of the patches as they are; a range of codes is scaled to no unit variance."""
+        if self.plans.ddpm.latent_scaling != "standardise":
+            return {}
+        plain = range(0, len(dataset.labels), self.plans.ddpm.encodings_per_patch)
+        return latent_facts(torch.from_numpy(np.asarray(dataset.load(index)))[None] for index in plain)
 
     def _encode(self, patches: PatchSet, augmentations: Sequence[Augment]) -> Tensor:
         logger.info("encoding %d patches, %d variants each", len(patches.names), len(augmentations))

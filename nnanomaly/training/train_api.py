@@ -119,6 +119,7 @@ def _train_stage(
         validation=setup.validation,
         extra=extra,
         resume=resume,
+        facts=setup.facts,
     )
     write_json(folder / "validation" / SUMMARY_JSON, result)
 

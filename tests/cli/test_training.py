@@ -148,6 +148,23 @@ def test_an_autoencoder_alone_is_trained_whatever_it_loses(shell: Any, preproces
     assert json.loads(gate.read_text())["passed"] is False
 
 
+@pytest.mark.parametrize(("shift", "drifted"), [(0.0, False), (1.0, True)])
+def test_latents_that_are_not_scaled_as_measured_raise_an_alarm_before_the_ddpm_trains(
+    shell: Any, preprocessed: Path, tiny_plans: Any, shift: float, drifted: bool
+) -> None:
+    plans = tiny_plans("default", dataset=DATASET)
+    assert shell("train", 501, "classifier") == 0
+    path = shell.paths.fold(DATASET, plans.plans_name, "vqgan", 0) / "latent_scaling.json"
+    scaling = json.loads(path.read_text())
+    scaling["values"]["mean"][0] += shift * scaling["values"]["std"][0]
+    path.write_text(json.dumps(scaling))
+    assert shell("train", 501, "ddpm") == 0
+    log = shell.paths.fold(DATASET, plans.plans_name, "ddpm", 0) / "log.jsonl"
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert records[0]["kind"] == "start"
+    assert [r["alarm"] for r in records if r["kind"] == "alarm"] == (["latent-drift"] if drifted else [])
+
+
 def test_a_changed_network_is_refused_until_it_is_trained_anew(shell: Any, preprocessed: Path, model: Plans) -> None:
     path = preprocessed / f"{model.plans_name}.json"
     path.write_text(path.read_text().replace('"pool": "average"', '"pool": "logsumexp"'))
