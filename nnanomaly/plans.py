@@ -127,6 +127,45 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GatePlan:
+    """What the autoencoder must keep of held-out organs before another stage is trained on it; 0 = no limit.
+
+    What PSNR, SSIM, error and details can reach depends on the noise of the scanner; the share of a lesion's contrast
+    does not.
+    """
+
+    min_psnr_db: float = 0.0
+    """Smallest peak signal-to-noise ratio over the window."""
+    min_ssim: float = 0.0
+    """Smallest structural similarity."""
+    max_mae_hu: float = 0.0
+    """Largest mean absolute error in the organ."""
+    min_high_band_ratio: float = 0.0
+    """Smallest energy of the finest details, as a share of that in the patch."""
+    diameters_mm: tuple[float, ...] = (5.0, 10.0, 20.0)
+    """Spheres that are inserted into healthy organs."""
+    contrast_hu: float = 60.0
+    """HU that half of them add and the other half takes away."""
+    min_contrast_retention: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """Smallest share of that contrast that is left after the autoencoder, for each diameter."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for field in ("min_psnr_db", "max_mae_hu", "min_high_band_ratio"):
+            _require(getattr(self, field) >= 0, field, getattr(self, field), "must not be negative; 0 = no limit")
+        _require(0 <= self.min_ssim < 1, "min_ssim", self.min_ssim, "must lie in [0, 1); 0 = no limit")
+        _require(self.contrast_hu > 0, "contrast_hu", self.contrast_hu, "must be positive")
+        _require(all(d > 0 for d in self.diameters_mm), "diameters_mm", self.diameters_mm, "must be positive")
+        limits = self.min_contrast_retention
+        _require(
+            len(limits) == len(self.diameters_mm) and all(0 <= limit < 1 for limit in limits),
+            "min_contrast_retention",
+            limits,
+            f"needs a share in [0, 1) for each of {self.diameters_mm} mm; 0 = no limit",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VQGANPlan:
     """The autoencoder: patches to latents (METHOD section 1)."""
 
@@ -170,6 +209,8 @@ class VQGANPlan:
     """`vq` (codebook), `kl` (Gaussian latents), `haar` (wavelet bands) or `identity`; the last two learn nothing."""
     kl_weight: float = 1e-6
     """Weight of the divergence, in nats per patch, of the latents from unit Gaussians (kl only)."""
+    gate: GatePlan = GatePlan()
+    """What it must keep before the other stages are trained on its latents."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -427,7 +468,7 @@ class Plans:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of what a trained model depends on: preprocessing and networks, not the training length."""
+        """SHA-256 of what a trained model depends on: preprocessing and networks, not training length or gate."""
         return self.identity_of(*STAGES)
 
     def identity_of(self, *stages: str) -> str:
@@ -435,7 +476,7 @@ class Plans:
         document = to_document(self)
         relevant = {key: document[key] for key in ("preset", "organs", "preprocessing")}
         for stage in sorted({"vqgan", *stages}):
-            unused = {"training", *_unchanged_later_fields(stage, document[stage])}
+            unused = {"training", "gate", *_unchanged_later_fields(stage, document[stage])}
             relevant[stage] = {key: value for key, value in document[stage].items() if key not in unused}
         return document_hash(relevant)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
-from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
+from nnanomaly.plans import STAGES, GatePlan, Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import document_hash
 
@@ -145,6 +145,14 @@ OUT_OF_RANGE = [
     (lambda p: replace(p.vqgan, perceptual="vgg"), "perceptual"),
     (lambda p: replace(p.vqgan, codec="fsq"), "codec"),
     (lambda p: replace(p.vqgan, kl_weight=-1e-6), "kl_weight"),
+    (lambda p: GatePlan(min_psnr_db=-1.0), "min_psnr_db"),
+    (lambda p: GatePlan(min_ssim=1.0), "min_ssim"),
+    (lambda p: GatePlan(max_mae_hu=-1.0), "max_mae_hu"),
+    (lambda p: GatePlan(min_high_band_ratio=-0.1), "min_high_band_ratio"),
+    (lambda p: GatePlan(contrast_hu=0.0), "contrast_hu"),
+    (lambda p: GatePlan(diameters_mm=(5.0, 0.0, 20.0)), "diameters_mm"),
+    (lambda p: GatePlan(min_contrast_retention=(0.5, 0.5)), "min_contrast_retention"),
+    (lambda p: GatePlan(min_contrast_retention=(0.5, 0.5, 1.0)), "min_contrast_retention"),
     (lambda p: replace(p.classifier, pool="max"), "pool"),
     (lambda p: replace(p.classifier, max_sigma=0.0), "max_sigma"),
     (lambda p: replace(p.ddpm, architecture="dit"), "architecture"),
@@ -244,7 +252,9 @@ def test_a_file_older_than_codecs_and_classes_means_what_it_meant_and_fits_its_m
     hashed = {key: document[key] for key in ("preset", "organs", "preprocessing")}
     for stage in STAGES:
         fields = document["configurations"][stage]
-        hashed[stage] = {key: value for key, value in fields.items() if key not in ("training", "previous_stage")}
+        hashed[stage] = {
+            key: value for key, value in fields.items() if key not in ("training", "gate", "previous_stage")
+        }
     assert plans.identity == document_hash(hashed)
 
 
@@ -307,6 +317,23 @@ def test_a_codec_that_learns_nothing_needs_no_widths(plans: Plans, with_codec: C
     assert replace(haar.vqgan, widths=()).latent_shape((16, 16, 16)) == (8, 8, 8)
     with pytest.raises(ConfigurationError, match="widths"):
         replace(with_codec(plans, "kl").vqgan, widths=())
+
+
+def test_a_plans_file_from_before_the_gate_is_read_without_limits(path: Path, plans: Plans) -> None:
+    edit(path, lambda document: document["configurations"]["vqgan"].pop("gate"))
+    assert load_plans(path).vqgan.gate == GatePlan()
+    assert load_plans(path).identity == plans.identity
+
+
+def test_lowering_a_limit_of_the_gate_makes_no_trained_network_another(plans: Plans) -> None:
+    gate = GatePlan(min_contrast_retention=(0.0, 0.0, 0.9))
+    other = replace(plans, vqgan=replace(plans.vqgan, gate=gate))
+    assert [other.identity_of(stage) for stage in STAGES] == [plans.identity_of(stage) for stage in STAGES]
+
+
+def test_the_published_preset_has_no_limits_and_ours_has() -> None:
+    assert PAPER.vqgan.gate == GatePlan()
+    assert max(DEFAULT.vqgan.gate.min_contrast_retention) > 0
 
 
 def test_identity_is_that_of_the_file(path: Path, plans: Plans) -> None:

@@ -18,12 +18,14 @@ from torch.optim.swa_utils import AveragedModel
 from nnanomaly.checkpoint import BEST, FINAL, LATEST, PREVIOUS, load_checkpoint, newest_checkpoint, save_checkpoint
 from nnanomaly.plans import TrainingPlan
 from nnanomaly.training.interruption import stop_on_signals
+from nnanomaly.training.monitor import MonitorSettings
 from nnanomaly.training.optimisation import Batch, learning_rate_factor, moving_average, set_learning_rate
 from nnanomaly.training.run_log import RunLog
 from nnanomaly.training.stage import Stage
 from nnanomaly.utilities.errors import DataError, IntegrityError, Interrupted
 
 logger = logging.getLogger(__name__)
+DEFAULT_MONITOR = MonitorSettings()
 
 
 @dataclass
@@ -53,11 +55,14 @@ def fit(
     validation: list[Batch],
     extra: dict[str, Any],
     resume: bool,
+    facts: dict[str, float] | None = None,
+    monitor: MonitorSettings = DEFAULT_MONITOR,
 ) -> dict[str, float]:
     """Train `stage` for `plan.num_iterations` steps in `run_dir`; returns the last validation.
 
     `batches(start, stop)` yields the batches of those iterations. `extra` (plain types and tensors, with
-    `plans_identity`) goes into every checkpoint. With `resume`, the newest readable checkpoint is continued.
+    `plans_identity`) goes into every checkpoint. With `resume`, the newest readable checkpoint is continued. `facts`
+    are what the monitor's alarms are judged by besides the logged numbers.
     Raises `Interrupted` after saving when a signal asks to stop, DataError when a loss is not finite.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -68,9 +73,10 @@ def fit(
     if state.finished and (state.iteration >= plan.num_iterations or _out_of_patience(state, plan)):
         return state.validation
     state.finished = False  # a finished run may be extended by a larger number of iterations
-    log = RunLog(run_dir, state.iteration, plan.num_iterations)
+    log = RunLog(run_dir, state.iteration, plan.num_iterations, monitor=monitor)
     last_save = time.monotonic()
     with stop_on_signals() as request, log:
+        log.start(state.iteration, facts or {})
         for batch in batches(state.iteration, plan.num_iterations):
             _train_step(stage, state, batch, plan, log)
             if state.iteration % plan.validate_every == 0 or state.iteration == plan.num_iterations:
@@ -132,6 +138,7 @@ def _validate(
         state.validations_without_gain += 1
     if _out_of_patience(state, plan):
         logger.info("no gain in %d validations: training stops early at iteration %d", plan.patience, state.iteration)
+        log.end(state.iteration)
         state.finished = True
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
+from nnanomaly.training.monitor import Alarm, Monitor, MonitorSettings
 from nnanomaly.utilities.json_io import write_atomically
 
 logger = logging.getLogger("nnanomaly")
@@ -24,13 +25,15 @@ PLAIN_LINE_SECONDS = 30.0  # without a terminal, one plain line this often
 class RunLog:
     """Collects the numbers of one run; a resumed run continues the file of the interrupted one."""
 
-    def __init__(self, run_dir: Path, iteration: int, num_iterations: int) -> None:
+    def __init__(self, run_dir: Path, iteration: int, num_iterations: int, *, monitor: MonitorSettings) -> None:
         """`iteration`: where the run starts; later lines of an interrupted run are dropped."""
         self.run_dir = run_dir
         self.path = run_dir / "log.jsonl"
         self.num_iterations = num_iterations
         self.records = [record for record in _read_lines(self.path) if record["iteration"] <= iteration]
         self.path.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
+        self._monitor = Monitor(monitor)
+        self._monitor.restore(self.records)
         self._pending: list[dict[str, float]] = []
         self._bar = tqdm(
             total=num_iterations,
@@ -56,6 +59,15 @@ class RunLog:
         logger.removeHandler(self._handler)
         self._handler.close()
 
+    def start(self, iteration: int, facts: dict[str, float]) -> None:
+        """Take what is known before the first step."""
+        if facts:
+            self._write({"iteration": iteration, "kind": "start", **facts})
+
+    def end(self, iteration: int) -> None:
+        """Judge the run as a whole, should it have ended before its last iteration."""
+        self._tell(iteration, self._monitor.end())
+
     def step(self, iteration: int, numbers: dict[str, float]) -> None:
         """Take the numbers of one iteration."""
         self._pending.append(numbers)
@@ -75,8 +87,8 @@ class RunLog:
 
     def validation(self, iteration: int, numbers: dict[str, float]) -> None:
         """Take the result of a validation."""
-        self._write({"iteration": iteration, "kind": "validation", **numbers})
         logger.info("iteration %d/%d, validation: %s", iteration, self.num_iterations, _phrase(numbers))
+        self._write({"iteration": iteration, "kind": "validation", **numbers})
 
     def draw(self, pictures: dict[str, Tensor]) -> None:
         """Write progress.png anew: a panel per logged number, and the pictures."""
@@ -84,6 +96,21 @@ class RunLog:
         write_atomically(path, lambda temporary: _figure(self.records, pictures).savefig(temporary, dpi=80))
 
     def _write(self, record: dict[str, Any]) -> None:
+        self._append(record)
+        iteration = record["iteration"]
+        self._tell(iteration, self._monitor.see(record, progress=iteration / self.num_iterations))
+
+    def _tell(self, iteration: int, alarms: list[Alarm]) -> None:
+        """One line and one record for every alarm that begins or ceases."""
+        for alarm in alarms:
+            said = {"alarm": alarm.name, "raised": alarm.raised, "message": alarm.message}
+            self._append({"iteration": iteration, "kind": "alarm", **said})
+            if alarm.raised:
+                logger.warning("alarm at iteration %d (%s): %s", iteration, alarm.name, alarm.message)
+            else:
+                logger.info("the alarm %s has cleared at iteration %d", alarm.name, iteration)
+
+    def _append(self, record: dict[str, Any]) -> None:
         self.records.append(record)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
@@ -108,7 +135,8 @@ def _phrase(numbers: dict[str, float]) -> str:
 
 def _figure(records: list[dict[str, Any]], pictures: dict[str, Tensor]) -> Figure:
     """Curves of every logged number (training and validation of one name share a panel) above the pictures."""
-    names = sorted({key for record in records for key in record} - {"iteration", "kind"})
+    curves = [record for record in records if record["kind"] in ("train", "validation")]
+    names = sorted({key for record in curves for key in record} - {"iteration", "kind"})
     columns = 4
     curve_rows = -(-len(names) // columns)
     rows = curve_rows + -(-len(pictures) // columns)
@@ -117,7 +145,7 @@ def _figure(records: list[dict[str, Any]], pictures: dict[str, Tensor]) -> Figur
     for position, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, position + 1)
         for kind in ("train", "validation"):
-            points = [(r["iteration"], r[name]) for r in records if r["kind"] == kind and name in r]
+            points = [(r["iteration"], r[name]) for r in curves if r["kind"] == kind and name in r]
             if points:
                 axes.plot(*zip(*points, strict=True), label=kind)
         axes.set_title(name)

@@ -32,6 +32,7 @@ from nnanomaly.training.diffusion_stage import (
     with_class,
     without_class,
 )
+from nnanomaly.training.facts import Facts, autoencoder_facts, class_facts, latent_facts
 from nnanomaly.training.fixed_stage import FixedStage
 from nnanomaly.training.fold_data import PatchSet, classes_of
 from nnanomaly.training.latents import Augment, FloatArray, encode_patches
@@ -59,6 +60,8 @@ class StageSetup:
     """Training batches by iteration."""
     validation: list[Batch]
     """Held-out batches, always the same."""
+    facts: Facts
+    """Numbers by which the monitor judges the run."""
 
 
 def setup_vqgan(
@@ -76,7 +79,11 @@ def setup_vqgan(
     bottleneck = BOTTLENECKS[plans.vqgan.codec](plans.vqgan)
     stage = VQGANStage(bottleneck, build_discriminators(plans), plans.vqgan, perceptual=perceptual, device=device)
     return StageSetup(
-        stage=stage, training=training, batches=batch_source(dataset, num_workers=num_workers), validation=validation
+        stage=stage,
+        training=training,
+        batches=batch_source(dataset, num_workers=num_workers),
+        validation=validation,
+        facts=autoencoder_facts(plans.vqgan, validation),
     )
 
 
@@ -89,6 +96,7 @@ def setup_fixed(
         training=replace(training, num_iterations=1),
         batches=lambda start, stop: [Batch()] * (stop - start),
         validation=validation,
+        facts={},
     )
 
 
@@ -112,13 +120,14 @@ def setup_classifier(
         device=device,
     )
     encode = _Encoder(plans, codec, device)
+    dataset = encode.training_set(labelled, classes_of(labelled), plans.classifier.training, balanced=True)
+    validation = encode.validation_set(held_out, classes_of(held_out), plans.classifier.training.batch_size)
     return StageSetup(
         stage=stage,
         training=plans.classifier.training,
-        batches=batch_source(
-            encode.training_set(labelled, classes_of(labelled), plans.classifier.training, balanced=True), num_workers=0
-        ),
-        validation=encode.validation_set(held_out, classes_of(held_out), plans.classifier.training.batch_size),
+        batches=batch_source(dataset, num_workers=0),
+        validation=validation,
+        facts=class_facts(validation) | encode.facts(dataset),
     )
 
 
@@ -135,13 +144,13 @@ def setup_ddpm(
         _require_both_classes(chosen, "the class-conditional diffusion model")
     torch.manual_seed(plans.ddpm.training.seed)
     encode = _Encoder(plans, codec, device)
+    dataset = encode.training_set(chosen, classes_of(chosen), plans.ddpm.training, balanced=conditional)
     return StageSetup(
         stage=_diffusion_stage(plans, device),
         training=plans.ddpm.training,
-        batches=batch_source(
-            encode.training_set(chosen, classes_of(chosen), plans.ddpm.training, balanced=conditional), num_workers=0
-        ),
+        batches=batch_source(dataset, num_workers=0),
         validation=encode.validation_set(held_out, classes_of(held_out), plans.ddpm.training.batch_size),
+        facts=encode.facts(dataset),
     )
 
 
@@ -254,6 +263,13 @@ class _Encoder:
         latents = self._encode(patches, [unchanged])
         dataset = PatchBatches(lambda index: latents[index].numpy(), classes, batch_size, 0, unchanged)
         return fixed_batches(dataset, MAX_VALIDATION_BATCHES)
+
+    def facts(self, dataset: PatchBatches) -> Facts:
+        """Of the patches as they are; a range of codes is scaled to no unit variance."""
+        if self.plans.ddpm.latent_scaling != "standardise":
+            return {}
+        plain = range(0, len(dataset.labels), self.plans.ddpm.encodings_per_patch)
+        return latent_facts(torch.from_numpy(np.asarray(dataset.load(index)))[None] for index in plain)
 
     def _encode(self, patches: PatchSet, augmentations: Sequence[Augment]) -> Tensor:
         logger.info("encoding %d patches, %d variants each", len(patches.names), len(augmentations))

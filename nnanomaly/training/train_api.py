@@ -21,6 +21,7 @@ from nnanomaly.training.batches import unchanged
 from nnanomaly.training.fold_data import PatchSet, load_fold
 from nnanomaly.training.latents import encode_patches
 from nnanomaly.training.loop import fit
+from nnanomaly.training.reconstruction_gate import measure_gate, refuse_poor_autoencoder
 from nnanomaly.training.stage_setup import SETUPS
 from nnanomaly.utilities.errors import IntegrityError
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
@@ -68,11 +69,16 @@ def train_stages(
             resume = options.resume if wanted else started
             if not wanted:
                 logger.info("%s is not trained yet: %s it first", name, "continuing" if started else "training")
+            if name != "vqgan":
+                fidelity = measure_gate(paths.fold(dataset, plans_name, "vqgan", fold), plans, val, device)
+                refuse_poor_autoencoder(fidelity, plans, stage=name, fold=fold)
             _train_stage(
                 paths, plans.with_training(name, **options.changes), name, fold, (train, val), device, options, resume
             )
         if name == "vqgan":
             _ensure_latent_scaling(folder, plans, train, device)
+            if wanted:
+                measure_gate(folder, plans, val, device)
 
 
 def _stages_up_to(stage: str, plans: Plans) -> list[str]:
@@ -121,6 +127,7 @@ def _train_stage(
         validation=setup.validation,
         extra=extra,
         resume=resume,
+        facts=setup.facts,
     )
     write_json(folder / "validation" / SUMMARY_JSON, result)
 

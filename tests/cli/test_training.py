@@ -122,6 +122,58 @@ def test_a_classifier_of_another_autoencoder_is_refused_before_the_ddpm_is_train
     assert "classifier" in line
 
 
+def set_gate(preprocessed: Path, plans: Plans, limits: list[float]) -> None:
+    """Write limits of the reconstruction gate into the plans file, as a user would."""
+    path = preprocessed / f"{plans.plans_name}.json"
+    document = json.loads(path.read_text())
+    document["configurations"]["vqgan"]["gate"]["min_contrast_retention"] = limits
+    path.write_text(json.dumps(document))
+
+
+def test_nothing_is_trained_on_an_autoencoder_that_loses_lesions_until_the_limit_is_lowered(
+    shell: Any, preprocessed: Path, tiny_plans: Any
+) -> None:
+    plans = tiny_plans("default", dataset=DATASET)
+    set_gate(preprocessed, plans, [0.0, 0.0, 0.95])
+    assert shell("train", 501, "ddpm") == 3
+    lines = shell.capsys.readouterr().err.splitlines()
+    assert "TRAIN-GATE" in lines[-1]
+    assert "contrast kept of 20 mm lesions" in lines[-1]
+    gate = shell.paths.fold(DATASET, plans.plans_name, "vqgan", 0) / "validation" / "reconstruction_gate.json"
+    assert json.loads(gate.read_text())["passed"] is False
+    for stage in ("classifier", "ddpm"):
+        assert not shell.paths.fold(DATASET, plans.plans_name, stage, 0).exists()
+    assert "TRAIN-GATE" in shell.refuses(3, "train", 501, "ddpm")  # known without measuring again
+    set_gate(preprocessed, plans, [0.0, 0.0, 0.0])
+    assert shell("train", 501, "ddpm") == 0
+    assert json.loads(gate.read_text())["passed"] is True
+
+
+def test_an_autoencoder_alone_is_trained_whatever_it_loses(shell: Any, preprocessed: Path, tiny_plans: Any) -> None:
+    plans = tiny_plans("default", dataset=DATASET)
+    set_gate(preprocessed, plans, [0.0, 0.0, 0.95])
+    assert shell("train", 501, "vqgan") == 0
+    gate = shell.paths.fold(DATASET, plans.plans_name, "vqgan", 0) / "validation" / "reconstruction_gate.json"
+    assert json.loads(gate.read_text())["passed"] is False
+
+
+@pytest.mark.parametrize(("shift", "drifted"), [(0.0, False), (1.0, True)])
+def test_latents_that_are_not_scaled_as_measured_raise_an_alarm_before_the_ddpm_trains(
+    shell: Any, preprocessed: Path, tiny_plans: Any, shift: float, drifted: bool
+) -> None:
+    plans = tiny_plans("default", dataset=DATASET)
+    assert shell("train", 501, "classifier") == 0
+    path = shell.paths.fold(DATASET, plans.plans_name, "vqgan", 0) / "latent_scaling.json"
+    scaling = json.loads(path.read_text())
+    scaling["values"]["mean"][0] += shift * scaling["values"]["std"][0]
+    path.write_text(json.dumps(scaling))
+    assert shell("train", 501, "ddpm") == 0
+    log = shell.paths.fold(DATASET, plans.plans_name, "ddpm", 0) / "log.jsonl"
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert records[0]["kind"] == "start"
+    assert [r["alarm"] for r in records if r["kind"] == "alarm"] == (["latent-drift"] if drifted else [])
+
+
 def test_a_changed_network_is_refused_until_it_is_trained_anew(shell: Any, preprocessed: Path, model: Plans) -> None:
     path = preprocessed / f"{model.plans_name}.json"
     path.write_text(path.read_text().replace('"pool": "average"', '"pool": "logsumexp"'))
