@@ -30,7 +30,16 @@ from nnanomaly.evaluation.tables import format_number, to_csv, to_markdown
 from nnanomaly.experiment_planning import plan_and_preprocess_api as planning
 from nnanomaly.inference.calibrate_api import calibrate_fold
 from nnanomaly.inference.predict_api import PredictionOptions, predict_folder
-from nnanomaly.paths import BOXES_ENDING, DETECTIONS, IMAGES_TS, LABELS_TS, PLANS_JSON, Paths
+from nnanomaly.paths import (
+    BOXES_ENDING,
+    CALIBRATION_JSON,
+    DETECTIONS,
+    IMAGES_TS,
+    LABELS_TS,
+    LATENT_SCALING_JSON,
+    PLANS_JSON,
+    Paths,
+)
 from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
 from nnanomaly.training.train_api import TrainingOptions, train_stages
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_atomically, write_json
@@ -90,7 +99,7 @@ def share_stage(paths: Paths, plans: Plans, stage: str, others: Sequence[str]) -
         if mine.is_dir() or not (theirs / f"fold_{FOLD}" / FINAL).is_file():
             continue
         if load_plans(theirs / PLANS_JSON).identity_of(stage) == plans.identity_of(stage):
-            shutil.copytree(theirs, mine)
+            shutil.copytree(theirs, mine, ignore=shutil.ignore_patterns(LATENT_SCALING_JSON, CALIBRATION_JSON))
             save_plans(mine / PLANS_JSON, plans)
 
 

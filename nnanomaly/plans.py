@@ -478,7 +478,15 @@ class Plans:
         for stage in sorted({"vqgan", *stages}):
             unused = {"training", "gate", *_unchanged_later_fields(stage, document[stage])}
             relevant[stage] = {key: value for key, value in document[stage].items() if key not in unused}
+        if "classifier" in stages:
+            relevant["classifier"] |= _other_classifier_input(document["ddpm"])
         return document_hash(relevant)
+
+
+def _other_classifier_input(ddpm: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the diffusion model that decide what the classifier sees, where they are not those of `default`."""
+    usual = {"process": "edm", "latent_scaling": "standardise"}
+    return {f"ddpm.{name}": ddpm[name] for name, value in usual.items() if ddpm[name] != value}
 
 
 def _unchanged_later_fields(stage: str, fields: dict[str, Any]) -> set[str]:

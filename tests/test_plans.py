@@ -336,6 +336,14 @@ def test_the_published_preset_has_no_limits_and_ours_has() -> None:
     assert max(DEFAULT.vqgan.gate.min_contrast_retention) > 0
 
 
+@pytest.mark.parametrize("change", [{"latent_scaling": "codebook_range"}, {"process": "ddpm"}])
+def test_a_classifier_belongs_to_the_latents_and_noise_it_was_trained_on(plans: Plans, change: dict[str, Any]) -> None:
+    sampler = {"sampler": "ddim", "guidance": "none"} if "process" in change else {}
+    other = replace(plans, ddpm=replace(plans.ddpm, **change), inference=replace(plans.inference, **sampler))
+    assert other.identity_of("classifier") != plans.identity_of("classifier")
+    assert other.identity_of("vqgan") == plans.identity_of("vqgan")
+
+
 def test_identity_is_that_of_the_file(path: Path, plans: Plans) -> None:
     assert load_plans(path).identity == plans.identity
     assert re.fullmatch(r"[0-9a-f]{64}", plans.identity)

@@ -27,6 +27,8 @@ from nnanomaly.utilities.errors import IntegrityError
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
 
 logger = logging.getLogger(__name__)
+SCALING_KEYS = {"standardise": {"mean", "std"}, "codebook_range": {"low", "high"}}
+"""What latent_scaling.json holds for each form of scaling."""
 REMEDY = (
     "End other programs on the device, use a smaller -batch_size, or plan for less memory "
     "(nnanomaly_plan_and_preprocess -gpu_memory_target); continue with --c."
@@ -149,12 +151,14 @@ def _refuse_other_vqgan(folder: Path, vqgan_sha256: str, resume: bool) -> None:
 
 
 def _ensure_latent_scaling(folder: Path, plans: Plans, train: PatchSet, device: torch.device) -> None:
-    """Measure how latents are scaled to unit variance (or to the codebook's range), once per autoencoder."""
-    path, checkpoint = folder / LATENT_SCALING_JSON, checkpoint_hash(folder / FINAL)
-    if path.is_file() and read_json(path)["vqgan_sha256"] == checkpoint:
+    """Measure how latents are scaled to unit variance (or to the codebook's range), once per autoencoder and form."""
+    path, form = folder / LATENT_SCALING_JSON, plans.ddpm.latent_scaling
+    known = read_json(path) if path.is_file() else {}
+    checkpoint = checkpoint_hash(folder / FINAL)
+    if known.get("vqgan_sha256") == checkpoint and SCALING_KEYS[form] <= set(known["values"]):
         return
     vqgan = load_vqgan(folder, plans, device)
-    if plans.ddpm.latent_scaling == "codebook_range":
+    if form == "codebook_range":
         assert isinstance(vqgan, VQGAN)  # plans of another codec cannot ask for it
         codes = vqgan.codebook.codes
         values = {"low": [float(codes.min())], "high": [float(codes.max())]}

@@ -113,6 +113,14 @@ def test_without_a_healthy_organ_to_validate_on_no_ddpm_is_trained(
     assert "0 to validate" in line
 
 
+def test_a_scaling_of_another_form_is_measured_anew(shell: Any, preprocessed: Path, model: Plans) -> None:
+    path = shell.paths.fold(DATASET, model.plans_name, "vqgan", 0) / "latent_scaling.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "values": {"low": [-3.0], "high": [3.0]}}))
+    assert shell("train", 501, "classifier", "-num_iterations", 1) == 0
+    assert set(json.loads(path.read_text())["values"]) == {"mean", "std"}
+
+
 def test_a_classifier_of_another_autoencoder_is_refused_before_the_ddpm_is_trained(
     shell: Any, preprocessed: Path, model: Plans
 ) -> None:
