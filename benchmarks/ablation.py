@@ -5,7 +5,8 @@ model, and the fields of its `inference` that are changed after training, which 
 a stage can share it. What is not trained yet is trained, then every row is calibrated on the healthy validation organs,
 predicted and evaluated, in the order of the file.
 
-Usage: `python benchmarks/ablation.py CONFIG.json -o FOLDER [--train_only]`, with the three `nnanomaly_*` variables set.
+Usage: `python benchmarks/ablation.py CONFIG.json -o FOLDER [--train_only]`, with the three `nnanomaly_*` variables set,
+after `nnanomaly_plan_and_preprocess`.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import pandas as pd
 
 from nnanomaly.checkpoint import FINAL
 from nnanomaly.dataset.organ_labels import HEALTHY, load_organ_labels
+from nnanomaly.dataset.raw_dataset import load_description
 from nnanomaly.evaluation.detection_curves import froc, pool_detections
 from nnanomaly.evaluation.evaluate_folder import evaluate_folder
 from nnanomaly.evaluation.healthy_organs import count_in_healthy_organs
@@ -28,19 +30,22 @@ from nnanomaly.evaluation.lesion_labels import find_lesion_labels
 from nnanomaly.evaluation.summary import Evaluation
 from nnanomaly.evaluation.tables import format_number, to_csv, to_markdown
 from nnanomaly.experiment_planning import plan_and_preprocess_api as planning
+from nnanomaly.experiment_planning import planner
+from nnanomaly.experiment_planning.fingerprint import load_fingerprint
 from nnanomaly.inference.calibrate_api import calibrate_fold
 from nnanomaly.inference.predict_api import PredictionOptions, predict_folder
 from nnanomaly.paths import (
     BOXES_ENDING,
     CALIBRATION_JSON,
     DETECTIONS,
+    FINGERPRINT_JSON,
     IMAGES_TS,
     LABELS_TS,
     LATENT_SCALING_JSON,
     PLANS_JSON,
     Paths,
 )
-from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
+from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
 from nnanomaly.training.train_api import TrainingOptions, train_stages
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_atomically, write_json
 
@@ -76,10 +81,13 @@ def main() -> None:
 
 def prepare_model(paths: Paths, dataset: str, name: str, model: Mapping[str, Any], *, gpu_memory_gb: float) -> Plans:
     """Plan, preprocess, take over what another model shares, train the rest; returns the plans."""
-    preset = model["preset"]
-    planning.extract_fingerprint(paths, dataset, num_processes=2)
-    planning.plan_experiment(paths, dataset, preset=preset, gpu_memory_target_gb=gpu_memory_gb)
-    planned = load_plans(paths.plans(dataset, PLANS_NAMES[preset]))
+    planned = planner.plan(
+        load_fingerprint(paths.preprocessed(dataset) / FINGERPRINT_JSON),
+        gpu_memory_target_gb=gpu_memory_gb,
+        preset=model["preset"],
+        dataset_name=dataset,
+        organs=load_description(paths.raw(dataset)).organs,
+    )
     plans = changed(replace(planned, plans_name=name), model.get("changes", {}))
     save_plans(paths.plans(dataset, name), plans)
     planning.preprocess(paths, dataset, plans_name=name, num_processes=2)

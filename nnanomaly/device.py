@@ -43,3 +43,8 @@ def memory_fault(remedy: str) -> Iterator[None]:
             raise
         reason = text.splitlines()[0] if text else "no memory is left"
         raise EnvironmentFault("ENV-MEMORY", f"out of memory ({reason}). {remedy}") from error
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Context in which networks compute in `precision` (`bf16`, or `fp32` = nothing changes)."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -347,6 +347,8 @@ class InferencePlan:
     """Whether the mask is opened, closed and its holes filled."""
     hysteresis: float = 1.0
     """A candidate that exceeds the threshold grows down to this share of it; 1 = no growth."""
+    precision: str = "fp32"
+    """`fp32`, or `bf16` autocast in the networks; the sampler itself is always fp32."""
     residual_of: str = "input"
     """What the reconstruction is compared with: the `input`, or the `autoencoded` one (cancels the codec's error)."""
     min_voxels: int = 20
@@ -362,6 +364,7 @@ class InferencePlan:
         _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore", "zscore_intensity"))
         _require_choice("residual_of", self.residual_of, ("input", "autoencoded"))
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
+        _require_choice("precision", self.precision, ("fp32", "bf16"))
         forms = GUIDANCE_OF[self.sampler]
         _require(
             self.guidance in forms, "guidance", self.guidance, f"sampler {self.sampler} can do {' and '.join(forms)}"

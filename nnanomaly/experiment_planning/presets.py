@@ -119,6 +119,7 @@ DEFAULT = Preset(
         false_candidates_per_organ=1.0,
         morphology=True,
         hysteresis=0.5,
+        precision="bf16",
     ),
     reasons={
         "preprocessing.margin_mm": "tissue around the organ that shows exophytic lesions and forgives coarse masks",

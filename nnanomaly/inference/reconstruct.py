@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nnanomaly.device import autocast
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.diffusion.denoiser import Denoiser, edm_denoiser, eps_denoiser
 from nnanomaly.diffusion.guidance import (
@@ -60,19 +61,22 @@ class LatentModels:
 
 
 def build_reconstructor(codec: Codec, models: LatentModels, *, seed: int, device: torch.device) -> Reconstructor:
-    """Function from patches (`[Z, Y, X]` in [-1, 1]) and their names to reconstructions; averages `num_samples`."""
-    round_trip = ROUND_TRIPS[models.inference.sampler](models)
+    """Function from patches (`[Z, Y, X]` in [-1, 1]) and their names to reconstructions; averages `num_samples`.
+
+    All samples of all patches pass the networks as one batch, in the precision of the plan.
+    """
+    plan, round_trip = models.inference, ROUND_TRIPS[models.inference.sampler](models)
 
     @torch.no_grad()
     def reconstruct(patches: Sequence[NDArray[np.floating]], names: Sequence[str]) -> Reconstruction:
         x = torch.from_numpy(np.stack(patches)[:, None].astype(np.float32)).to(device)
-        u = codec.encode(x).float()
-        samples = []
-        for sample in range(models.inference.num_samples):
-            generators = [generator_for(name, str(sample), seed=seed) for name in names]
-            samples.append(codec.decode(round_trip(u, generators)).float())
-        healthy = torch.stack(samples).mean(dim=0)
-        return Reconstruction(healthy.clamp(-1, 1).cpu(), codec.decode(u).float().clamp(-1, 1).cpu())
+        generators = [generator_for(name, str(k), seed=seed) for name in names for k in range(plan.num_samples)]
+        with autocast(device, plan.precision):
+            u = codec.encode(x).float()
+            samples = codec.decode(round_trip(u.repeat_interleave(plan.num_samples, dim=0), generators)).float()
+            autoencoded = codec.decode(u).float()
+        healthy = torch.unflatten(samples, 0, (len(names), plan.num_samples)).mean(dim=1)
+        return Reconstruction(healthy.clamp(-1, 1).cpu(), autoencoded.clamp(-1, 1).cpu())
 
     return reconstruct
 

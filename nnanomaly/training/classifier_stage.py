@@ -7,9 +7,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nnanomaly.device import autocast
 from nnanomaly.networks.classifier import OrganState
 from nnanomaly.plans import ClassifierPlan
-from nnanomaly.training.optimisation import Batch, autocast, build_optimizer, clip_and_step
+from nnanomaly.training.optimisation import Batch, build_optimizer, clip_and_step
 
 DrawLevel = Callable[[int, torch.Generator], Tensor]
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from nnanomaly.device import autocast
 from nnanomaly.diffusion.denoiser import Network
 from nnanomaly.networks.conditioning import NULL_CLASS
 from nnanomaly.plans import DiffusionPlan
-from nnanomaly.training.optimisation import Batch, autocast, build_optimizer, clip_and_step
+from nnanomaly.training.optimisation import Batch, build_optimizer, clip_and_step
 
 Loss = Callable[[Network, Tensor, Tensor, Tensor], Tensor]
 DrawLevel = Callable[[int, torch.Generator], Tensor]

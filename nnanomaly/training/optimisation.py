@@ -57,8 +57,3 @@ def _averaging(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]
         return warm * averaged + (1 - warm) * current
 
     return average
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Context in which networks compute in `precision` (`bf16`, or `fp32` = nothing changes)."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nnanomaly.device import autocast
 from nnanomaly.networks.losses import (
     discriminator_hinge_loss,
     feature_matching_loss,
@@ -18,7 +19,7 @@ from nnanomaly.networks.losses import (
 )
 from nnanomaly.plans import VQGANPlan
 from nnanomaly.training.bottlenecks import Bottleneck, Coded
-from nnanomaly.training.optimisation import Batch, autocast, build_optimizer, clip_and_step
+from nnanomaly.training.optimisation import Batch, build_optimizer, clip_and_step
 
 PerceptualLoss = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 

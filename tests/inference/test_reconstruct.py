@@ -153,6 +153,33 @@ def test_one_step_answers_with_the_posterior_mean_of_what_it_is_shown() -> None:
     assert torch.allclose(round_trip(ONE_STEP, u), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("precision", "seen"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_networks_compute_in_the_precision_of_the_plan_and_the_sampler_in_fp32(
+    precision: str, seen: torch.dtype
+) -> None:
+    class Mixing(GaussianEDM):
+        """The exact denoiser through a convolution that changes nothing, and tells in what it computed."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.same = nn.Conv3d(1, 1, 1, bias=False)
+            nn.init.ones_(self.same.weight)
+            self.dtypes: set[torch.dtype] = set()
+
+        def forward(self, x: Tensor, time: Tensor) -> Tensor:
+            assert x.dtype == torch.float32
+            mixed = self.same(super().forward(x, time))
+            self.dtypes.add(mixed.dtype)
+            return mixed
+
+    network, plan = Mixing(), replace(NOISED, precision=precision, num_steps=6)
+    latent_models = replace(models(plan), unet=network)
+    result = build_reconstructor(IdentityCodec(), latent_models, seed=0, device=CPU)(patches(2), ["a", "b"]).healthy
+    assert network.dtypes == {seen}
+    assert result.dtype == torch.float32
+    assert torch.allclose(result, reconstruct(replace(plan, precision="fp32"), patches(2), ["a", "b"]), atol=0.02)
+
+
 def test_results_stay_in_the_range_of_the_networks() -> None:
     healthy = reconstruct(HEUN, [np.full((4, 4, 4), 3.0), np.full((4, 4, 4), -3.0)], ["a", "b"])
     assert healthy[0].unique().tolist() == [1.0]
