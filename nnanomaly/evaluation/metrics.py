@@ -238,11 +238,13 @@ def _ratios(case: str, records: Sequence[LesionRecord], *, dsc: float | None) ->
 
 
 def _dice(records: Sequence[LesionRecord]) -> float | None:
-    """Dice of all voxels of the lesions and all voxels of the candidates of some records."""
+    """Dice of all voxels of the lesions and all voxels of the candidates of some records; None for boxes."""
+    if any(record.overlaps is None for record in records):
+        return None
     candidates = {record.candidate.id: record.candidate for record in records if record.candidate is not None}
     lesions = [record.lesion for record in records if record.lesion is not None]
     voxels = sum(lesion.num_voxels for lesion in lesions) + sum(c.num_voxels for c in candidates.values())
-    common = sum(shared for record in records for number, shared in record.overlaps if number in candidates)
+    common = sum(shared for record in records for number, shared in record.overlaps or () if number in candidates)
     return _ratio(2 * common, voxels)
 
 
