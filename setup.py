@@ -14,6 +14,10 @@ COMMANDS = (
     "train",
     "predict",
     "evaluate_folder",
+    "evaluate",
+    "compare",
+    "import_nndetection",
+    "export_nndetection",
     "demo",
 )
 
@@ -52,6 +56,7 @@ setup(
         "safetensors>=0.5",
         "matplotlib>=3.8",
         "threadpoolctl>=3.2",
+        "pyyaml>=6",
         "tqdm",
     ],
     extras_require={

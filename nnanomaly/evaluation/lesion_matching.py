@@ -129,11 +129,18 @@ def match_case(
     return match_pairs(pair_masks(found, drawn, case=case), rule)
 
 
-def match_pairs(pairs: CasePairs, rule: MatchRule, *, min_score: float | None = None) -> list[LesionRecord]:
-    """Match what was measured; with `min_score`, candidates below it (or without a score) are left out."""
-    kept = list(range(len(pairs.candidates)))
-    if min_score is not None:
-        kept = [j for j in kept if (score := pairs.candidates[j].score) is not None and score >= min_score]
+def match_pairs(
+    pairs: CasePairs, rule: MatchRule, *, min_score: float | None = None, max_candidates: int | None = None
+) -> list[LesionRecord]:
+    """Match what was measured.
+
+    With `min_score`, candidates below it (or without a score) are left out; with `max_candidates`, all but that many of
+    the best scores.
+    """
+    scores = [-np.inf if candidate.score is None else candidate.score for candidate in pairs.candidates]
+    kept = [j for j, score in enumerate(scores) if min_score is None or score >= min_score]
+    if max_candidates is not None and len(kept) > max_candidates:
+        kept = sorted(sorted(kept, key=lambda j: -scores[j])[:max_candidates])
     new = {j: position for position, j in enumerate(kept)}
     common = None if pairs.common is None else {(i, new[j]): n for (i, j), n in pairs.common.items() if j in new}
     return [

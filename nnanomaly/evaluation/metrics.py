@@ -180,17 +180,24 @@ def lesion_metrics(records: RecordsByCase, *, min_iou: float) -> LesionMetrics:
     )
 
 
+def size_metrics(name: str, records: RecordsByCase) -> list[CaseMetrics]:
+    """Counts and ratios of every case in one size bin; a case without a lesion of the bin has no ratios."""
+    return [_ratios(case, chosen, dsc=_dice(chosen)) for case, chosen in _records_of_size(name, records).items()]
+
+
 def _aggregate_of_bin(name: str, records: RecordsByCase, *, min_iou: float) -> Aggregate:
+    return _aggregate(size_metrics(name, records), _records_of_size(name, records), min_iou=min_iou)
+
+
+def _records_of_size(name: str, records: RecordsByCase) -> dict[str, list[LesionRecord]]:
     """Lesions of the bin, the candidates matched to them, and unmatched candidates whose own size is of the bin.
 
-    Candidates matched to lesions of another bin are neutral; cases without a lesion of the bin are left out.
+    Candidates matched to lesions of another bin are neutral.
     """
-    of_bin = {
+    return {
         case: [r for r in of_case if r.kind in ("TP", "FN", "FP") and size_bin(r.diameter_mm) == name]
         for case, of_case in records.items()
     }
-    metrics = [_ratios(case, chosen, dsc=_dice(chosen)) for case, chosen in of_bin.items()]
-    return _aggregate(metrics, of_bin, min_iou=min_iou)
 
 
 def _aggregate(metrics: Sequence[CaseMetrics], records: RecordsByCase, *, min_iou: float) -> Aggregate:

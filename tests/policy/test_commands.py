@@ -19,6 +19,10 @@ COMMANDS = (
     "train",
     "predict",
     "evaluate_folder",
+    "evaluate",
+    "compare",
+    "import_nndetection",
+    "export_nndetection",
     "demo",
 )
 HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn")
