@@ -99,15 +99,15 @@ def save_pickle(path: Path, content: object) -> None:
 
 def require_keys(content: Any, path: Path, *, required: Set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
     """The content as a dictionary with exactly these keys; anything else raises `DataError` (PKL-KEYS)."""
-    keys = set(content) if isinstance(content, dict) else None
-    if keys is None or not required <= keys <= required | optional:
-        found = type(content).__name__ if keys is None else f"the keys {sorted(map(str, keys))}"
-        raise DataError(
-            "PKL-KEYS", f"{path} holds {found}, expected the keys {sorted(required)}. Is it the right file?"
-        )
+    if not isinstance(content, dict):
+        raise DataError("PKL-KEYS", f"{path} holds {type(content).__name__}, not {sorted(required)}. {_OTHER_FILE}")
+    missing, unknown = sorted(required - set(content)), sorted(map(str, set(content) - required - optional))
+    if missing or unknown:
+        raise DataError("PKL-KEYS", f"{path} lacks the keys {missing} and has unknown ones {unknown}. {_OTHER_FILE}")
     return dict(content)
 
 
+_OTHER_FILE = "Is it a prediction? Label files end likewise."
 _REMEDY = "Only numbers, text and numpy arrays are read from pickles; ask whoever wrote the file."
 
 

@@ -64,8 +64,8 @@ def test_the_variant_of_its_nnunet_import_is_read(box_file: Callable[..., Path])
         ({"pred_labels": np.array([0.5])}, "BOX-VALUE", "pred_labels"),
         ({"itk_spacing": (1.0, 0.0, 1.0)}, "BOX-GRID", "not positive"),
         ({"itk_origin": (1.0, 0.0)}, "BOX-GRID", "3 numbers"),
-        ({"itk_origin": None}, "PKL-KEYS", "expected the keys"),
-        ({"surplus": 1}, "PKL-KEYS", "surplus"),
+        ({"itk_origin": None}, "PKL-KEYS", "lacks the keys \\['itk_origin'\\]"),
+        ({"surplus": 1}, "PKL-KEYS", "unknown ones \\['surplus'\\]"),
     ],
 )
 def test_bad_content_is_named(
