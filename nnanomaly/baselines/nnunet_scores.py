@@ -31,7 +31,7 @@ def read_probability_scores(
     Raises `DataError`: PROB-FORM (no such array, another shape), PROB-RANGE (NaN, or outside [0, 1]).
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             probabilities = archive["probabilities"]
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
