@@ -5,10 +5,10 @@ The steps are those of the files: nothing is computed here that another module d
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nnanomaly.baselines.compare_case import ComparedCase, Key, MethodCase, measure_or_report
+from nnanomaly.baselines.compare_case import ComparedCase, Key, MeasuredCase, MethodCase, measure_or_report
 from nnanomaly.baselines.prediction_sources import (
     Kind,
     PredictionFiles,
@@ -20,6 +20,7 @@ from nnanomaly.baselines.prediction_sources import (
 from nnanomaly.evaluation.bootstrap import Bootstrap
 from nnanomaly.evaluation.case_pairs import CasePairs
 from nnanomaly.evaluation.comparison import Compared, Comparison, compare
+from nnanomaly.evaluation.evaluate_folder import refuse_labels
 from nnanomaly.evaluation.lesion_labels import LesionLabels, find_lesion_labels
 from nnanomaly.evaluation.lesion_matching import MatchRule
 from nnanomaly.evaluation.reference_set import ReferenceSet, test_set, validation_set
@@ -135,14 +136,7 @@ def _rule(options: ComparisonOptions, form: str) -> MatchRule:
 
 def box_rule(rule: MatchRule) -> MatchRule:
     """The rule of boxes that goes with a rule of masks: best score first."""
-    return MatchRule(
-        min_iou=rule.min_iou,
-        connectivity=rule.connectivity,
-        reference_floor=rule.reference_floor,
-        candidate_floor=rule.candidate_floor,
-        assignment="score",
-        extra_candidates=rule.extra_candidates,
-    )
+    return replace(rule, assignment="score")
 
 
 def _measure(
@@ -168,18 +162,31 @@ def _measure(
     ]
     work = functools.partial(measure_or_report, rule=options.rule, aggregate=options.aggregate)
     outcomes = run_cases(work, cases, num_processes=options.num_processes, progress=progress)
-    pairs: dict[Key, dict[str, CasePairs]] = {}
+    measured: dict[str, MeasuredCase] = {}
     left_out: dict[str, str] = {}
     for case, outcome in zip(cases, outcomes, strict=True):
-        if outcome is None or isinstance(outcome, str):
+        if isinstance(outcome, MeasuredCase):
+            measured[case.case] = outcome
+        else:
             left_out[case.case] = outcome or "the process that read it was killed (out of memory?)"
-            continue
-        for key, of_case in outcome.items():
-            pairs.setdefault(key, {})[case.case] = of_case
-    if not pairs:
+    if not measured:
         case_id, reason = next(iter(left_out.items()))
         raise DataError("EVAL-FAILED", f"none of {len(cases)} cases could be read; the first, {case_id}: {reason}")
+    _check_labels_occur(measured, labels, files)
+    keys = next(iter(measured.values())).pairs
+    pairs = {key: {case_id: of_case.pairs[key] for case_id, of_case in measured.items()} for key in keys}
     return _Measured(pairs=pairs, left_out=left_out, missing=_missing(files))
+
+
+def _check_labels_occur(
+    measured: Mapping[str, MeasuredCase],
+    labels: Mapping[Method, LesionLabels],
+    files: Mapping[Method, Mapping[str, PredictionFiles]],
+) -> None:
+    for method, of_method in labels.items():
+        found = [case.labels_found.get(method.name, (True, False)) for case in measured.values()]
+        if not any(lesions for lesions, _ in found) and any(others for _, others in found):
+            refuse_labels(str(files[method][next(iter(measured))].prediction), of_method)
 
 
 def _missing(files: Mapping[Method, Mapping[str, PredictionFiles]]) -> dict[str, list[str]]:

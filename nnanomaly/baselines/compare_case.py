@@ -4,7 +4,6 @@ A mask is paired twice, as a mask and as boxes, so that it can be compared with 
 floor is the same for every mask method, in both forms; boxes that were predicted as boxes have no floor.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,7 +23,7 @@ from nnanomaly.evaluation.case_pairs import (
     pair_boxes,
     pair_masks,
 )
-from nnanomaly.evaluation.evaluate_case import check_geometry, read_mask, read_scores
+from nnanomaly.evaluation.evaluate_case import check_geometry, read_mask, read_prediction, read_scores
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
 from nnanomaly.utilities.errors import UserError
@@ -59,23 +58,34 @@ class ComparedCase:
     """What every method has."""
 
 
-def measure_case(case: ComparedCase, *, rule: MatchRule, aggregate: str) -> dict[Key, CasePairs]:
-    """Pairs of every method and form. `rule`: connectivity and floors of masks. Raises what reading raises."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredCase:
+    """What was measured of a case."""
+
+    pairs: dict[Key, CasePairs]
+    """Pairs of every method and form."""
+    labels_found: dict[str, tuple[bool, bool]]
+    """Whether the mask of a method holds lesion labels, and others."""
+
+
+def measure_case(case: ComparedCase, *, rule: MatchRule, aggregate: str) -> MeasuredCase:
+    """Read and measure a case. `rule`: connectivity and floors of masks. Raises what reading raises."""
     values = next(iter(case.methods.values())).labels.reference
     reference = read_mask(case.reference, values)
     drawn = measure_reference(reference, connectivity=rule.connectivity)
     pairs: dict[Key, CasePairs] = {}
+    labels_found = {}
     for name, method in case.methods.items():
         if method.kind == "boxes":
             pairs[name, "boxes"] = pair_boxes(_boxes(case, method, drawn), drawn, case=case.case)
         else:
-            found = _mask(case, method, reference, rule=rule, aggregate=aggregate)
+            found, labels_found[name] = _mask(case, method, reference, rule=rule, aggregate=aggregate)
             pairs[name, "masks"] = pair_masks(found, drawn, case=case.case)
             pairs[name, "boxes"] = pair_boxes(boxes_of_mask(found), drawn, case=case.case)
-    return pairs
+    return MeasuredCase(pairs=pairs, labels_found=labels_found)
 
 
-def measure_or_report(case: ComparedCase, *, rule: MatchRule, aggregate: str) -> Mapping[Key, CasePairs] | str:
+def measure_or_report(case: ComparedCase, *, rule: MatchRule, aggregate: str) -> MeasuredCase | str:
     """`measure_case`, or what is wrong with the case: one bad case must not stop the others."""
     try:
         return measure_case(case, rule=rule, aggregate=aggregate)
@@ -91,15 +101,19 @@ def _boxes(case: ComparedCase, method: MethodCase, drawn: Measured) -> ScoredBox
     return prediction.scored
 
 
-def _mask(case: ComparedCase, method: MethodCase, reference: Volume, *, rule: MatchRule, aggregate: str) -> Measured:
+def _mask(
+    case: ComparedCase, method: MethodCase, reference: Volume, *, rule: MatchRule, aggregate: str
+) -> tuple[Measured, tuple[bool, bool]]:
+    """Candidates of a mask, and whether it holds lesion labels and others."""
     files = method.files
     if files.prediction is None:
         empty = Volume(np.zeros((1, *reference.grid.shape), dtype=bool), reference.grid)
-        return measure_mask(empty, connectivity=rule.connectivity, floor=rule.candidate_floor)
-    mask = read_mask(files.prediction, method.labels.prediction)
+        return measure_mask(empty, connectivity=rule.connectivity, floor=rule.candidate_floor), (False, False)
+    mask, has_other_labels = read_prediction(files.prediction, method.labels)
     check_geometry(files.prediction, mask.grid, case.reference, reference.grid)
     score = read_scores(files.candidates)
     if files.candidates is None and files.probabilities is not None:
         values = method.labels.prediction
         score = read_probability_scores(files.probabilities, values, reference.grid, aggregate=aggregate)
-    return measure_mask(mask, connectivity=rule.connectivity, floor=rule.candidate_floor, score=score)
+    found = measure_mask(mask, connectivity=rule.connectivity, floor=rule.candidate_floor, score=score)
+    return found, (bool(found.regions or found.removed), has_other_labels)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from nnanomaly.utilities.case_runner import Progress
+if TYPE_CHECKING:  # it brings multiprocessing, which -h has no time for
+    from nnanomaly.utilities.case_runner import Progress
 
 
 @contextmanager
-def progress_bar(description: str) -> Iterator[Progress]:
+def progress_bar(description: str) -> Iterator["Progress"]:
     """A bar over cases on standard error, where that is a terminal."""
     from tqdm import tqdm
 

@@ -55,7 +55,7 @@ class CaseResult:
 def evaluate_case(files: CaseFiles, *, labels: LesionLabels, rule: MatchRule) -> CaseResult:
     """Read and match one case. Raises what the reader raises, and `DataError`: GEO-PAIR, LABEL-VALUE, JSON."""
     reference = read_mask(files.reference, labels.reference)
-    prediction, has_other_labels = _read_prediction(files, reference.grid, labels)
+    prediction, has_other_labels = _prediction_or_empty(files, reference.grid, labels)
     patches, score = _read_patches(files.boxes), read_scores(files.boxes)
     records = match_case(prediction, reference, rule, case=files.case, score=score, patches=patches)
     voxels = _voxel_counts(reference.array, prediction.array)
@@ -83,13 +83,12 @@ def check_geometry(prediction_path: Path, prediction: Grid, reference_path: Path
         raise DataError("GEO-PAIR", f"{pair}: corners lie up to {distance_mm:.4g} mm apart. Mend the header.")
 
 
-def _read_prediction(files: CaseFiles, grid: Grid, labels: LesionLabels) -> tuple[Volume, bool]:
-    """Mask of the predicted lesions, and whether the file holds other labels."""
-    path = files.prediction
-    if path is None:
-        return Volume(np.zeros((1, *grid.shape), dtype=bool), grid), False
+def read_prediction(path: Path, labels: LesionLabels) -> tuple[Volume, bool]:
+    """Mask of the predicted lesions, and whether the file holds other labels.
+
+    Raises what the reader raises, and `DataError` (LABEL-VALUE) for a label that cannot be.
+    """
     volume = reader_writer_for(path).read_labels(path)
-    check_geometry(path, volume.grid, files.reference, grid)
     largest, allowed = int(volume.array.max(initial=0)), labels.largest_prediction_label
     if allowed is not None and largest > allowed:
         raise DataError(
@@ -97,6 +96,14 @@ def _read_prediction(files: CaseFiles, grid: Grid, labels: LesionLabels) -> tupl
         )
     lesions = _lesions(volume, labels.prediction)
     return lesions, bool(np.count_nonzero(volume.array) > np.count_nonzero(lesions.array))
+
+
+def _prediction_or_empty(files: CaseFiles, grid: Grid, labels: LesionLabels) -> tuple[Volume, bool]:
+    if files.prediction is None:
+        return Volume(np.zeros((1, *grid.shape), dtype=bool), grid), False
+    prediction, has_other_labels = read_prediction(files.prediction, labels)
+    check_geometry(files.prediction, prediction.grid, files.reference, grid)
+    return prediction, has_other_labels
 
 
 def _lesions(volume: Volume, values: tuple[int, ...]) -> Volume:

@@ -8,6 +8,7 @@ evaluated.
 import functools
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from nnanomaly.evaluation.evaluate_case import CaseFiles, CaseResult, evaluate_case
 from nnanomaly.evaluation.lesion_labels import LesionLabels
@@ -143,11 +144,15 @@ def _evaluate_or_report(files: CaseFiles, *, labels: LesionLabels, rule: MatchRu
 
 
 def _check_labels_occur(results: list[CaseResult], labels: LesionLabels) -> None:
-    """Predictions full of labels, none of them a lesion, are more likely misread than lesion-free."""
     num_lesion_voxels = sum(result.voxels["TP"] + result.voxels["FP"] for result in results)
     if num_lesion_voxels == 0 and any(result.has_other_labels for result in results):
-        raise DataError(
-            "EVAL-LABELS",
-            f"no prediction has a lesion label {labels.prediction}, but some, like {results[0].files.prediction}, have "
-            "other labels. Say which labels of the predictions are lesions.",
-        )
+        refuse_labels(str(results[0].files.prediction), labels)
+
+
+def refuse_labels(example: str, labels: LesionLabels) -> NoReturn:
+    """Predictions full of labels, none of them a lesion, are more likely misread than lesion-free: EVAL-LABELS."""
+    raise DataError(
+        "EVAL-LABELS",
+        f"no prediction has a lesion label {labels.prediction}, but some, like {example}, have other labels. Say which "
+        "labels of the predictions are lesions.",
+    )

@@ -143,6 +143,8 @@ class LesionMetrics:
     """Cases without lesions."""
     fp_per_scan: float | None
     """Candidates without a lesion, per evaluated case of either kind."""
+    precision_where_defined: Mean
+    """Precision over the cases with a lesion and a candidate; those without a candidate count 0 in `all`."""
     dsc_all_cases: Mean
     """DSC with lesion-free cases included: 0 with a candidate, undefined without."""
     n_ignored_lesions: int
@@ -173,6 +175,7 @@ def lesion_metrics(records: RecordsByCase, *, min_iou: float) -> LesionMetrics:
         by_size={name: _aggregate_of_bin(name, records, min_iou=min_iou) for name in SIZE_BINS_MM},
         lesion_free=_lesion_free([metrics for metrics in cases if not metrics.has_lesion]),
         fp_per_scan=_ratio(sum(metrics.fp for metrics in cases), len(cases)),
+        precision_where_defined=_mean([metrics.precision for metrics in cases if metrics.tp + metrics.fp]),
         dsc_all_cases=_mean([metrics.dsc for metrics in cases]),
         n_ignored_lesions=kinds.count("ignored_lesion"),
         n_neutral_candidates=kinds.count("neutral_candidate"),

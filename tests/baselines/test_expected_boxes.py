@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nnanomaly.baselines.nndetection_boxes import read_boxes
@@ -76,6 +77,13 @@ def test_every_number_of_the_box_predictions_is_reproduced(name: str, baselines_
         ours = sorted((r.score, r.kind == "TP", r.candidate.diameter_mm) for r in counted if r.candidate)
         theirs = sorted((item["score"], item["matched"], item["diameter_mm"]) for item in case["preds"])
         assert [row[:2] for row in ours] == [row[:2] for row in theirs]
+        lesions = sorted(
+            (r.lesion.diameter_mm, r.kind == "TP", r.iou if r.kind == "TP" else 0.0)
+            for r in records[case["case"]]
+            if r.kind in ("TP", "FN") and r.lesion
+        )
+        drawn = sorted((item["diameter_mm"], item["matched"], item["iou"]) for item in case["refs"])
+        np.testing.assert_allclose(np.array(lesions, dtype=float), np.array(drawn, dtype=float), atol=1e-4)
         assert [row[2] for row in ours] == pytest.approx([row[2] for row in theirs], abs=1e-4)
 
 

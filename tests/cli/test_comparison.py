@@ -57,6 +57,8 @@ def test_the_command_reproduces_every_expected_number(name: str, sample: Path, s
     if "threshold" in expected:
         assert method["threshold"]["value"] == pytest.approx(expected["threshold"], abs=1e-6)
     metrics = method["metrics"]
+    alternative = expected["aggregate_precision_nan"]["precision"]
+    assert metrics["precision_where_defined"] == pytest.approx(alternative, abs=1e-6)
     for stratum, numbers in expected["aggregate"].items():
         if stratum == "lesion_free":
             free = metrics["lesion_free"]

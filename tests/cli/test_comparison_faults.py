@@ -159,6 +159,12 @@ def test_when_no_case_can_be_read_nothing_is_written_and_the_first_reason_is_giv
     assert "Name val_predictions" in line
 
 
+def test_masks_with_other_labels_alone_are_not_taken_for_empty_ones(place: Place, shell: Any) -> None:
+    line = shell.refuses(3, "compare", *place.flags(), "-pred_labels", "nnunet=2")
+    assert "EVAL-LABELS" in line
+    assert "masks/t0.nii.gz" in line
+
+
 def test_a_threshold_for_masks_without_scores_is_refused(place: Place, shell: Any) -> None:
     line = shell.refuses(3, "compare", *place.flags(), "-threshold", "nnunet=0.5", "0.5")
     assert "EVAL-THRESHOLD" in line
