@@ -48,7 +48,8 @@ class Method:
     """A score, `val`, `otsu` or `none`; None: `val` for boxes; for masks `val` where validation predictions are given,
     else none."""
     labels: tuple[int, ...] = ()
-    """Values of lesions in its masks, where they are not those of the reference and no `dataset.json` says so."""
+    """Values of lesions in its masks, where they are not those of the reference and no `dataset.json` says so; or the
+    classes of its boxes that are lesions, where not all are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +155,12 @@ def _measure(
             case=case,
             reference=path,
             methods={
-                method.name: MethodCase(kind=method.kind, files=files[method][case], labels=labels[method])
+                method.name: MethodCase(
+                    kind=method.kind,
+                    files=files[method][case],
+                    labels=labels[method],
+                    classes=method.labels if method.kind == "boxes" else (),
+                )
                 for method in folders
             },
         )
@@ -199,8 +205,8 @@ def _missing(files: Mapping[Method, Mapping[str, PredictionFiles]]) -> dict[str,
 
 def _labels(method: Method, folder: Path, reference: ReferenceSet, options: ComparisonOptions) -> LesionLabels:
     """Lesion values of the reference and of a method; boxes need those of the reference alone."""
-    place = reference.folder if method.kind == "boxes" else folder
-    return find_lesion_labels(reference.folder, place, reference=options.lesion_labels, prediction=method.labels)
+    place, values = (reference.folder, ()) if method.kind == "boxes" else (folder, method.labels)
+    return find_lesion_labels(reference.folder, place, reference=options.lesion_labels, prediction=values)
 
 
 def _threshold(

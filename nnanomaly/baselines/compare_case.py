@@ -44,6 +44,8 @@ class MethodCase:
     """Its files."""
     labels: LesionLabels
     """Which label values are lesions."""
+    classes: tuple[int, ...] = ()
+    """Which classes of predicted boxes are lesions; empty: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,9 @@ def _boxes(case: ComparedCase, method: MethodCase, drawn: Measured) -> ScoredBox
         return ScoredBoxes(boxes=np.zeros((0, 6)), scores=np.zeros(0))
     prediction = read_boxes(method.files.prediction)
     check_geometry(method.files.prediction, prediction.grid, case.reference, drawn.grid)
-    return prediction.scored
+    kept = np.isin(prediction.classes, method.classes) if method.classes else np.ones(len(prediction.classes), bool)
+    scores = prediction.scored.scores
+    return ScoredBoxes(boxes=prediction.scored.boxes[kept], scores=None if scores is None else scores[kept])
 
 
 def _mask(

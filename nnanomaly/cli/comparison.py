@@ -98,7 +98,7 @@ def compare(argv: Arguments = None) -> int:
     )
     parser.add_argument("-l", nargs="+", type=int, default=(), help="label values that are lesions in the reference")
     parser.add_argument(
-        "-pred_labels", nargs="+", default=[], metavar="NAME=VALUE", help="label value of lesions in a method's masks"
+        "-pred_labels", nargs="+", default=[], metavar="NAME=VALUES", help="label values or classes of lesions, as 2,3"
     )
     parser.add_argument("-o", required=True, type=Path, help="folder for tables, figures and detection_summary.json")
     parser.add_argument("-num_draws", type=int, default=2000, help="draws of the bootstrap (default 2000; 0: none)")
@@ -167,7 +167,7 @@ def _methods(arguments: argparse.Namespace) -> list["Method"]:
             folder=Path(folder),
             validation=Path(validation[name]) if name in validation else None,
             threshold=_threshold(thresholds.get(name, everywhere[-1] if everywhere and kind == "boxes" else None)),
-            labels=(_number("-pred_labels", labels[name]),) if name in labels else (),
+            labels=_numbers("-pred_labels", labels[name]) if name in labels else (),
         )
         for name, folder, kind in split
     ]
@@ -200,10 +200,11 @@ def _threshold(text: str | None) -> str | float | None:
         raise ConfigurationError("CFG-EVAL", f"-threshold is {text!r}, must be a number or one of {words}") from None
 
 
-def _number(flag: str, text: str) -> int:
-    if not text.isdecimal():
-        raise ConfigurationError("CFG-EVAL", f"{flag} is {text!r}, must be a label value")
-    return int(text)
+def _numbers(flag: str, text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigurationError("CFG-EVAL", f"{flag} is {text!r}, must be whole numbers such as 2,3")
+    return tuple(int(part) for part in parts)
 
 
 def _add_rule(parser: argparse.ArgumentParser) -> None:

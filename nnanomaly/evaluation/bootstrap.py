@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.evaluation.metrics import CaseMetrics
+from nnanomaly.utilities.errors import ConfigurationError
 
 PERCENTILES = (2.5, 97.5)
 
@@ -24,6 +25,12 @@ class Bootstrap:
     """Number of draws; 0: no intervals."""
     seed: int = 12345
     """Seed of the draws."""
+
+    def __post_init__(self) -> None:
+        """Refuse negative numbers."""
+        for name, value in (("num_draws", self.num_draws), ("seed", self.seed)):
+            if value < 0:
+                raise ConfigurationError("CFG-EVAL", f"{name} of the bootstrap is {value}, but must be 0 or more")
 
     def weights(self, num_cases: int) -> NDArray[np.float64]:
         """How often each case is drawn `[draws, cases]`; the same for the same seed and number of cases."""

@@ -78,6 +78,17 @@ def test_right_predictions_are_right(place: Place, shell: Any) -> None:
     assert _f1() == {"nnunet masks": 1.0, "nndetection boxes": 1.0, "nnunet boxes": 1.0}
 
 
+def test_classes_of_boxes_can_be_chosen(place: Place, shell: Any) -> None:
+    for case in CASES:
+        place.change_box(case, pred_labels=np.array([1], np.float32))
+    assert shell("compare", *place.flags()) == 0
+    assert _f1()["nndetection boxes"] == 1.0
+    assert shell("compare", *place.flags(), "-pred_labels", "nndetection=1,2") == 0
+    assert _f1()["nndetection boxes"] == 1.0
+    assert shell("compare", *place.flags(), "-pred_labels", "nndetection=0") == 0
+    assert _f1()["nndetection boxes"] == 0.0
+
+
 @pytest.mark.parametrize("name", ["masks/t1.nii.gz", "boxes/t1_boxes.pkl"])
 def test_a_missing_prediction_is_an_error_or_counts_as_empty(name: str, place: Place, shell: Any) -> None:
     Path(name).unlink()
@@ -179,6 +190,8 @@ def test_a_threshold_for_masks_without_scores_is_refused(place: Place, shell: An
         (["-threshold", "high"], "CFG-EVAL"),
         (["-pred_labels", "nnunet=x"], "CFG-EVAL"),
         (["-iou", "1.5"], "CFG-EVAL"),
+        (["-num_draws", "-1"], "CFG-EVAL"),
+        (["-f", "x"], "CFG-FOLD"),
     ],
 )
 def test_flags_that_cannot_be_are_refused(flags: list[str], code: str, place: Place, shell: Any) -> None:
