@@ -106,7 +106,7 @@ def compare_methods(
     measured = _measure({method: method.folder for method in methods}, reference, options, progress=progress)
     compared = []
     for method in methods:
-        threshold = _threshold(paths, dataset, method, measured, options, reference=reference)
+        threshold = _threshold(paths, dataset, method, measured, options, reference=reference, progress=progress)
         compared += [
             Compared(
                 method=name,
@@ -217,6 +217,7 @@ def _threshold(
     options: ComparisonOptions,
     *,
     reference: ReferenceSet,
+    progress: Progress | None,
 ) -> Threshold:
     """The threshold of a method, chosen in the form in which it predicts."""
     validation = method.validation or (validation_folder(method.folder) if method.kind == "boxes" else None)
@@ -239,7 +240,7 @@ def _threshold(
             f"(--val {method.name}=FOLDER), or give a threshold (-threshold {method.name}=0.5, or none).",
         )
     else:
-        pairs = _validation_pairs(paths, dataset, method, validation, options, key=key)
+        pairs = _validation_pairs(paths, dataset, method, validation, options, progress=progress)
     return otsu_threshold(pairs) if how == OTSU else best_threshold(pairs, _rule(options, method.kind), source=source)
 
 
@@ -255,7 +256,13 @@ def _check_scores(method: Method, pairs: Mapping[str, CasePairs]) -> None:
 
 
 def _validation_pairs(
-    paths: Paths, dataset: str, method: Method, folder: Path, options: ComparisonOptions, *, key: Key
+    paths: Paths,
+    dataset: str,
+    method: Method,
+    folder: Path,
+    options: ComparisonOptions,
+    *,
+    progress: Progress | None,
 ) -> dict[str, CasePairs]:
     """Pairs of the validation predictions of all folds that a method has predictions of."""
     everything = validation_set(paths, dataset)
@@ -263,8 +270,8 @@ def _validation_pairs(
     if not folds:
         raise DataError("EVAL-THRESHOLD", f"{folder} has no predictions of validation cases of {dataset}. Name others.")
     reference = validation_set(paths, dataset, folds)
-    measured = _measure({method: folder}, reference, options, progress=None)
+    measured = _measure({method: folder}, reference, options, progress=progress)
     if measured.left_out:
         case, reason = next(iter(measured.left_out.items()))
         raise DataError("EVAL-THRESHOLD", f"{method.name}: validation case {case} cannot be read: {reason}")
-    return measured.pairs[key]
+    return measured.pairs[method.name, method.kind]
