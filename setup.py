@@ -15,6 +15,10 @@ COMMANDS = (
     "sweep",
     "predict",
     "evaluate_folder",
+    "evaluate",
+    "compare",
+    "import_nndetection",
+    "export_nndetection",
     "demo",
 )
 
@@ -53,6 +57,7 @@ setup(
         "safetensors>=0.5",
         "matplotlib>=3.8",
         "threadpoolctl>=3.2",
+        "pyyaml>=6",
         "tqdm",
     ],
     extras_require={

@@ -27,6 +27,7 @@ BOXES_ENDING = "_boxes.json"
 SUMMARY_JSON = "summary.json"
 DETECTION_SUMMARY_JSON = "detection_summary.json"
 TRAINER = "nnAnomalyTrainer"
+DET_DATA, DET_MODELS = "det_data", "det_models"
 DATASET_PATTERN = re.compile(r"^Dataset(\d{3,})_(.+)$")
 ALL_FOLDS = "all"
 FOLD_PATTERN = re.compile(rf"0|[1-9][0-9]*|{ALL_FOLDS}")
@@ -49,9 +50,13 @@ class Paths:
         """Read the environment variables; nothing needs to be set."""
         return cls(_folder(RAW, "nnUNet_raw"), _folder(PREPROCESSED), _folder(RESULTS))
 
+    def raw_folder(self) -> Path:
+        """Folder of all raw datasets."""
+        return _required(self.raw_root, RAW)
+
     def raw(self, dataset: str) -> Path:
         """Folder of a raw dataset."""
-        return _required(self.raw_root, RAW) / dataset
+        return self.raw_folder() / dataset
 
     def preprocessed(self, dataset: str) -> Path:
         """Folder of a dataset's fingerprint, plans, splits and patches."""
@@ -99,6 +104,29 @@ class Paths:
         return {
             path.name for root in roots for path in root.iterdir() if path.is_dir() and DATASET_PATTERN.match(path.name)
         }
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionPaths:
+    """The two root folders of nnDetection."""
+
+    data_root: Path | None
+    """Tasks, raw and preprocessed (`det_data`)."""
+    models_root: Path | None
+    """Trained models and predictions (`det_models`)."""
+
+    @classmethod
+    def from_env(cls) -> "DetectionPaths":
+        """Read the environment variables; nothing needs to be set."""
+        return cls(_folder(DET_DATA), _folder(DET_MODELS))
+
+    def data(self) -> Path:
+        """Folder of the tasks."""
+        return _required(self.data_root, DET_DATA)
+
+    def models(self) -> Path:
+        """Folder of the models."""
+        return _required(self.models_root, DET_MODELS)
 
 
 def calibration_json(checkpoint: str) -> str:

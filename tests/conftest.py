@@ -45,10 +45,20 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Data for development beside the checkout; tests that need it are skipped elsewhere."""
-    folder = ROOT.parent / "shared"
-    if not (folder / "data").is_dir():
-        pytest.skip(f"{folder} is not here")
+    """Data for development beside or above the checkout; tests that need it are skipped elsewhere."""
+    folders = [parent / "shared" for parent in ROOT.parents]
+    found = next((folder for folder in folders if (folder / "data").is_dir()), None)
+    if found is None:
+        pytest.skip(f"{folders[0]} is not here")
+    return found
+
+
+@pytest.fixture(scope="session")
+def baselines_sample(shared: Path) -> Path:
+    """Results of nnU-Net and nnDetection with expected numbers."""
+    folder = shared / "data" / "baselines_sample"
+    if not folder.is_dir():
+        pytest.skip(f"no comparison data at {folder}")
     return folder
 
 

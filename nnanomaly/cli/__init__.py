@@ -3,17 +3,23 @@
 Nothing heavy is imported before a command knows what it has to do, so that `-h` answers at once.
 """
 
+from nnanomaly.cli.comparison import compare, evaluate
 from nnanomaly.cli.demonstration import demo
 from nnanomaly.cli.evaluation import evaluate_folder
+from nnanomaly.cli.interchange import export_nndetection, import_nndetection
 from nnanomaly.cli.planning import extract_fingerprint, plan_and_preprocess, plan_experiment, preprocess
 from nnanomaly.cli.prediction import predict
 from nnanomaly.cli.training import train
 from nnanomaly.cli.tuning import sweep
 
 __all__ = [
+    "compare",
     "demo",
+    "evaluate",
     "evaluate_folder",
+    "export_nndetection",
     "extract_fingerprint",
+    "import_nndetection",
     "plan_and_preprocess",
     "plan_experiment",
     "predict",

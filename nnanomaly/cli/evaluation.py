@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from nnanomaly.cli import options
+from nnanomaly.cli.progress import progress_bar
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 
 
@@ -22,8 +23,6 @@ def evaluate_folder(argv: Arguments = None) -> int:
 
 
 def _evaluate_folder(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from nnanomaly.evaluation.evaluate_folder import evaluate_folder as evaluate
     from nnanomaly.evaluation.lesion_labels import find_lesion_labels
     from nnanomaly.evaluation.tables import overall_table, size_table, to_markdown
@@ -31,12 +30,7 @@ def _evaluate_folder(arguments: argparse.Namespace) -> int:
     labels = find_lesion_labels(
         arguments.gt_folder, arguments.pred_folder, dataset_json=arguments.djfile, reference=arguments.l or ()
     )
-    with tqdm(desc="evaluating", unit="case", disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar("evaluating") as show:
         evaluation = evaluate(
             arguments.gt_folder,
             arguments.pred_folder,

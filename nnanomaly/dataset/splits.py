@@ -100,20 +100,33 @@ def prepare_splits(
     groups: Mapping[str, str] | None = None,
     strata: Mapping[str, bool] | None = None,
 ) -> list[Split]:
-    """The splits of a dataset, validated and in the preprocessed folder.
-
-    A file in the raw folder is copied to the preprocessed one; two files that differ raise `DataError`; without a file
-    the splits are made.
-    """
-    given, used = raw_folder / SPLITS_JSON, preprocessed_folder / SPLITS_JSON
-    if given.exists() and used.exists() and load_splits(given) != load_splits(used):
-        raise DataError("SPLIT-CONFLICT", f"{given} and {used} differ. Delete the one that is wrong.")
-    source = next((path for path in (used, given) if path.exists()), used)
-    splits = load_splits(source) if source.exists() else make_splits(cases, groups=groups, strata=strata)
-    validate_splits(splits, cases, groups=groups, source=source)
-    if not used.exists():
-        save_splits(used, splits)
+    """The splits of `find_splits`, written to the preprocessed folder if there are none."""
+    splits, _ = find_splits(raw_folder, preprocessed_folder, cases=cases, groups=groups, strata=strata)
+    if not (preprocessed_folder / SPLITS_JSON).exists():
+        save_splits(preprocessed_folder / SPLITS_JSON, splits)
     return splits
+
+
+def find_splits(
+    raw_folder: Path,
+    preprocessed_folder: Path | None,
+    *,
+    cases: Sequence[str],
+    groups: Mapping[str, str] | None = None,
+    strata: Mapping[str, bool] | None = None,
+) -> tuple[list[Split], Path | None]:
+    """The splits of a dataset, validated, and the file they come from.
+
+    Two files that differ raise `DataError` (SPLIT-CONFLICT); without a file the splits are made, and there is no path.
+    """
+    folders = [folder for folder in (preprocessed_folder, raw_folder) if folder is not None]
+    files = [folder / SPLITS_JSON for folder in folders if (folder / SPLITS_JSON).exists()]
+    if len(files) == 2 and load_splits(files[0]) != load_splits(files[1]):
+        raise DataError("SPLIT-CONFLICT", f"{files[1]} and {files[0]} differ. Delete the one that is wrong.")
+    source = files[0] if files else None
+    splits = make_splits(cases, groups=groups, strata=strata) if source is None else load_splits(source)
+    validate_splits(splits, cases, groups=groups, source=source or folders[0] / SPLITS_JSON)
+    return splits, source
 
 
 def load_splits(path: Path) -> list[Split]:

@@ -64,12 +64,17 @@ def pool_detections(records: Mapping[str, Sequence[LesionRecord]]) -> Detections
     )
 
 
+def precision_recall(detections: Detections) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Precision `[N]` and recall `[N]` after each candidate; there must be lesions."""
+    hits = np.cumsum(detections.hits)
+    return hits / np.arange(1, len(hits) + 1), hits / detections.num_lesions
+
+
 def average_precision(detections: Detections) -> float | None:
     """Area under the precision envelope at 101 recalls; None without lesions, 0 without hits."""
     if detections.num_lesions == 0:
         return None
-    hits = np.cumsum(detections.hits)
-    recall, precision = hits / detections.num_lesions, hits / np.arange(1, len(hits) + 1)
+    precision, recall = precision_recall(detections)
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     return float(envelope[np.searchsorted(recall, np.linspace(0, 1, 101), side="left")].mean())
 

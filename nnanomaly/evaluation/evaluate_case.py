@@ -54,21 +54,41 @@ class CaseResult:
 
 def evaluate_case(files: CaseFiles, *, labels: LesionLabels, rule: MatchRule) -> CaseResult:
     """Read and match one case. Raises what the reader raises, and `DataError`: GEO-PAIR, LABEL-VALUE, JSON."""
-    reference = _lesions(reader_writer_for(files.reference).read_labels(files.reference), labels.reference)
-    prediction, has_other_labels = _read_prediction(files, reference.grid, labels)
-    patches, score = _read_boxes(files.boxes)
+    reference = read_mask(files.reference, labels.reference)
+    prediction, has_other_labels = _prediction_or_empty(files, reference.grid, labels)
+    patches, score = _read_patches(files.boxes), read_scores(files.boxes)
     records = match_case(prediction, reference, rule, case=files.case, score=score, patches=patches)
     voxels = _voxel_counts(reference.array, prediction.array)
     return CaseResult(files=files, records=records, voxels=voxels, has_other_labels=has_other_labels)
 
 
-def _read_prediction(files: CaseFiles, grid: Grid, labels: LesionLabels) -> tuple[Volume, bool]:
-    """Mask of the predicted lesions, and whether the file holds other labels."""
-    path = files.prediction
-    if path is None:
-        return Volume(np.zeros((1, *grid.shape), dtype=bool), grid), False
+def read_mask(path: Path, values: tuple[int, ...]) -> Volume:
+    """Mask of the union of some labels of a label map. Raises what the reader raises."""
+    return _lesions(reader_writer_for(path).read_labels(path), values)
+
+
+def read_scores(path: Path | None) -> Callable[[Component], float | None]:
+    """The score of a component by its box, from a candidates file; None for components that it does not list."""
+    scores = _scores(_read_document(path).get("candidates", []))
+    return lambda component: scores.get((component.box.start, component.box.stop))
+
+
+def check_geometry(prediction_path: Path, prediction: Grid, reference_path: Path, reference: Grid) -> None:
+    """Refuse a prediction on another grid than its reference: `DataError` (GEO-PAIR) with the distance in mm."""
+    pair = f"{prediction_path} does not lie on the grid of {reference_path}"
+    if prediction.shape != reference.shape:
+        raise DataError("GEO-PAIR", f"{pair}: the shapes are {prediction.shape} and {reference.shape}. Predict again.")
+    distance_mm = prediction.largest_corner_distance_mm(reference)
+    if distance_mm > GEOMETRY_TOLERANCE_MM:
+        raise DataError("GEO-PAIR", f"{pair}: corners lie up to {distance_mm:.4g} mm apart. Mend the header.")
+
+
+def read_prediction(path: Path, labels: LesionLabels) -> tuple[Volume, bool]:
+    """Mask of the predicted lesions, and whether the file holds other labels.
+
+    Raises what the reader raises, and `DataError` (LABEL-VALUE) for a label that cannot be.
+    """
     volume = reader_writer_for(path).read_labels(path)
-    _check_geometry(files, volume.grid, grid)
     largest, allowed = int(volume.array.max(initial=0)), labels.largest_prediction_label
     if allowed is not None and largest > allowed:
         raise DataError(
@@ -78,13 +98,12 @@ def _read_prediction(files: CaseFiles, grid: Grid, labels: LesionLabels) -> tupl
     return lesions, bool(np.count_nonzero(volume.array) > np.count_nonzero(lesions.array))
 
 
-def _check_geometry(files: CaseFiles, prediction: Grid, reference: Grid) -> None:
-    pair = f"{files.prediction} does not lie on the grid of {files.reference}"
-    if prediction.shape != reference.shape:
-        raise DataError("GEO-PAIR", f"{pair}: the shapes are {prediction.shape} and {reference.shape}. Predict again.")
-    distance_mm = prediction.largest_corner_distance_mm(reference)
-    if distance_mm > GEOMETRY_TOLERANCE_MM:
-        raise DataError("GEO-PAIR", f"{pair}: corners lie up to {distance_mm:.4g} mm apart. Mend the header.")
+def _prediction_or_empty(files: CaseFiles, grid: Grid, labels: LesionLabels) -> tuple[Volume, bool]:
+    if files.prediction is None:
+        return Volume(np.zeros((1, *grid.shape), dtype=bool), grid), False
+    prediction, has_other_labels = read_prediction(files.prediction, labels)
+    check_geometry(files.prediction, prediction.grid, files.reference, grid)
+    return prediction, has_other_labels
 
 
 def _lesions(volume: Volume, values: tuple[int, ...]) -> Volume:
@@ -95,15 +114,18 @@ def _lesions(volume: Volume, values: tuple[int, ...]) -> Volume:
     return Volume(mask, volume.grid)
 
 
-def _read_boxes(path: Path | None) -> tuple[list[Grid] | None, Callable[[Component], float | None]]:
-    """Grids of the patches (None if unknown), and the score of a component by its box."""
+def _read_document(path: Path | None) -> dict[str, Any]:
+    """The candidates file; empty if there is none."""
     document = read_json(path) if path is not None else {}
     if not isinstance(document, dict):
         raise DataError("JSON", f"{path} must hold an object. Predict again.")
-    patches = document.get("patches")
-    grids = None if patches is None else [_grid(patch, str(path)) for patch in patches]
-    scores = _scores(document.get("candidates", []))
-    return grids, lambda component: scores.get((component.box.start, component.box.stop))
+    return document
+
+
+def _read_patches(path: Path | None) -> list[Grid] | None:
+    """Grids of the patches; None if unknown."""
+    patches = _read_document(path).get("patches")
+    return None if patches is None else [_grid(patch, str(path)) for patch in patches]
 
 
 def _grid(document: dict[str, Any], source: str) -> Grid:

@@ -6,8 +6,9 @@ evaluated.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from nnanomaly.evaluation.evaluate_case import CaseFiles, CaseResult, evaluate_case
 from nnanomaly.evaluation.lesion_labels import LesionLabels
@@ -37,8 +38,28 @@ def evaluate_folder(
     caller decides about the exit status. Raises `DataError`: EVAL-FOLDER, EVAL-MISSING, EVAL-EXTRA, EVAL-LABELS,
     and EVAL-FAILED if not a single case could be evaluated; then nothing is written.
     """
-    rule = rule or MatchRule()
     files = pair_files(reference_folder, prediction_folder, file_ending=file_ending, allow_missing=allow_missing)
+    return evaluate_files(
+        files,
+        labels=labels,
+        rule=rule,
+        output_folder=output_folder or prediction_folder,
+        num_processes=num_processes,
+        progress=progress,
+    )
+
+
+def evaluate_files(
+    files: list[CaseFiles],
+    *,
+    labels: LesionLabels,
+    output_folder: Path,
+    rule: MatchRule | None = None,
+    num_processes: int = 1,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate cases wherever their files lie and write both summaries. Raises EVAL-LABELS, EVAL-FAILED as above."""
+    rule = rule or MatchRule()
     work = functools.partial(_evaluate_or_report, labels=labels, rule=rule)
     outcomes = run_cases(work, files, num_processes=num_processes, progress=progress)
     results, failures = [], {}
@@ -50,9 +71,8 @@ def evaluate_folder(
     if not results:
         case, reason = next(iter(failures.items()))
         raise DataError("EVAL-FAILED", f"none of {len(files)} cases could be evaluated; the first, {case}: {reason}")
-    _check_labels_occur(results, labels, prediction_folder)
+    _check_labels_occur(results, labels)
     evaluation = Evaluation(labels=labels, rule=rule, results=results, failures=failures)
-    output_folder = output_folder or prediction_folder
     write_json(output_folder / DETECTION_SUMMARY_JSON, detection_document(evaluation))
     write_json(output_folder / SUMMARY_JSON, summary_document(evaluation))
     return evaluation
@@ -62,38 +82,53 @@ def pair_files(
     reference_folder: Path, prediction_folder: Path, *, file_ending: str, allow_missing: bool
 ) -> list[CaseFiles]:
     """Files of every case of the reference folder, sorted by case. Raises as `evaluate_folder`."""
-    references, predictions = (_files_by_case(f, file_ending) for f in (reference_folder, prediction_folder))
+    references, predictions = (files_by_case(f, file_ending) for f in (reference_folder, prediction_folder))
     if not references:
         raise DataError(
             "EVAL-FOLDER", f"{reference_folder} has no files that end in {file_ending}. Name another folder."
         )
-    missing = [case for case in references if case not in predictions]
-    if missing and not allow_missing:
-        raise DataError(
-            "EVAL-MISSING",
-            f"{prediction_folder} lacks {len(missing)} of {len(references)} predictions: {', '.join(missing)}. "
-            "Predict them, or allow missing ones, which then count as empty.",
-        )
-    extra = [case for case in predictions if case not in references]
-    if extra:
-        raise DataError(
-            "EVAL-EXTRA",
-            f"{prediction_folder} has predictions without a reference in {reference_folder}: {', '.join(extra)}. "
-            "Add the references or move the predictions away.",
-        )
-    boxes = {case: prediction_folder / DETECTIONS / f"{case}{BOXES_ENDING}" for case in references}
+    check_complete(
+        predictions, references, folder=prediction_folder, source=reference_folder, allow_missing=allow_missing
+    )
     return [
         CaseFiles(
             case=case,
-            reference=references[case],
+            reference=reference,
             prediction=predictions.get(case),
-            boxes=boxes[case] if boxes[case].is_file() else None,
+            boxes=candidates_file(prediction_folder, case),
         )
-        for case in references
+        for case, reference in references.items()
     ]
 
 
-def _files_by_case(folder: Path, file_ending: str) -> Mapping[str, Path]:
+def candidates_file(folder: Path, case: str) -> Path | None:
+    """The candidates of a case in a prediction folder, if the predictor wrote them."""
+    path = folder / DETECTIONS / f"{case}{BOXES_ENDING}"
+    return path if path.is_file() else None
+
+
+def check_complete(
+    predicted: Collection[str], cases: Collection[str], *, folder: Path, source: Path, allow_missing: bool
+) -> None:
+    """Refuse missing and surplus predictions: `DataError` EVAL-MISSING, EVAL-EXTRA. `source`: what names the cases."""
+    missing = [case for case in cases if case not in predicted]
+    if missing and not allow_missing:
+        raise DataError(
+            "EVAL-MISSING",
+            f"{folder} lacks {len(missing)} of {len(cases)} predictions: {', '.join(missing)}. "
+            "Predict them, or allow missing ones, which then count as empty.",
+        )
+    extra = [case for case in predicted if case not in cases]
+    if extra:
+        raise DataError(
+            "EVAL-EXTRA",
+            f"{folder} has predictions without a reference in {source}: {', '.join(extra)}. "
+            "Add the references or move the predictions away.",
+        )
+
+
+def files_by_case(folder: Path, file_ending: str) -> Mapping[str, Path]:
+    """Visible files of a folder by case, sorted; no such folder raises `DataError` (EVAL-FOLDER)."""
     if not folder.is_dir():
         raise DataError("EVAL-FOLDER", f"{folder} is not a folder. Name the folder of the label maps.")
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
@@ -108,12 +143,16 @@ def _evaluate_or_report(files: CaseFiles, *, labels: LesionLabels, rule: MatchRu
         return str(error) or type(error).__name__
 
 
-def _check_labels_occur(results: list[CaseResult], labels: LesionLabels, folder: Path) -> None:
-    """Predictions full of labels, none of them a lesion, are more likely misread than lesion-free."""
+def _check_labels_occur(results: list[CaseResult], labels: LesionLabels) -> None:
     num_lesion_voxels = sum(result.voxels["TP"] + result.voxels["FP"] for result in results)
     if num_lesion_voxels == 0 and any(result.has_other_labels for result in results):
-        raise DataError(
-            "EVAL-LABELS",
-            f"no prediction in {folder} has a lesion label {labels.prediction}, but some have other labels. "
-            "Say which labels of the predictions are lesions.",
-        )
+        refuse_labels(str(results[0].files.prediction), labels)
+
+
+def refuse_labels(example: str, labels: LesionLabels) -> NoReturn:
+    """Predictions full of labels, none of them a lesion, are more likely misread than lesion-free: EVAL-LABELS."""
+    raise DataError(
+        "EVAL-LABELS",
+        f"no prediction has a lesion label {labels.prediction}, but some, like {example}, have other labels. Say which "
+        "labels of the predictions are lesions.",
+    )

@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from nnanomaly.evaluation.regions import Pair, Region, SizeFloor, common_voxels, measure_candidate, measure_lesion
-from nnanomaly.roi.components import Component, Connectivity, find_components
+from nnanomaly.evaluation.case_pairs import CasePairs, measure_mask, measure_reference, pair_masks
+from nnanomaly.evaluation.regions import Pair, Region, SizeFloor
+from nnanomaly.roi.components import Component, Connectivity
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.volume import Grid, Volume
 
@@ -63,8 +64,9 @@ class LesionRecord:
     """The candidate (TP, FP, neutral_candidate, removed_candidate)."""
     iou: float = 0.0
     """IoU of lesion and candidate; where one of them is missing, the largest with any."""
-    overlaps: tuple[tuple[int, int], ...] = ()
-    """(candidate id, common voxels) of every candidate above the floor that touches the lesion."""
+    overlaps: tuple[tuple[int, int], ...] | None = ()
+    """(candidate id, common voxels) of every candidate above the floor that touches the lesion; None for boxes, which
+    share no voxels with masks."""
 
     @property
     def lesion_id(self) -> int | None:
@@ -122,21 +124,35 @@ def match_case(
         raise DataError(
             "GEO-PAIR", f"{case}: prediction and reference have the shapes {shapes}, but must be masks of one"
         )
-    grid = reference.grid
-    drawn = find_components(reference.array[0], connectivity=rule.connectivity)
-    found = find_components(candidates.array[0], connectivity=rule.connectivity)
-    lesions = [measure_lesion(component, grid, number=n, patches=patches) for n, component in enumerate(drawn, 1)]
-    regions = [
-        measure_candidate(component, grid, number=n, score=score(component)) for n, component in enumerate(found, 1)
-    ]
-    admitted = [position for position, region in enumerate(regions) if rule.candidate_floor.admits(region)]
-    kept = [regions[position] for position in admitted]
-    common = common_voxels(drawn, [found[position] for position in admitted])
-    iou = {(i, j): n / (lesions[i].num_voxels + kept[j].num_voxels - n) for (i, j), n in common.items()}
-    removed = [region for region in regions if not rule.candidate_floor.admits(region)]
+    drawn = measure_reference(reference, connectivity=rule.connectivity, patches=patches)
+    found = measure_mask(candidates, connectivity=rule.connectivity, floor=rule.candidate_floor, score=score)
+    return match_pairs(pair_masks(found, drawn, case=case), rule)
+
+
+def match_pairs(
+    pairs: CasePairs, rule: MatchRule, *, min_score: float | None = None, max_candidates: int | None = None
+) -> list[LesionRecord]:
+    """Match what was measured.
+
+    With `min_score`, candidates below it (or without a score) are left out; with `max_candidates`, all but that many of
+    the best scores.
+    """
+    scores = [-np.inf if candidate.score is None else candidate.score for candidate in pairs.candidates]
+    kept = [j for j, score in enumerate(scores) if min_score is None or score >= min_score]
+    if max_candidates is not None and len(kept) > max_candidates:
+        kept = sorted(sorted(kept, key=lambda j: -scores[j])[:max_candidates])
+    new = {j: position for position, j in enumerate(kept)}
+    common = None if pairs.common is None else {(i, new[j]): n for (i, j), n in pairs.common.items() if j in new}
     return [
-        *match_regions(lesions, kept, iou, rule=rule, case=case, common=common),
-        *(LesionRecord(case=case, kind="removed_candidate", candidate=region) for region in removed),
+        *match_regions(
+            pairs.lesions,
+            [pairs.candidates[j] for j in kept],
+            {(i, new[j]): value for (i, j), value in pairs.iou.items() if j in new},
+            rule=rule,
+            case=pairs.case,
+            common=common,
+        ),
+        *(LesionRecord(case=pairs.case, kind="removed_candidate", candidate=region) for region in pairs.removed),
     ]
 
 
@@ -149,7 +165,10 @@ def match_regions(
     case: str = "",
     common: Mapping[Pair, int] | None = None,
 ) -> list[LesionRecord]:
-    """Match measured lesions and candidates by the IoU of their pairs, however it was computed; lesions come first."""
+    """Match measured lesions and candidates by the IoU of their pairs, however it was computed; lesions come first.
+
+    Without `common` voxels of the pairs the records have no overlaps, and no DSC follows from them.
+    """
     counted = {i for i, lesion in enumerate(lesions) if rule.reference_floor.admits(lesion)}
     feasible = {pair: value for pair, value in iou.items() if value >= rule.min_iou}
     open_pairs = {pair: value for pair, value in feasible.items() if pair[0] in counted}
@@ -169,13 +188,14 @@ def match_regions(
                 lesion=lesion,
                 candidate=None if partner is None else candidates[partner],
                 iou=best_of_lesion.get(i, 0.0) if partner is None else iou[i, partner],
-                overlaps=tuple(overlaps.get(i, ())),
+                overlaps=None if common is None else tuple(overlaps.get(i, ())),
             )
         )
     neutral = _neutral_candidates(feasible, counted, rule)
     for j in sorted(set(range(len(candidates))) - set(matched.values())):
         kind = "neutral_candidate" if j in neutral else "FP"
-        records.append(LesionRecord(case=case, kind=kind, candidate=candidates[j], iou=best_of_candidate.get(j, 0.0)))
+        best, shared = best_of_candidate.get(j, 0.0), None if common is None else ()
+        records.append(LesionRecord(case=case, kind=kind, candidate=candidates[j], iou=best, overlaps=shared))
     return records
 
 

@@ -143,6 +143,8 @@ class LesionMetrics:
     """Cases without lesions."""
     fp_per_scan: float | None
     """Candidates without a lesion, per evaluated case of either kind."""
+    precision_where_defined: Mean
+    """Precision over the cases with a lesion and a candidate; those without a candidate count 0 in `all`."""
     dsc_all_cases: Mean
     """DSC with lesion-free cases included: 0 with a candidate, undefined without."""
     n_ignored_lesions: int
@@ -173,6 +175,7 @@ def lesion_metrics(records: RecordsByCase, *, min_iou: float) -> LesionMetrics:
         by_size={name: _aggregate_of_bin(name, records, min_iou=min_iou) for name in SIZE_BINS_MM},
         lesion_free=_lesion_free([metrics for metrics in cases if not metrics.has_lesion]),
         fp_per_scan=_ratio(sum(metrics.fp for metrics in cases), len(cases)),
+        precision_where_defined=_mean([metrics.precision for metrics in cases if metrics.tp + metrics.fp]),
         dsc_all_cases=_mean([metrics.dsc for metrics in cases]),
         n_ignored_lesions=kinds.count("ignored_lesion"),
         n_neutral_candidates=kinds.count("neutral_candidate"),
@@ -180,17 +183,24 @@ def lesion_metrics(records: RecordsByCase, *, min_iou: float) -> LesionMetrics:
     )
 
 
+def size_metrics(name: str, records: RecordsByCase) -> list[CaseMetrics]:
+    """Counts and ratios of every case in one size bin; a case without a lesion of the bin has no ratios."""
+    return [_ratios(case, chosen, dsc=_dice(chosen)) for case, chosen in _records_of_size(name, records).items()]
+
+
 def _aggregate_of_bin(name: str, records: RecordsByCase, *, min_iou: float) -> Aggregate:
+    return _aggregate(size_metrics(name, records), _records_of_size(name, records), min_iou=min_iou)
+
+
+def _records_of_size(name: str, records: RecordsByCase) -> dict[str, list[LesionRecord]]:
     """Lesions of the bin, the candidates matched to them, and unmatched candidates whose own size is of the bin.
 
-    Candidates matched to lesions of another bin are neutral; cases without a lesion of the bin are left out.
+    Candidates matched to lesions of another bin are neutral.
     """
-    of_bin = {
+    return {
         case: [r for r in of_case if r.kind in ("TP", "FN", "FP") and size_bin(r.diameter_mm) == name]
         for case, of_case in records.items()
     }
-    metrics = [_ratios(case, chosen, dsc=_dice(chosen)) for case, chosen in of_bin.items()]
-    return _aggregate(metrics, of_bin, min_iou=min_iou)
 
 
 def _aggregate(metrics: Sequence[CaseMetrics], records: RecordsByCase, *, min_iou: float) -> Aggregate:
@@ -238,11 +248,13 @@ def _ratios(case: str, records: Sequence[LesionRecord], *, dsc: float | None) ->
 
 
 def _dice(records: Sequence[LesionRecord]) -> float | None:
-    """Dice of all voxels of the lesions and all voxels of the candidates of some records."""
+    """Dice of all voxels of the lesions and all voxels of the candidates of some records; None for boxes."""
+    if any(record.overlaps is None for record in records):
+        return None
     candidates = {record.candidate.id: record.candidate for record in records if record.candidate is not None}
     lesions = [record.lesion for record in records if record.lesion is not None]
     voxels = sum(lesion.num_voxels for lesion in lesions) + sum(c.num_voxels for c in candidates.values())
-    common = sum(shared for record in records for number, shared in record.overlaps if number in candidates)
+    common = sum(shared for record in records for number, shared in record.overlaps or () if number in candidates)
     return _ratio(2 * common, voxels)
 
 

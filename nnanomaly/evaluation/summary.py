@@ -104,22 +104,30 @@ def detection_document(evaluation: Evaluation) -> dict[str, Any]:
         "labels": to_document(evaluation.labels),
         "rule": to_document(evaluation.rule),
         "definitions": DEFINITIONS,
-        "size_bins_mm": {
-            name: [low, high if np.isfinite(high) else None] for name, (low, high) in SIZE_BINS_MM.items()
-        },
+        "size_bins_mm": size_bins_document(),
         "metrics": to_document(evaluation.metrics),
         "curves": _curves(evaluation),
         "failed_cases": evaluation.failures,
         "missing_predictions": [r.files.case for r in evaluation.results if r.files.prediction is None],
-        "cases": [
-            {
-                **to_document(metrics),
-                "n_removed_candidates": sum(record.kind == "removed_candidate" for record in result.records),
-                "records": [to_document(record) for record in result.records if record.kind != "removed_candidate"],
-            }
-            for result, metrics in zip(evaluation.results, evaluation.cases, strict=True)
-        ],
+        "cases": record_documents(evaluation.cases, [result.records for result in evaluation.results]),
     }
+
+
+def size_bins_document() -> dict[str, list[float | None]]:
+    """The size bins in mm; the last one has no upper end."""
+    return {name: [low, high if np.isfinite(high) else None] for name, (low, high) in SIZE_BINS_MM.items()}
+
+
+def record_documents(cases: Sequence[CaseMetrics], records: Sequence[Sequence[LesionRecord]]) -> list[dict[str, Any]]:
+    """Numbers and records of each case; removed candidates are only counted."""
+    return [
+        {
+            **to_document(metrics),
+            "n_removed_candidates": sum(record.kind == "removed_candidate" for record in of_case),
+            "records": [to_document(record) for record in of_case if record.kind != "removed_candidate"],
+        }
+        for metrics, of_case in zip(cases, records, strict=True)
+    ]
 
 
 def _curves(evaluation: Evaluation) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Tables of the numbers, as data frames, markdown and CSV: one row a method, a lesion size or a case."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
@@ -83,6 +84,45 @@ def to_markdown(table: pd.DataFrame) -> str:
 def to_csv(table: pd.DataFrame) -> str:
     """A CSV table."""
     return str(table.to_csv(index=False, lineterminator="\n"))
+
+
+def to_latex(table: pd.DataFrame, *, caption: str, label: str) -> str:
+    """A LaTeX table that needs no package; the first three columns are set left."""
+    columns = "l" * min(3, len(table.columns)) + "r" * max(0, len(table.columns) - 3)
+    rows = [[_latex(str(value)) for value in row] for row in [list(table.columns), *table.to_numpy().tolist()]]
+    header, *body = (" & ".join(row) + r" \\" for row in rows)
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{_latex(caption)}}}",
+        rf"\label{{{label}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\hline",
+        header,
+        r"\hline",
+        *body,
+        r"\hline",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<=": r"$\leq$",
+    ">=": r"$\geq$",
+    "<": "$<$",
+    ">": "$>$",
+    "±": r"$\pm$",
+    "–": "--",
+}
+
+
+def _latex(text: str) -> str:
+    return re.sub("|".join(map(re.escape, _LATEX)), lambda match: _LATEX[match.group()], text)
 
 
 def format_number(value: float | None) -> str:

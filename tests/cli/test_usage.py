@@ -23,6 +23,9 @@ COMMANDS = {
     "preprocess": ["-d", "{}"],
     "train": ["{}", "ddpm"],
     "predict": ["-d", "{}", "-i", "imagesTs", "-o", "preds"],
+    "evaluate": ["-d", "{}", "-pred", "preds"],
+    "compare": ["-d", "{}", "--pred", "preds", "-o", "out"],
+    "export_nndetection": ["{}"],
 }
 """Commands that work on a dataset, with their arguments."""
 

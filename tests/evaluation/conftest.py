@@ -1,7 +1,6 @@
 """Helpers of the evaluation tests: masks drawn as text, and records written by hand."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,12 +64,3 @@ def missed(region: Callable[..., Region]) -> Callable[..., LesionRecord]:
 def false_alarm(region: Callable[..., Region]) -> Callable[..., LesionRecord]:
     """Function that makes the record of a candidate without a lesion."""
     return lambda number, diameter_mm: LesionRecord(case="", kind="FP", candidate=region(number, diameter_mm))
-
-
-@pytest.fixture(scope="session")
-def baselines_sample() -> Path:
-    """Folder of nnU-Net and nnDetection results with expected numbers; it lies beside the checkout, never in it."""
-    folder = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "baselines_sample"
-    if not folder.is_dir():
-        pytest.skip(f"no comparison data at {folder}")
-    return folder

@@ -10,6 +10,7 @@ import pytest
 from nnanomaly.evaluation.evaluate_folder import evaluate_folder
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule, match_case
+from nnanomaly.evaluation.metrics import SIZE_BINS_MM, size_metrics
 from nnanomaly.evaluation.regions import SizeFloor
 from nnanomaly.evaluation.summary import Evaluation
 from nnanomaly.volume import Grid, Volume
@@ -97,6 +98,9 @@ def test_every_lesion_and_candidate_of_the_mask_predictions_agrees(
     for case in expected:
         records = results[case["case"]].records
         assert dsc[case["case"]] == pytest.approx(case["dsc"], abs=1e-9)
+        by_size = {name: size_metrics(name, {case["case"]: records})[0] for name in SIZE_BINS_MM}
+        of_bins = {name: numbers.dsc for name, numbers in by_size.items() if numbers.has_lesion}
+        assert of_bins == pytest.approx(case["dsc_bin"], abs=1e-9)
         assert sum(r.kind == "ignored_lesion" for r in records) == case["n_ref_ignored"]
         assert sum(r.kind == "removed_candidate" for r in records) == case["n_pred_removed"]
         lesions = [

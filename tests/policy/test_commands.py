@@ -20,6 +20,10 @@ COMMANDS = (
     "sweep",
     "predict",
     "evaluate_folder",
+    "evaluate",
+    "compare",
+    "import_nndetection",
+    "export_nndetection",
     "demo",
 )
 HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn")

@@ -15,6 +15,7 @@ DISTRIBUTION = {  # where the name on the package index is not that of the modul
     "acvl_utils": "acvl-utils",
     "dynamic_network_architectures": "dynamic-network-architectures",
     "SimpleITK": "simpleitk",
+    "yaml": "pyyaml",
 }
 
 

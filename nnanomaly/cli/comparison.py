@@ -1,0 +1,255 @@
+"""Commands that judge predictions on a dataset: ours alone, or several methods beside each other."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnanomaly.cli import options
+from nnanomaly.cli.progress import progress_bar
+from nnanomaly.cli.run import PARTIAL, Arguments, run_command
+from nnanomaly.paths import Paths
+from nnanomaly.utilities.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from nnanomaly.baselines.compare_api import Method
+    from nnanomaly.evaluation.lesion_matching import MatchRule
+
+logger = logging.getLogger(__name__)
+THRESHOLD_WORDS = ("val", "otsu", "none")
+
+
+def evaluate(argv: Arguments = None) -> int:
+    """nnanomaly_evaluate."""
+    parser = options.new_parser("Judge our predictions of the test set, or of the validation cases of some folds.")
+    parser.add_argument("-d", required=True, help="dataset name or id")
+    parser.add_argument("-f", nargs="+", default=None, help="judge validation cases of folds (default: test set)")
+    parser.add_argument("-pred", type=Path, default=None, help="predictions (default: fold_k/validation of the model)")
+    options.add_plans(parser)
+    parser.add_argument("-l", nargs="+", type=int, default=(), help="label values that are lesions")
+    parser.add_argument("-o", type=Path, default=None, help="folder for the summaries (default: the predictions)")
+    _add_rule(parser)
+    options.add_processes(parser)
+    return run_command(parser, argv, _evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from nnanomaly.baselines.prediction_sources import find_predictions
+    from nnanomaly.evaluation.evaluate_case import CaseFiles
+    from nnanomaly.evaluation.evaluate_folder import evaluate_files
+    from nnanomaly.evaluation.lesion_labels import find_lesion_labels
+    from nnanomaly.evaluation.reference_set import test_set, validation_set
+    from nnanomaly.evaluation.tables import overall_table, size_table, to_markdown
+
+    paths = Paths.from_env()
+    dataset = paths.dataset_name(arguments.d)
+    if arguments.f is None and arguments.pred is None:
+        raise ConfigurationError("CFG-FLAGS", "neither -f nor -pred says what is judged. Give folds, or a folder.")
+    reference = test_set(paths, dataset) if arguments.f is None else validation_set(paths, dataset, arguments.f)
+    folder = arguments.pred or paths.model(dataset, options.plans_name(arguments), "ddpm")
+    found = find_predictions(folder, "masks", reference, allow_missing=arguments.allow_missing)
+    places = sorted({item.prediction.parent for item in found.values() if item.prediction is not None})
+    files = [
+        CaseFiles(case=case, reference=path, prediction=found[case].prediction, boxes=found[case].candidates)
+        for case, path in reference.references.items()
+    ]
+    labels = find_lesion_labels(reference.folder, places[0] if places else folder, reference=arguments.l)
+    output = arguments.o or (places[0] if len(places) == 1 else folder)
+    with progress_bar("evaluating") as show:
+        evaluation = evaluate_files(
+            files,
+            labels=labels,
+            output_folder=output,
+            rule=_rule(arguments),
+            num_processes=arguments.np,
+            progress=show,
+        )
+    _name_failures(evaluation.failures)
+    methods = {"nnanomaly": evaluation.metrics}
+    print(to_markdown(overall_table(methods)))
+    print(to_markdown(size_table(methods)))
+    return PARTIAL if evaluation.failures else 0
+
+
+def compare(argv: Arguments = None) -> int:
+    """nnanomaly_compare."""
+    parser = options.new_parser(
+        "Compare methods on the same cases and references: tables, figures and intervals. FOLDER may be NAME=FOLDER."
+    )
+    parser.add_argument("-d", required=True, help="dataset name or id")
+    parser.add_argument("-f", nargs="+", default=None, help="judge validation cases of folds (default: test set)")
+    for flag, whose in (("--pred", "nnanomaly's"), ("--nnunet", "nnU-Net's"), ("--nndetection", "nnDetection's")):
+        parser.add_argument(flag, action="append", default=[], metavar="FOLDER", help=f"{whose} predictions")
+    parser.add_argument(
+        "--val",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="validation predictions, for the threshold",
+    )
+    parser.add_argument(
+        "-threshold",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]VALUE",
+        help="score from which candidates count: a number, val (best mean F1 on validation), otsu or none; without "
+        "NAME for all methods that predict boxes (default val for boxes, none for masks)",
+    )
+    parser.add_argument("-l", nargs="+", type=int, default=(), help="label values that are lesions in the reference")
+    parser.add_argument(
+        "-pred_labels", nargs="+", default=[], metavar="NAME=VALUES", help="label values or classes of lesions, as 2,3"
+    )
+    parser.add_argument("-o", required=True, type=Path, help="folder for tables, figures and detection_summary.json")
+    parser.add_argument("-num_draws", type=int, default=2000, help="draws of the bootstrap (default 2000; 0: none)")
+    parser.add_argument("-seed", type=int, default=12345, help="seed of the bootstrap (default 12345)")
+    parser.add_argument(
+        "-score",
+        choices=("max", "mean", "median", "percentile95"),
+        default="max",
+        help="what makes a score of nnU-Net's probabilities in a component (default max)",
+    )
+    _add_rule(parser)
+    options.add_processes(parser)
+    return run_command(parser, argv, _compare)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from nnanomaly.baselines.compare_api import ComparisonOptions, compare_methods
+    from nnanomaly.evaluation.bootstrap import Bootstrap
+    from nnanomaly.evaluation.comparison_files import tables, write_comparison
+    from nnanomaly.evaluation.comparison_tables import text_frame
+    from nnanomaly.evaluation.tables import to_markdown
+
+    paths = Paths.from_env()
+    wanted = ComparisonOptions(
+        folds=None if arguments.f is None else tuple(arguments.f),
+        lesion_labels=tuple(arguments.l),
+        rule=_rule(arguments),
+        aggregate=arguments.score,
+        bootstrap=Bootstrap(num_draws=arguments.num_draws, seed=arguments.seed),
+        allow_missing=arguments.allow_missing,
+        num_processes=arguments.np,
+    )
+    dataset, methods = paths.dataset_name(arguments.d), _methods(arguments)
+    with progress_bar("comparing") as show:
+        comparison = compare_methods(paths, dataset, methods, options=wanted, progress=show)
+    write_comparison(comparison, arguments.o)
+    _name_failures(comparison.left_out)
+    for name, cells in tables(comparison).items():
+        print(f"{name}\n{to_markdown(text_frame(cells))}")
+    return PARTIAL if comparison.left_out else 0
+
+
+def _methods(arguments: argparse.Namespace) -> list["Method"]:
+    """The methods of `--pred`, `--nnunet` and `--nndetection`, in this order, with what the other flags say of them."""
+    from nnanomaly.baselines.compare_api import Method
+
+    given = [
+        (default, kind, text)
+        for texts, default, kind in (
+            (arguments.pred, "nnanomaly", "masks"),
+            (arguments.nnunet, "nnunet", "masks"),
+            (arguments.nndetection, "nndetection", "boxes"),
+        )
+        for text in texts
+    ]
+    split = [(*_split(text, default), kind) for default, kind, text in given]
+    names = [name for name, _, _ in split]
+    validation = _by_name("--val", arguments.val, names)
+    labels = _by_name("-pred_labels", arguments.pred_labels, names)
+    everywhere = [text for text in arguments.threshold if "=" not in text]
+    thresholds = _by_name("-threshold", [text for text in arguments.threshold if "=" in text], names)
+    return [
+        Method(
+            name=name,
+            kind="boxes" if kind == "boxes" else "masks",
+            folder=Path(folder),
+            validation=Path(validation[name]) if name in validation else None,
+            threshold=_threshold(thresholds.get(name, everywhere[-1] if everywhere and kind == "boxes" else None)),
+            labels=_numbers("-pred_labels", labels[name]) if name in labels else (),
+        )
+        for name, folder, kind in split
+    ]
+
+
+def _split(text: str, default: str) -> tuple[str, str]:
+    """Name and folder of NAME=FOLDER; a path with "=" needs a name before it."""
+    name, separator, folder = text.partition("=")
+    return (name, folder) if separator else (default, text)
+
+
+def _by_name(flag: str, texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """The values of NAME=VALUE flags; an unknown name raises `ConfigurationError` (CFG-METHOD)."""
+    values = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or name not in names:
+            raise ConfigurationError("CFG-METHOD", f"{flag} {text} must be NAME=VALUE with a name of {list(names)}")
+        values[name] = value
+    return values
+
+
+def _threshold(text: str | None) -> str | float | None:
+    if text is None or text in THRESHOLD_WORDS:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        words = ", ".join(THRESHOLD_WORDS)
+        raise ConfigurationError("CFG-EVAL", f"-threshold is {text!r}, must be a number or one of {words}") from None
+
+
+def _numbers(flag: str, text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigurationError("CFG-EVAL", f"{flag} is {text!r}, must be whole numbers such as 2,3")
+    return tuple(int(part) for part in parts)
+
+
+def _add_rule(parser: argparse.ArgumentParser) -> None:
+    """What counts as found."""
+    parser.add_argument("-iou", type=float, default=0.2, help="smallest IoU of a match, inclusive (default 0.2)")
+    parser.add_argument("-connectivity", type=int, choices=(6, 18, 26), default=26, help="of components (default 26)")
+    parser.add_argument(
+        "-assignment", choices=("hungarian", "greedy"), default="hungarian", help="of masks (default hungarian)"
+    )
+    parser.add_argument(
+        "-extra", choices=("false_positive", "neutral"), default="false_positive", help="further candidates on a lesion"
+    )
+    for flag, what in (
+        ("-reference_floor", "lesions are ignored"),
+        ("-candidate_floor", "predicted masks are removed"),
+    ):
+        parser.add_argument(
+            flag,
+            nargs=2,
+            type=float,
+            default=(20, 3.0),
+            metavar=("VOXELS", "MM"),
+            help=f"{what} under that many voxels or that axial diameter (default 20 3)",
+        )
+    parser.add_argument("--allow_missing", action="store_true", help="count a missing prediction as an empty one")
+
+
+def _rule(arguments: argparse.Namespace) -> "MatchRule":
+    from nnanomaly.evaluation.lesion_matching import MatchRule
+    from nnanomaly.evaluation.regions import SizeFloor
+
+    reference, candidate = (
+        SizeFloor(min_voxels=int(voxels), min_diameter_mm=millimetres)
+        for voxels, millimetres in (arguments.reference_floor, arguments.candidate_floor)
+    )
+    return MatchRule(
+        min_iou=arguments.iou,
+        connectivity=arguments.connectivity,
+        reference_floor=reference,
+        candidate_floor=candidate,
+        assignment=arguments.assignment,
+        extra_candidates=arguments.extra,
+    )
+
+
+def _name_failures(failures: dict[str, str]) -> None:
+    for case, reason in failures.items():
+        logger.error("%s left out: %s", case, reason)
