@@ -26,7 +26,7 @@ from nnanomaly.dataset.splits import prepare_splits
 from nnanomaly.experiment_planning import extraction, planner
 from nnanomaly.experiment_planning.fingerprint import UNLABELLED, Fingerprint, load_fingerprint, save_fingerprint
 from nnanomaly.paths import DATASET_JSON, FINGERPRINT_JSON, GT_SEGMENTATIONS, LABELS_TR, Paths
-from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
+from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import preprocess_dataset
 from nnanomaly.preprocessing.report import PreprocessingReport
 from nnanomaly.utilities.case_runner import Progress
@@ -95,7 +95,7 @@ def plan_experiment(paths: Paths, dataset: str, *, preset: str, gpu_memory_targe
         _copy(path, folder / GT_SEGMENTATIONS / path.name)
     path = paths.plans(dataset, plans.plans_name)
     save_plans(path, plans)
-    logger.info("%s: %s", dataset, _summary(plans))
+    logger.info("%s: %s", dataset, summary(plans))
     logger.info("%s: every number has its reason in %s", dataset, path)
     return plans
 
@@ -151,13 +151,24 @@ def _copy(source: Path, target: Path) -> None:
     write_atomically(target, lambda temporary: shutil.copy2(source, temporary))
 
 
-def _summary(plans: Plans) -> str:
-    patch, latent = (" x ".join(map(str, size)) for size in (plans.preprocessing.patch_size, plans.latent_shape))
-    return (
-        f"patch {patch} at {plans.preprocessing.spacing_mm[0]:g} mm, latent {latent} x {plans.vqgan.latent_channels}, "
-        f"{plans.vqgan.num_codes} codes, widths {plans.vqgan.widths} and {plans.ddpm.widths}, "
-        f"batches {plans.vqgan.training.batch_size} and {plans.ddpm.training.batch_size}"
-    )
+def summary(plans: Plans) -> str:
+    """What a user wants to see of the plans at a glance, a line for the patches and one for each stage."""
+    preprocessing, stages = plans.preprocessing, {stage: plans.training_of(stage) for stage in STAGES}
+    z, y, x = (f"{extent:g}" for extent in preprocessing.patch_mm)
+    latent = " x ".join(map(str, plans.latent_shape))
+    sizes = {
+        "vqgan": f"{plans.vqgan.num_codes} codes, latent {latent} x {plans.vqgan.latent_channels}, "
+        f"widths {plans.vqgan.widths}",
+        "classifier": f"widths {plans.classifier.widths}",
+        "ddpm": f"{plans.ddpm.architecture}, widths {plans.ddpm.widths}",
+    }
+    length = plans.reasons.get("classifier.training.num_iterations", "")
+    lines = [f"patches of {x} x {y} x {z} mm (x, y, z) at {preprocessing.spacing_mm[0]:g} mm"]
+    for stage, training in stages.items():
+        batch = f"batch {training.batch_size}" + (f" x {training.accumulation}" if training.accumulation > 1 else "")
+        why = f" ({length})" if stage == "classifier" and length else ""
+        lines.append(f"{stage}: {sizes[stage]}, {batch}, {training.num_iterations} iterations{why}")
+    return "\n  ".join(lines)
 
 
 def _log_report(dataset: str, report: PreprocessingReport, out_dir: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from nnanomaly.dataset.raw_dataset import load_description
 from nnanomaly.experiment_planning.extraction import extract_fingerprint
 from nnanomaly.experiment_planning.fingerprint import CaseFingerprint, Fingerprint, OrganRecord, combine
+from nnanomaly.experiment_planning.plan_and_preprocess_api import summary
 from nnanomaly.experiment_planning.planner import plan
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import ConfigurationError, DataError
@@ -179,6 +180,15 @@ def test_classifier_length_follows_the_labels() -> None:
     plans = planned(fingerprint_of((60.0, 40.0, 44.0), spacing_mm=(2.0, 2.0, 2.0), num_healthy=900, num_unhealthy=400))
     assert plans.classifier.training.num_iterations == 100 * 800 / 32
     assert plans.classifier.training.validate_every == 800 / 32
+
+
+def test_for_the_paper_s_dataset_the_published_configuration_is_printed() -> None:
+    published = fingerprint_of((110.0, 60.0, 60.0), spacing_mm=(1.0, 0.8, 0.8), num_healthy=1300, num_unhealthy=1162)
+    patches, vqgan, classifier, ddpm = summary(planned(published, gb=80.0, preset="paper")).split("\n  ")
+    assert patches == "patches of 96 x 96 x 128 mm (x, y, z) at 1 mm"
+    assert vqgan.startswith("vqgan: 16384 codes, latent 32 x 24 x 24 x 8, widths (16, 32, 64), batch 4, 100000 iterat")
+    assert "batch 32, 7263 iterations (100 epochs" in classifier  # 100 epochs of 1162 healthy and 1162 unhealthy organs
+    assert ddpm == "ddpm: factorised, widths (24, 48, 96, 192), batch 40 x 2, 250000 iterations"
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
