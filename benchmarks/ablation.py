@@ -48,7 +48,6 @@ from nnanomaly.paths import (
     FINGERPRINT_JSON,
     IMAGES_TS,
     LABELS_TS,
-    LATENT_SCALING_JSON,
     PLANS_JSON,
     Paths,
 )
@@ -144,7 +143,7 @@ def share_stage(paths: Paths, plans: Plans, stage: str, others: Sequence[str]) -
         if mine.is_dir() or not (theirs / f"fold_{FOLD}" / FINAL).is_file():
             continue
         if load_plans(theirs / PLANS_JSON).identity_of(stage) == plans.identity_of(stage):
-            shutil.copytree(theirs, mine, ignore=shutil.ignore_patterns(LATENT_SCALING_JSON, CALIBRATION_JSON))
+            shutil.copytree(theirs, mine, ignore=shutil.ignore_patterns(CALIBRATION_JSON))
             save_plans(mine / PLANS_JSON, plans)
 
 
