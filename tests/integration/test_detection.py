@@ -18,8 +18,8 @@ from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
 from nnanomaly.inference.patch_map import anomaly_map, reconstruct_patch, residual_of_patch
 from nnanomaly.inference.postprocessing import find_candidates, otsu_threshold
-from nnanomaly.paths import CALIBRATION_JSON, PLANS_NAMES, Paths, environment_for
-from nnanomaly.plans import Plans, load_plans, save_plans
+from nnanomaly.paths import CALIBRATION_JSON, Paths, environment_for
+from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
 from nnanomaly.preprocessing.normalization import denormalise, normalise
 from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.synthesis.lesions import insert_sphere

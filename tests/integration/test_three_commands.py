@@ -182,7 +182,13 @@ def test_nothing_needs_a_network(default: Project, tmp_path: Path) -> None:
     for command in (
         ("plan_and_preprocess", "-d", "501", "--no_pp"),
         ("predict", "-i", "imagesTs", "-o", str(tmp_path / "preds")),
-        ("evaluate_folder", str(default.paths.raw(DATASET) / "labelsTs"), str(default.predictions), "-np", "1"),
+        (
+            "evaluate_folder",
+            str(default.paths.raw(DATASET) / "labelsTs"),
+            str(default.predictions),
+            "-o",
+            str(tmp_path),
+        ),
     ):
         before = default.paths.plans(DATASET, PLANS_NAMES["default"]).read_bytes()
         process = subprocess.run(
