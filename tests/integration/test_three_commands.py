@@ -178,17 +178,12 @@ def test_training_never_opens_a_drawn_lesion(default: Project) -> None:
 
 def test_nothing_needs_a_network(default: Project, tmp_path: Path) -> None:
     watched = ["-c", WATCHED, str(tmp_path / "opened.txt")]  # training ran under the same watch
+    references = str(default.paths.raw(DATASET) / "labelsTs")
     environment = {**environment_for(default.paths), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for command in (
         ("plan_and_preprocess", "-d", "501", "--no_pp"),
         ("predict", "-i", "imagesTs", "-o", str(tmp_path / "preds")),
-        (
-            "evaluate_folder",
-            str(default.paths.raw(DATASET) / "labelsTs"),
-            str(default.predictions),
-            "-o",
-            str(tmp_path),
-        ),
+        ("evaluate_folder", references, str(default.predictions), "-o", str(tmp_path)),
     ):
         before = default.paths.plans(DATASET, PLANS_NAMES["default"]).read_bytes()
         process = subprocess.run(
