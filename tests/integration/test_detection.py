@@ -1,4 +1,4 @@
-"""Does it detect? METHOD 10, items 9 and 10: a phantom, a model trained for a minute, spheres, and no lesion at all."""
+"""Does it detect? METHOD 10, items 9 and 10: a phantom, a model trained for minutes, spheres, and no lesion at all."""
 
 import math
 from dataclasses import dataclass
@@ -53,14 +53,14 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """The demo with fewer cases and iterations: a minute on two cores."""
+    """The demo with fewer cases and iterations."""
     paths = Paths(*(tmp_path_factory.mktemp(name) for name in ("raw", "preprocessed", "results")))
-    write_phantom_dataset(paths.raw(DATASET), num_training=40, num_test=1, seed=4)
+    write_phantom_dataset(paths.raw(DATASET), num_training=60, num_test=1, seed=4)
     project = Trained(paths, None, None, None)  # type: ignore[arg-type]
     assert project.run("plan_and_preprocess", "-d", "900", "-gpu_memory_target", "0.5") == 0
     path = paths.plans(DATASET, PLANS_NAMES["default"])
     plans = shorten(load_plans(path), SHORT_TRAINING)
-    for stage, iterations in (("vqgan", 250), ("classifier", 20), ("ddpm", 700)):
+    for stage, iterations in (("vqgan", 400), ("classifier", 20), ("ddpm", 1500)):
         plans = plans.with_training(stage, num_iterations=iterations, validate_every=iterations)
     save_plans(path, plans)
     assert project.run("train", "900", "ddpm") == 0
