@@ -12,8 +12,8 @@ SIGMA_FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5)
 """Of the noise level of the plans, for noise levels as sigma."""
 DISCRETE_LEVELS = (250, 400, 500, 600, 750)
 """Steps of 1000 of a discrete schedule; the paper chose 500."""
-SCALE_FACTORS = (0.5, 1.0, 2.0)
-"""Of the guidance scale of the plans."""
+SCALE_FACTORS = (0.0, 0.5, 1.0, 2.0)
+"""Of the guidance scale of the plans; 0 is no guidance, which may well be best."""
 
 
 def candidate_plans(plans: Plans, *, sigmas: Sequence[float] | None, scales: Sequence[float] | None) -> list[Plans]:
@@ -45,4 +45,6 @@ def _with(plans: Plans, sigma: float, scale: float) -> Plans:
         schedule = cosine_schedule(plans.ddpm.num_timesteps)
         before, after = schedule.time_of(torch.tensor([inference.sigma, sigma], dtype=torch.float64)).tolist()
         steps = max(1, round(steps * (after + 1) / (before + 1)))
-    return replace(plans, inference=replace(inference, sigma=sigma, guidance_scale=scale, num_steps=steps))
+    guidance = "none" if scale == 0 and inference.needs_classifier else inference.guidance
+    changed = replace(inference, sigma=sigma, guidance=guidance, guidance_scale=scale, num_steps=steps)
+    return replace(plans, inference=changed)

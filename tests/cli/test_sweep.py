@@ -53,6 +53,11 @@ def test_a_sweep_needs_no_drawn_lesion_and_prediction_uses_its_choice(
     assert shell("predict", "-i", "imagesTs", "-o", "preds") == 0
 
 
+def test_where_no_guidance_is_best_the_plans_say_none(shell: Any, preprocessed: Path, model: Plans) -> None:
+    assert shell("sweep", 501, "-sigmas", 1.0, "-scales", 0) == 0
+    assert load_plans(shell.paths.plans(DATASET, model.plans_name)).inference.guidance == "none"
+
+
 def test_drawn_lesions_are_used_when_they_are_asked_for(shell: Any, preprocessed: Path, model: Plans) -> None:
     draw_lesions(shell.paths.raw(DATASET))
     assert shell("sweep", 501, "-sigmas", 1.0, "-scales", 0.1, "--drawn", "-metric", "f1") == 0

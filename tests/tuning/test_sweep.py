@@ -135,6 +135,15 @@ def test_settings_are_all_pairs_of_levels_and_scales(tiny_plans: Callable[..., P
     assert {p.identity for p in tried} == {plans.identity}  # the trained model stays that of the plans
 
 
+def test_a_sweep_tries_to_do_without_guidance(tiny_plans: Callable[..., Plans]) -> None:
+    plans = tiny_plans("default", dataset="Dataset501_Kidney")
+    tried = candidate_plans(plans, sigmas=[1.0], scales=None)
+    scale = plans.inference.guidance_scale
+    assert [(p.inference.guidance, p.inference.guidance_scale) for p in tried] == [
+        ("none", 0.0), ("relative", scale / 2), ("relative", scale), ("relative", 2 * scale),
+    ]  # fmt: skip
+
+
 def test_on_a_discrete_schedule_the_stride_stays_that_of_the_plans(tiny_plans: Callable[..., Plans]) -> None:
     plans = tiny_plans("paper", dataset="Dataset501_Kidney")
     unit_stride = replace(plans, inference=replace(plans.inference, sigma=1.016, num_steps=500))
