@@ -31,7 +31,7 @@ class Calibration:
     num_organs: int
     """Healthy validation organs measured."""
     guidance: bool
-    """Whether the classifier guides the reconstruction."""
+    """Whether the reconstruction is guided."""
     guidance_reason: str
     """Why, or why not."""
     checkpoints: dict[str, str]
