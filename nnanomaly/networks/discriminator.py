@@ -4,6 +4,7 @@ Legend: B batch, C channels, S voxels (two or three axes). Each logit judges one
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ NORMS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
     "batch": BATCH_NORMS,
 }
 HIDDEN_STRIDES = (2, 2, 2, 1)
+SMALLEST_IN_BF16 = 18  # voxels: three halvings leave 4, the length of a kernel
 MEMORY_FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
@@ -57,7 +59,18 @@ class PatchDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> Judged:
         """[B, in_channels, *S] in [-1, 1] -> `Judged`."""
         features = []
-        for layer in self.hidden:
-            x = layer(x)
-            features.append(x)
-        return Judged(self.head(x), features)
+        with _precision_for(x):
+            for layer in self.hidden:
+                x = layer(x)
+                features.append(x)
+            return Judged(self.head(x), features)
+
+
+def _precision_for(x: Tensor) -> AbstractContextManager[object]:
+    """fp32 where an inner layer would see less than its kernel, else whatever holds outside.
+
+    There torch 2.13 leaves uninitialised memory in the bf16 gradients of a convolution's weights, on some CPUs.
+    """
+    if min(x.shape[2:]) >= SMALLEST_IN_BF16:
+        return nullcontext()
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)

@@ -52,3 +52,20 @@ def test_other_dimensions_and_norms_are_refused_with_the_known_ones() -> None:
         PatchDiscriminator(1)
     with pytest.raises(ConfigurationError, match=r"'layer'.*'group', 'batch'"):
         PatchDiscriminator(2, "layer")
+
+
+@pytest.mark.parametrize("size", [8, 17, 18])
+def test_gradients_in_bf16_are_finite_and_the_same_again_for_images_of_any_size(size: int) -> None:
+    torch.manual_seed(0)
+    judge, x = PatchDiscriminator(3, width=16), torch.rand(2, 1, size, size, size)
+    gradients = []
+    for _ in range(8):
+        stale = [torch.full((1 << k,), float("nan")) for k in range(6, 20)]  # what uninitialised memory may hold
+        del stale
+        judge.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = judge(x).logits
+        logits.float().square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in judge.parameters()]))
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+    assert torch.isfinite(gradients[0]).all()
