@@ -17,15 +17,15 @@ from nnanomaly.utilities.json_io import read_json
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def load_vqgan(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> Autoencoder:
+def load_vqgan(fold_folder: Path, plans: Plans, device: torch.device) -> Autoencoder:
     """The autoencoder of a fold."""
-    return _load(build_vqgan(plans), fold_folder / checkpoint, plans.identity_of("vqgan"), device)
+    return _load(build_vqgan(plans), fold_folder / FINAL, plans.identity_of("vqgan"), device)
 
 
-def load_codec(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> Codec:
+def load_codec(fold_folder: Path, plans: Plans, device: torch.device) -> Codec:
     """The autoencoder of a fold behind the codec interface, with the latent scaling that was fitted after training."""
     scaling = read_json(fold_folder / LATENT_SCALING_JSON)
-    return build_codec(plans, load_vqgan(fold_folder, plans, device, checkpoint=checkpoint), scaling["values"])
+    return build_codec(plans, load_vqgan(fold_folder, plans, device), scaling["values"])
 
 
 def load_unet(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> nn.Module:
@@ -33,9 +33,9 @@ def load_unet(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoi
     return _load(build_unet(plans), fold_folder / checkpoint, plans.identity_of("ddpm"), device)
 
 
-def load_classifier(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoint: str = FINAL) -> nn.Module:
+def load_classifier(fold_folder: Path, plans: Plans, device: torch.device) -> nn.Module:
     """The noise-conditioned classifier of a fold."""
-    return _load(build_classifier(plans), fold_folder / checkpoint, plans.identity_of("classifier"), device)
+    return _load(build_classifier(plans), fold_folder / FINAL, plans.identity_of("classifier"), device)
 
 
 def _load(network: Network, path: Path, identity: str, device: torch.device) -> Network:

@@ -2,14 +2,16 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nnanomaly.experiment_planning import plan_and_preprocess_api as api
 from nnanomaly.imageio.nifti import write_volume
 from nnanomaly.paths import Paths
-from nnanomaly.plans import Plans, load_plans
+from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.volume import Grid, Volume
 
 DATASET = "Dataset501_Tiny"
@@ -56,6 +58,21 @@ def test_a_sweep_needs_no_drawn_lesion_and_prediction_uses_its_choice(
 def test_where_no_guidance_is_best_the_plans_say_none(shell: Any, preprocessed: Path, model: Plans) -> None:
     assert shell("sweep", 501, "-sigmas", 1.0, "-scales", 0) == 0
     assert load_plans(shell.paths.plans(DATASET, model.plans_name)).inference.guidance == "none"
+
+
+def test_the_published_chain_is_swept_with_otsu_s_threshold_of_every_patch(
+    shell: Any, preprocessed: Path, tiny_plans: Callable[..., Plans], write_untrained_model: Callable[..., None]
+) -> None:
+    plans = tiny_plans("paper", dataset=DATASET)
+    save_plans(shell.paths.plans(DATASET, plans.plans_name), plans)
+    api.preprocess(shell.paths, DATASET, plans_name=plans.plans_name, num_processes=1)
+    write_untrained_model(shell.paths, plans)
+    assert shell("sweep", 501, "-preset", "paper", "-sigmas", 0.7, 1.016, "-scales", 0, 900) == 0
+    document = json.loads((fold_folder(shell.paths, plans) / "sweep" / "sweep.json").read_text())
+    assert [(o["sigma"], o["guidance"], o["guidance_scale"], o["threshold"]) for o in document["outcomes"]] == [
+        (sigma, guidance, scale, None) for sigma in (0.7, 1.016) for guidance, scale in (("none", 0), ("gradient", 900))
+    ]
+    assert shell("predict", "-i", "imagesTs", "-o", "preds", "-preset", "paper") == 0
 
 
 def test_drawn_lesions_are_used_when_they_are_asked_for(shell: Any, preprocessed: Path, model: Plans) -> None:
