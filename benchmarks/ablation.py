@@ -51,15 +51,11 @@ from nnanomaly.paths import (
     PLANS_JSON,
     Paths,
 )
-from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
+from nnanomaly.plans import FELT_BY_NETWORKS, STAGES, Plans, load_plans, save_plans
 from nnanomaly.training.train_api import TrainingOptions, train_stages
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_atomically, write_json
 
 FOLD = 0
-FELT_BY_NETWORKS = (
-    "sampler", "encode", "sigma", "num_steps", "guidance", "guidance_scale", "num_samples", "quantise", "precision",
-)  # fmt: skip
-"""Fields of the inference that change a reconstruction; the others act on what comes out."""
 
 
 class Reconstructions:

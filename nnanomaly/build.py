@@ -11,6 +11,7 @@ from nnanomaly.networks.classifier import LatentClassifier
 from nnanomaly.networks.conditioning import ClassConditionedUNet
 from nnanomaly.networks.discriminator import PatchDiscriminator
 from nnanomaly.networks.kl_autoencoder import KLAutoencoder
+from nnanomaly.networks.lesion_head import LesionHead
 from nnanomaly.networks.unet import UNet3D
 from nnanomaly.networks.unet_factorised import FactorisedUNet
 from nnanomaly.networks.vqgan import VQGAN
@@ -57,6 +58,11 @@ def build_unet(plans: Plans) -> nn.Module:
 def build_classifier(plans: Plans) -> LatentClassifier:
     """The network that tells healthy from unhealthy latents: `net(x [B, C, *latent], time [B])` -> logits `[B, 2]`."""
     return LatentClassifier(plans.classifier, plans.vqgan.latent_channels)
+
+
+def build_head(plans: Plans) -> nn.Module:
+    """The lesion head: `net(x [B, C, *patch])` -> logits `[B, 1, *patch]`."""
+    return LesionHead(plans.head).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 def build_codec(plans: Plans, vqgan: Autoencoder, scaling: Mapping[str, Sequence[float]]) -> Codec:

@@ -13,6 +13,10 @@ from nnanomaly.utilities.json_io import document_hash, from_document, read_json,
 
 SCHEMA_VERSION = 1
 STAGES = ("vqgan", "classifier", "ddpm")
+"""The chain of the published method."""
+HEAD = "head"
+"""The stage that may follow it: a network that tells lesions from other residuals."""
+HEAD_INPUTS = ("image", "reconstruction", "zscore", "distance")
 GUIDANCE_OF = {
     "heun": ("none", "relative", "free"),
     "one_step": ("none",),
@@ -20,6 +24,18 @@ GUIDANCE_OF = {
     "ddpm": ("none", "gradient"),
 }
 """The samplers, and the forms of guidance that each can do."""
+FELT_BY_NETWORKS = (
+    "sampler",
+    "encode",
+    "sigma",
+    "num_steps",
+    "guidance",
+    "guidance_scale",
+    "num_samples",
+    "quantise",
+    "precision",
+)
+"""Fields of the inference that change a reconstruction; the others act on what comes out."""
 PLANS_NAMES = {"default": "nnAnomalyPlans", "paper": "nnAnomalyPaperPlans"}
 CODECS = ("vq", "kl", "haar", "identity")
 FIXED_CODECS = {"haar": (2, 8), "identity": (1, 1)}
@@ -311,6 +327,41 @@ class DiffusionPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadPlan:
+    """The lesion head: a U-Net on patch and reconstruction, trained on lesions inserted into healthy organs."""
+
+    inputs: tuple[str, ...] = HEAD_INPUTS
+    """What it sees, some of `image`, `reconstruction`, `zscore` (of the residual) and `distance` (to the surface)."""
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    """Channels per level, finest first; every level after the first halves the patch."""
+    blocks_per_level: int = 1
+    """Residual blocks per level."""
+    variants_per_patch: int = 12
+    """Inserted variants of every healthy patch whose reconstruction is kept for training."""
+    held_out_kinds: tuple[str, ...] = ("fat",)
+    """Kinds of lesions that only validation sees: does the head find what it was never shown?"""
+    training: TrainingPlan = TrainingPlan(
+        num_iterations=20_000,
+        batch_size=2,
+        learning_rate=1e-3,
+        weight_decay=1e-4,
+        warmup_iterations=200,
+        decay="cosine",
+        gradient_clip=1.0,
+        ema_decay=0.999,
+        precision="bf16",
+        validate_every=500,
+    )
+    """Optimisation."""
+
+    def __post_init__(self) -> None:
+        """Check choices."""
+        known = all(name in HEAD_INPUTS for name in self.inputs) and len(self.inputs) > 0
+        _require(known, "head.inputs", self.inputs, f"must be some of {', '.join(HEAD_INPUTS)}")
+        _require(self.variants_per_patch >= 1, "head.variants_per_patch", self.variants_per_patch, "must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InferencePlan:
     """From a patch to candidates (METHOD sections 3 and 5)."""
 
@@ -351,6 +402,8 @@ class InferencePlan:
     """`fp32`, or `bf16` autocast in the networks; the sampler itself is always fp32."""
     residual_of: str = "input"
     """What the reconstruction is compared with: the `input`, or the `autoencoded` one (cancels the codec's error)."""
+    detector: str = "residual"
+    """What makes the map: `residual` (see `anomaly_map`), or `head` (probability of the lesion head)."""
     min_voxels: int = 20
     """Smaller candidates (in voxels of the scan) are dropped."""
     min_diameter_mm: float = 3.0
@@ -364,6 +417,7 @@ class InferencePlan:
         _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore", "zscore_intensity"))
         _require_choice("residual_of", self.residual_of, ("input", "autoencoded"))
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
+        _require_choice("detector", self.detector, ("residual", HEAD))
         _require_choice("precision", self.precision, ("fp32", "bf16"))
         forms = GUIDANCE_OF[self.sampler]
         _require(
@@ -412,6 +466,8 @@ class Plans:
     """Prediction."""
     reasons: dict[str, str]
     """One line for every number the planner chose."""
+    head: HeadPlan = HeadPlan()
+    """Stage 3, which may be left out."""
 
     def __post_init__(self) -> None:
         """Check that patch, autoencoder and U-Net fit each other."""
@@ -459,8 +515,8 @@ class Plans:
         return f"{self.plans_name}_3d"
 
     def training_of(self, stage: str) -> TrainingPlan:
-        """Optimisation settings of `vqgan`, `classifier` or `ddpm`."""
-        _require_choice("stage", stage, STAGES)
+        """Optimisation settings of `vqgan`, `classifier`, `ddpm` or `head`."""
+        _require_choice("stage", stage, (*STAGES, HEAD))
         training: TrainingPlan = getattr(self, stage).training
         return training
 
@@ -478,9 +534,12 @@ class Plans:
         """The same for some stages: a stage depends on the patches, on itself and on the autoencoder before it."""
         document = to_document(self)
         relevant = {key: document[key] for key in ("preset", "organs", "preprocessing")}
-        for stage in sorted({"vqgan", *stages}):
+        before = {"vqgan", "ddpm"} if HEAD in stages else {"vqgan"}
+        for stage in sorted({*before, *stages}):
             unused = {"training", "gate", *_unchanged_later_fields(stage, document[stage])}
             relevant[stage] = {key: value for key, value in document[stage].items() if key not in unused}
+        if HEAD in stages:
+            relevant["inference"] = {name: document["inference"][name] for name in FELT_BY_NETWORKS}
         if "classifier" in stages:
             relevant["classifier"] |= _other_classifier_input(document["ddpm"])
         return document_hash(relevant)
@@ -515,9 +574,10 @@ def _check_codec(plans: Plans) -> None:
 def save_plans(path: Path, plans: Plans) -> None:
     """Write a plans file that nnU-Net's evaluation can open as well."""
     document = to_document(plans)
-    configurations = {stage: document.pop(stage) for stage in STAGES}
+    configurations = {stage: document.pop(stage) for stage in (*STAGES, HEAD)}
     for stage in STAGES[1:]:
         configurations[stage] = {"previous_stage": "vqgan", **configurations[stage]}
+    configurations[HEAD] = {"previous_stage": "ddpm", **configurations[HEAD]}
     head = {
         "schema_version": SCHEMA_VERSION,
         "image_reader_writer": "SimpleITKIO",
@@ -545,6 +605,8 @@ def load_plans(path: Path) -> Plans:
     configurations = document.pop("configurations", {})
     for stage in STAGES:
         document[stage] = _resolve_inheritance(configurations, stage, str(path))
+    if HEAD in configurations:  # plans that are older than this stage have none
+        document[HEAD] = _resolve_inheritance(configurations, HEAD, str(path))
     return from_document(Plans, document, source=str(path))
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from nnanomaly.build import build_classifier, build_codec, build_unet, build_vqgan
+from nnanomaly.build import build_classifier, build_codec, build_head, build_unet, build_vqgan
 from nnanomaly.checkpoint import FINAL, load_checkpoint
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.networks.autoencoder import Autoencoder
@@ -36,6 +36,11 @@ def load_unet(fold_folder: Path, plans: Plans, device: torch.device, *, checkpoi
 def load_classifier(fold_folder: Path, plans: Plans, device: torch.device) -> nn.Module:
     """The noise-conditioned classifier of a fold."""
     return _load(build_classifier(plans), fold_folder / FINAL, plans.identity_of("classifier"), device)
+
+
+def load_head(fold_folder: Path, plans: Plans, device: torch.device) -> nn.Module:
+    """The lesion head of a fold."""
+    return _load(build_head(plans), fold_folder / FINAL, plans.identity_of("head"), device)
 
 
 def _load(network: Network, path: Path, identity: str, device: torch.device) -> Network:

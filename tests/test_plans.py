@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
-from nnanomaly.plans import STAGES, GatePlan, Plans, load_plans, save_plans
+from nnanomaly.plans import HEAD, STAGES, GatePlan, Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import document_hash
 
@@ -43,7 +43,7 @@ def test_plans_survive_the_way_to_a_file_and_back(
 
 def test_stages_are_configurations_that_name_the_one_before(path: Path) -> None:
     document = json.loads(path.read_text())
-    assert set(document["configurations"]) == set(STAGES)
+    assert set(document["configurations"]) == {*STAGES, HEAD}
     assert document["configurations"]["ddpm"]["previous_stage"] == "vqgan"
     assert document["schema_version"] == 1
     assert document["latent_shape"] == [8, 8, 8]

@@ -1,23 +1,31 @@
 """The command that trains and calibrates."""
 
 import argparse
+from functools import partial
 
 from nnanomaly.cli import options
 from nnanomaly.cli.refusals import refuse_other_trainer, refuse_several_gpus
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.paths import Paths
+from nnanomaly.plans import HEAD
 from nnanomaly.utilities.errors import ConfigurationError
+
+CALIBRATED = ("ddpm", HEAD, "all")
+"""What a prediction can be made with, once it is calibrated."""
 
 
 def train(argv: Arguments = None) -> int:
     """nnanomaly_train."""
-    parser = options.new_parser("Train a stage; `ddpm` (or `all`) trains the stages it needs first, then calibrates.")
+    parser = options.new_parser(
+        "Train a stage; `ddpm` trains the stages it needs first, then calibrates; `head` too; `all`: ddpm, then head."
+    )
     options.add_training(parser)
     return run_command(parser, argv, _train)
 
 
 def _train(arguments: argparse.Namespace) -> int:
     from nnanomaly.inference.calibrate_api import calibrate_fold
+    from nnanomaly.lesion_head.train_head_api import train_head
     from nnanomaly.training.train_api import TrainingOptions, train_stages
 
     paths = Paths.from_env()
@@ -38,10 +46,11 @@ def _train(arguments: argparse.Namespace) -> int:
         resume=arguments.c,
         changes={key: value for key, value in changes.items() if value is not None},
     )
-    stage = "ddpm" if arguments.configuration == "all" else arguments.configuration
-    if not arguments.val:
-        train_stages(paths, dataset, stage, fold=arguments.fold, plans_name=plans_name, options=training)
-    if stage == "ddpm":
+    stages = {"all": ("ddpm", HEAD)}.get(arguments.configuration, (arguments.configuration,))
+    for stage in () if arguments.val else stages:
+        train = train_head if stage == HEAD else partial(train_stages, stage=stage)
+        train(paths, dataset, fold=arguments.fold, plans_name=plans_name, options=training)
+    if arguments.configuration in CALIBRATED:
         for checkpoint in _checkpoints_to_calibrate(arguments):
             calibrate_fold(
                 paths,
@@ -61,8 +70,8 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
         )
     calibrating = {"--val": arguments.val, "--val_best": arguments.val_best}
     for flag in (flag for flag, given in calibrating.items() if given):
-        if arguments.configuration not in ("ddpm", "all"):
-            raise ConfigurationError("CFG-FLAGS", f"{flag} calibrates a ddpm, not {arguments.configuration}")
+        if arguments.configuration not in CALIBRATED:
+            raise ConfigurationError("CFG-FLAGS", f"{flag} calibrates a ddpm or a head, not {arguments.configuration}")
     if arguments.chk is not None and not arguments.val:
         raise ConfigurationError(
             "CFG-FLAGS", "-chk names the checkpoint that --val calibrates. Add --val, or leave it out."

@@ -15,7 +15,7 @@ from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibration import Calibration, choose_threshold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
-from nnanomaly.inference.patch_map import anomaly_map, healthy_statistics, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.patch_map import healthy_statistics, reconstruct_patch, residual_of_patch
 from nnanomaly.paths import PLANS_JSON, SPLITS_JSON, Paths, calibration_json
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import DataError
@@ -54,14 +54,15 @@ def calibrate_fold(
 def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], plans: Plans) -> Calibration:
     """Residual statistics and threshold of a trained fold on patches of healthy organs (by name); writes nothing."""
     stored = list(healthy.values())
-    residuals = []
+    reconstructions, residuals = [], []
     for name, patch in tqdm(healthy.items(), desc="calibration", disable=None, leave=False):
         reconstruction = reconstruct_patch(patch.array, name, reconstruct=trained.reconstruct, plans=plans)
+        reconstructions.append(reconstruction)
         residuals.append(residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference))
     statistics = healthy_statistics(residuals, plans.inference)
     maps = [
-        (anomaly_map(residual, statistics, plans.inference), patch.grid)
-        for residual, patch in zip(residuals, stored, strict=True)
+        (trained.detect(reconstruction, residual, statistics), patch.grid)
+        for reconstruction, residual, patch in zip(reconstructions, residuals, stored, strict=True)
     ]
     num_organs = len({(patch.metadata["case"], patch.metadata["organ"]) for patch in stored})
     threshold, rate = choose_threshold(maps, num_organs, plans.inference)

@@ -6,10 +6,11 @@ from pathlib import Path
 import torch
 
 from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint
+from nnanomaly.inference.detectors import Detector, head_detector, residual_detector
 from nnanomaly.inference.reconstruct import LatentModels, Reconstructor, build_reconstructor
 from nnanomaly.paths import Paths
-from nnanomaly.plans import STAGES, InferencePlan, Plans
-from nnanomaly.trained_model import load_classifier, load_codec, load_unet
+from nnanomaly.plans import HEAD, STAGES, InferencePlan, Plans
+from nnanomaly.trained_model import load_classifier, load_codec, load_head, load_unet
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 
 
@@ -19,6 +20,8 @@ class TrainedFold:
 
     reconstruct: Reconstructor
     """Patches to healthy reconstructions."""
+    detect: Detector
+    """Reconstructions to maps."""
     guidance: bool
     """Whether the reconstruction is guided."""
     guidance_reason: str
@@ -34,7 +37,8 @@ def load_trained_fold(
 
     `checkpoint` is that of the ddpm. The other stages are always final: latents belong to the final autoencoder.
     """
-    folders = {stage: paths.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in STAGES}
+    stages = (*STAGES, HEAD) if plans.inference.detector == HEAD else STAGES
+    folders = {stage: paths.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in stages}
     needed = {stage: folder / (checkpoint if stage == "ddpm" else FINAL) for stage, folder in folders.items()}
     if not plans.inference.needs_classifier:
         del needed["classifier"]
@@ -44,7 +48,7 @@ def load_trained_fold(
                 "CKPT-MISSING", f"{path} does not exist. Run: nnanomaly_train {plans.dataset_name} {stage} {fold}"
             )
     checkpoints = {stage: checkpoint_hash(path) for stage, path in needed.items()}
-    for stage in sorted(set(needed) - {"vqgan"}):
+    for stage in sorted(set(needed) - {"vqgan", HEAD}):
         _refuse_other_vqgan(needed[stage], checkpoints["vqgan"])
     guidance, reason = _may_guide(needed, plans.inference)
     classify = guidance and plans.inference.needs_classifier
@@ -57,10 +61,26 @@ def load_trained_fold(
     codec = load_codec(folders["vqgan"], plans, device)
     return TrainedFold(
         reconstruct=build_reconstructor(codec, models, seed=seed, device=device),
+        detect=_detector(folders, checkpoints, plans, device),
         guidance=guidance,
         guidance_reason=reason,
         checkpoints=checkpoints,
     )
+
+
+def _detector(folders: dict[str, Path], checkpoints: dict[str, str], plans: Plans, device: torch.device) -> Detector:
+    """The residual itself, or a head that was trained on the reconstructions of these very checkpoints."""
+    if plans.inference.detector != HEAD:
+        return residual_detector(plans.inference)
+    trained_on = load_checkpoint(folders[HEAD] / FINAL)["checkpoints"]
+    present = {stage: checkpoints[stage] for stage in trained_on if stage in checkpoints}
+    if present != trained_on:
+        raise IntegrityError(
+            "CKPT-HEAD",
+            f"{folders[HEAD] / FINAL} was trained on the reconstructions of other checkpoints than those that "
+            f"are there now. Run: nnanomaly_train {plans.dataset_name} head {folders[HEAD].name.removeprefix('fold_')}",
+        )
+    return head_detector(load_head(folders[HEAD], plans, device), plans, device)
 
 
 def _refuse_other_vqgan(path: Path, vqgan_sha256: str) -> None:

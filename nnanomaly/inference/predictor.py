@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from nnanomaly.dataset.patch_store import patch_name
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.composition import Composite, compose
-from nnanomaly.inference.patch_map import anomaly_map, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.detectors import Detector
+from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
 from nnanomaly.inference.postprocessing import Candidate, find_candidates, otsu_threshold
 from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.plans import InferencePlan, Plans
@@ -25,6 +26,8 @@ class FoldModel:
 
     reconstruct: Reconstructor
     """Patches to healthy reconstructions."""
+    detect: Detector
+    """Reconstructions to maps."""
     calibration: Calibration
     """Healthy residuals and threshold."""
 
@@ -106,7 +109,7 @@ def _average_maps(patch: OrganPatch, models: Sequence[FoldModel], plans: Plans) 
     for model in models:
         reconstruction = reconstruct_patch(patch.array, name, reconstruct=model.reconstruct, plans=plans)
         residual = residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference)
-        anomaly = anomaly_map(residual, model.calibration.statistics, plans.inference)
+        anomaly = model.detect(reconstruction, residual, model.calibration.statistics)
         per_fold.append(np.stack([anomaly, reconstruction.healthy_hu]))
     return np.mean(per_fold, axis=0, dtype=np.float32)
 

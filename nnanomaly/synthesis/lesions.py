@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nnanomaly.roi.distance import signed_distance_mm
 from nnanomaly.synthesis.placement import PLACES, draw_center
+from nnanomaly.synthesis.shapes import distance_from
 from nnanomaly.volume import Shape, Triple
 
 FloatArray = NDArray[np.float32]
@@ -61,7 +62,7 @@ def draw_insertions(
     chosen = [pairs[index] for order in rounds for index in order][:count]
     return [
         Insertion(
-            diameter_mm=diameter, contrast_hu=contrast, edge_mm=rng.uniform(*EDGE_MM), place=str(rng.choice(PLACES))
+            diameter_mm=diameter, contrast_hu=contrast, edge_mm=rng.uniform(*EDGE_MM), place=str(rng.choice(PLACES[:2]))
         )
         for diameter, contrast in chosen
     ]
@@ -105,15 +106,8 @@ def insert_sphere(
         raise ValueError(f"diameter_mm is {diameter_mm} and edge_mm {edge_mm}, but both must be positive")
     radius = diameter_mm / 2
     center = draw_center(signed_distance_mm(organ, spacing_mm), radius_mm=radius, place=place, rng=rng)
-    beyond = _distance_from(center, organ.shape, spacing_mm) - radius
+    beyond = distance_from(center, organ.shape, spacing_mm) - radius
     width = max(edge_mm, float(np.mean(spacing_mm)))
     share = np.clip(0.5 - beyond / width, 0, 1)
     image = np.asarray(image_hu + contrast_hu * share, dtype=np.float32)
     return Inserted(image_hu=image, mask=beyond <= 0, center=center)
-
-
-def _distance_from(center: Shape, shape: tuple[int, ...], spacing_mm: Triple) -> FloatArray:
-    """Distance in mm of every voxel centre to that of one voxel."""
-    axes = [(np.arange(n) - c) * s for n, c, s in zip(shape, center, spacing_mm, strict=True)]
-    z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
-    return np.sqrt(z**2 + y**2 + x**2).astype(np.float32)

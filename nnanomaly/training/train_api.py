@@ -113,13 +113,13 @@ def _train_stage(
         extra["vqgan_sha256"] = checkpoint_hash(vqgan_folder / FINAL)
         _refuse_other_vqgan(folder, extra["vqgan_sha256"], resume)
     if not resume:
-        _forget_earlier_run(folder)
+        forget_earlier_run(folder)
     workers = options.num_workers if options.num_workers is not None else (0 if device.type == "cpu" else 4)
     setup = SETUPS[stage](plans, *patches, codec=codec, device=device, num_workers=workers)
     folder.mkdir(parents=True, exist_ok=True)
     save_plans(model / PLANS_JSON, plans)
     shutil.copyfile(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
-    write_json(folder / "debug.json", _debug_document(plans, stage, fold, device, options))
+    write_json(folder / "debug.json", debug_document(plans, stage, fold, device, options))
     logger.info("training %s, fold %s: %d iterations on %s", stage, fold, setup.training.num_iterations, device)
     result = fit(
         setup.stage,
@@ -134,7 +134,7 @@ def _train_stage(
     write_json(folder / "validation" / SUMMARY_JSON, result)
 
 
-def _forget_earlier_run(folder: Path) -> None:
+def forget_earlier_run(folder: Path) -> None:
     """Starting anew must not mix with checkpoints, log and calibration of an earlier run."""
     for pattern in ("checkpoint_*.pth", "*.json", "log.jsonl"):
         for path in folder.glob(pattern):
@@ -171,9 +171,10 @@ def _ensure_latent_scaling(folder: Path, plans: Plans, train: PatchSet, device: 
     write_json(path, {"vqgan_sha256": checkpoint, "values": values})
 
 
-def _debug_document(
+def debug_document(
     plans: Plans, stage: str, fold: int | str, device: torch.device, options: TrainingOptions
 ) -> dict[str, Any]:
+    """What debug.json records of a run."""
     return {
         "version": __version__,
         "torch_version": torch.__version__,

@@ -26,7 +26,7 @@ from nnanomaly.inference.calibrate_api import (
 )
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
-from nnanomaly.inference.patch_map import anomaly_map, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
 from nnanomaly.inference.postprocessing import otsu_threshold
 from nnanomaly.paths import LABELS_TR, SWEEP, Paths
 from nnanomaly.plans import Plans, load_plans, save_plans
@@ -142,7 +142,7 @@ def _try(trained: TrainedFold, plans: Plans, healthy: Mapping[str, StoredPatch],
 def _map_of(trial: Trial, trained: TrainedFold, calibration: Calibration, plans: Plans) -> FloatArray:
     reconstruction = reconstruct_patch(trial.array, trial.name, reconstruct=trained.reconstruct, plans=plans)
     residual = residual_of_patch(trial.array, trial.grid, reconstruction, plans.inference)
-    return anomaly_map(residual, calibration.statistics, plans.inference)
+    return trained.detect(reconstruction, residual, calibration.statistics)
 
 
 def _chosen(variants: Sequence[Plans], best: Outcome, plans: Plans, fold: int | str, options: SweepOptions) -> Plans:

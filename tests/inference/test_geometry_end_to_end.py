@@ -21,6 +21,7 @@ from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
 from nnanomaly.imageio.nifti import read_volume
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.detectors import residual_detector
 from nnanomaly.inference.prediction_files import write_case
 from nnanomaly.inference.predictor import CaseResult, FoldModel, predict_case
 from nnanomaly.inference.reconstruct import Reconstruction
@@ -138,7 +139,13 @@ class Case:
 
     def predict(self, organ: str, plans: Plans, model: FoldModel) -> CaseResult:
         image, mask = self._volumes()
-        result = predict_case(image, {organ: mask}, case="case", plans=plans, models=[model])
+        result = predict_case(
+            image,
+            {organ: mask},
+            case="case",
+            plans=plans,
+            models=[replace(model, detect=residual_detector(plans.inference))],
+        )
         write_case(self.output, "case", image, self.image, result, description=DESCRIPTION)
         return result
 
@@ -199,7 +206,7 @@ def model_of(change: Callable[[Floats, str], Floats], threshold: float = SHIFT_H
         healthy = torch.from_numpy(np.stack(changed)[:, None].astype(np.float32))
         return Reconstruction(healthy, healthy)
 
-    return FoldModel(reconstruct=reconstruct, calibration=calibration(threshold))
+    return FoldModel(reconstruct=reconstruct, detect=residual_detector(ABSOLUTE), calibration=calibration(threshold))
 
 
 def marker_model(grids: dict[str, Grid], center: Floats, threshold: float = SHIFT_HU / 2) -> FoldModel:
@@ -359,7 +366,13 @@ def test_several_organs_share_one_map_and_an_absent_one_is_named(tmp_path: Path)
     image, mask = case._volumes()
     nothing = Volume(np.zeros_like(mask.array), mask.grid)
     model = marker_model(case.grids(PLAIN, plans), MARKER)
-    result = predict_case(image, {PLAIN: mask, MIRRORED: nothing}, case="case", plans=plans, models=[model])
+    result = predict_case(
+        image,
+        {PLAIN: mask, MIRRORED: nothing},
+        case="case",
+        plans=plans,
+        models=[replace(model, detect=residual_detector(plans.inference))],
+    )
     assert result.status == {PLAIN: "ok", MIRRORED: "no_roi"}
     assert len(result.candidates) == 1
 

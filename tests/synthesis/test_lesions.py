@@ -90,7 +90,7 @@ def test_insertions_take_all_pairs_equally_often_in_an_order_of_their_own() -> N
     pairs = [(lesion.diameter_mm, lesion.contrast_hu) for lesion in lesions]
     assert sorted(pairs) == sorted([(d, c) for d in (5.0, 10.0, 20.0) for c in (-60.0, 60.0)] * 2)
     assert all(EDGE_MM[0] <= lesion.edge_mm <= EDGE_MM[1] for lesion in lesions)
-    assert {lesion.place for lesion in lesions} == set(PLACES)
+    assert {lesion.place for lesion in lesions} == set(PLACES[:2])
     assert drawn(0) == lesions
     assert drawn(1) != lesions
     many = [insert(IMAGE, ORGAN, lesion, spacing_mm=UNIT, rng=np.random.default_rng(0)) for lesion in lesions[:2]]
@@ -102,7 +102,7 @@ def test_insertions_take_all_pairs_equally_often_in_an_order_of_their_own() -> N
     [
         ({"diameter_mm": 0.0}, "diameter_mm is 0.0"),
         ({"edge_mm": -1.0}, "edge_mm -1.0"),
-        ({"place": "exophytic"}, "exophytic"),
+        ({"place": "elsewhere"}, "elsewhere"),
     ],
 )
 def test_an_impossible_lesion_is_refused_with_the_value(changes: dict[str, object], part: str) -> None:

@@ -1,0 +1,46 @@
+"""Detectors: what makes the map of a patch out of its reconstruction. A plan choice (`inference.detector`).
+
+A detector is a function (reconstruction, residual, statistics of healthy residuals) -> map `[Z, Y, X]`, larger where a
+lesion is likelier, 0 where the scan says nothing.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from nnanomaly.device import autocast
+from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
+from nnanomaly.inference.head_input import head_input
+from nnanomaly.inference.patch_map import PatchReconstruction, anomaly_map
+from nnanomaly.plans import InferencePlan, Plans
+
+FloatArray = NDArray[np.float32]
+Detector = Callable[[PatchReconstruction, Residual, ResidualStatistics], FloatArray]
+
+
+def residual_detector(plan: InferencePlan) -> Detector:
+    """The residual itself, as the plan normalises and gates it."""
+
+    def detect(_: PatchReconstruction, residual: Residual, statistics: ResidualStatistics) -> FloatArray:
+        return anomaly_map(residual, statistics, plan)
+
+    return detect
+
+
+def head_detector(head: nn.Module, plans: Plans, device: torch.device) -> Detector:
+    """Probability of the lesion head, in [0, 1]."""
+    window, inputs = plans.preprocessing.window_hu, plans.head.inputs
+
+    @torch.no_grad()
+    def detect(reconstruction: PatchReconstruction, residual: Residual, statistics: ResidualStatistics) -> FloatArray:
+        channels = head_input(reconstruction, residual, statistics, window_hu=window, inputs=inputs)
+        x = torch.from_numpy(channels)[None].to(device)
+        with autocast(device, plans.inference.precision):
+            logits = head(x).float()
+        probability = torch.sigmoid(logits)[0, 0].cpu().numpy()
+        return np.where(residual.covered, probability, 0.0).astype(np.float32)
+
+    return detect

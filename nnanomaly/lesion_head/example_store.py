@@ -1,0 +1,152 @@
+"""Making the examples of a fold once and keeping them on disk: every reconstruction is paid for a single time.
+
+Which example has which lesions follows from (seed, name of the patch, variant) alone; what is there already and belongs
+to the same networks is kept, so that a run that was stopped goes on where it was.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch, read_metadata, save_patch
+from nnanomaly.inference.anomaly_map import ResidualStatistics
+from nnanomaly.inference.patch_map import healthy_statistics, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.reconstruct import Reconstructor
+from nnanomaly.lesion_head.examples import EditedPatch, FloatArray, edit_patch, training_example
+from nnanomaly.plans import Plans
+from nnanomaly.preprocessing.preprocessor import ORGAN
+from nnanomaly.synthesis.kinds import KINDS
+from nnanomaly.training.augmentation import augment_patch
+from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+
+logger = logging.getLogger(__name__)
+STATISTICS_JSON = "residual_statistics.json"
+GENERATOR_VERSION = 1
+"""Counts up when the generator of lesions changes, so that old examples are not mixed with new ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleMaker:
+    """Everything an example depends on besides its patch."""
+
+    reconstruct: Reconstructor
+    """Patches to healthy reconstructions."""
+    plans: Plans
+    """Preprocessing, inference and head."""
+    identity: Mapping[str, Any]
+    """Checkpoints behind `reconstruct` and whatever else must be the same for an example to be used again."""
+
+
+def make_training_examples(folder: Path, patches: Mapping[str, StoredPatch], maker: ExampleMaker) -> ResidualStatistics:
+    """Fill `folder` with one unedited and `variants_per_patch` edited examples of every patch; returns the statistics
+    of the residuals of the unedited ones, which every example's z-score refers to."""
+    _forget_others(folder, maker)
+    kinds = [kind for kind in KINDS if kind not in maker.plans.head.held_out_kinds]
+    statistics = _statistics(folder, patches, maker)
+    count = maker.plans.head.variants_per_patch
+    for name, patch in tqdm(patches.items(), desc="examples", disable=None):
+        for variant in range(count + 1):
+            _ensure(folder, name, patch, variant, kinds if variant else [], statistics, maker)
+    return statistics
+
+
+def make_validation_examples(
+    folder: Path, patches: Mapping[str, StoredPatch], statistics: ResidualStatistics, maker: ExampleMaker
+) -> None:
+    """Fill `folder` with one example of the kinds that are trained on (variant 1) and one of those that are not (2)."""
+    _forget_others(folder, maker)
+    held_out = maker.plans.head.held_out_kinds
+    seen = [kind for kind in KINDS if kind not in held_out]
+    for name, patch in tqdm(patches.items(), desc="validation examples", disable=None):
+        for variant, kinds in ((1, seen), (2, list(held_out))):
+            if kinds:
+                _ensure(folder, name, patch, variant, kinds, statistics, maker)
+
+
+def load_example(folder: Path, name: str) -> FloatArray:
+    """An example `[6, Z, Y, X]`, mapped from disk."""
+    return load_patch(folder, name, verify=False).array  # type: ignore[return-value]
+
+
+def variant_of(folder: Path, name: str) -> int:
+    """Number of the variant of a stored example."""
+    return int(read_metadata(folder, name)["variant"])
+
+
+def with_organ(patches: Mapping[str, StoredPatch]) -> dict[str, StoredPatch]:
+    """Patches that hold a voxel of their organ; tiles beside it have no place for a lesion."""
+    return {name: patch for name, patch in patches.items() if np.any(patch.array[ORGAN] > 0.5)}
+
+
+def _forget_others(folder: Path, maker: ExampleMaker) -> None:
+    """Delete examples that other networks or another generator made."""
+    path, wanted = folder.parent / f"{folder.name}.json", {**maker.identity, "generator": GENERATOR_VERSION}
+    if path.is_file() and read_json(path) == wanted:
+        return
+    for stale in folder.glob("*"):
+        stale.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, wanted)
+
+
+def _statistics(folder: Path, patches: Mapping[str, StoredPatch], maker: ExampleMaker) -> ResidualStatistics:
+    path = folder.parent / STATISTICS_JSON
+    wanted = {"identity": dict(maker.identity), "patches": sorted(patches)}
+    if path.is_file() and read_json(path)["of"] == wanted:
+        return from_document(ResidualStatistics, read_json(path)["statistics"], source=str(path))
+    residuals = []
+    for name, patch in tqdm(patches.items(), desc="healthy residuals", disable=None):
+        array = np.asarray(patch.array, dtype=np.float32)
+        reconstruction = reconstruct_patch(array, name, reconstruct=maker.reconstruct, plans=maker.plans)
+        residuals.append(residual_of_patch(array, patch.grid, reconstruction, maker.plans.inference))
+    statistics = healthy_statistics(residuals, maker.plans.inference)
+    write_json(path, {"of": wanted, "statistics": to_document(statistics)})
+    return statistics
+
+
+def _ensure(
+    folder: Path,
+    name: str,
+    patch: StoredPatch,
+    variant: int,
+    kinds: Sequence[str],
+    statistics: ResidualStatistics,
+    maker: ExampleMaker,
+) -> None:
+    """Make and store an example unless it is there."""
+    example_name = f"{name}__v{variant}"
+    if (folder / f"{example_name}.json").is_file():
+        return
+    edited = _edited(name, patch, variant, kinds, maker)
+    reconstruction = reconstruct_patch(edited.array, example_name, reconstruct=maker.reconstruct, plans=maker.plans)
+    residual = residual_of_patch(edited.array, patch.grid, reconstruction, maker.plans.inference)
+    window = maker.plans.preprocessing.window_hu
+    example = training_example(reconstruction, residual, statistics, edited.lesions, window_hu=window)
+    metadata = {"grid": to_document(patch.grid), "variant": variant, "kinds": list(edited.kinds)}
+    save_patch(folder, example_name, example, metadata=metadata)
+
+
+def _edited(name: str, patch: StoredPatch, variant: int, kinds: Sequence[str], maker: ExampleMaker) -> EditedPatch:
+    """The patch as it is (without kinds), or varied and with lesions."""
+    array = np.asarray(patch.array, dtype=np.float32)
+    nothing = EditedPatch(array=array, lesions=np.zeros(array.shape[1:], dtype=bool), kinds=())
+    if not kinds:
+        return nothing
+    key = int.from_bytes(hashlib.sha256(f"{name}/{variant}".encode()).digest()[:8], "little")
+    rng = np.random.default_rng((maker.plans.head.training.seed, key))
+    varied = augment_patch(array, rng)
+    if not np.any(varied[ORGAN] > 0.5):
+        return nothing
+    window = maker.plans.preprocessing.window_hu
+    return edit_patch(varied, spacing_mm=patch.grid.spacing_mm, window_hu=window, kinds=kinds, rng=rng)
+
+
+def example_names(folder: Path) -> list[str]:
+    """Names of all examples of a folder, sorted."""
+    return list_patches(folder)
