@@ -1,7 +1,7 @@
 """The lesion head: a residual U-Net that says of every voxel of a patch whether it belongs to a lesion.
 
 Legend: B batch, C input channels, S = (Z, Y, X) voxels of a patch. Trunk: dynamic-network-architectures' residual
-encoder U-Net with instance norm and leaky ReLU, as in nnU-Net, so that a supervised reference differs in its data alone.
+encoder U-Net with instance norm and leaky ReLU, as in nnU-Net, so that a supervised reference differs in data alone.
 """
 
 import torch

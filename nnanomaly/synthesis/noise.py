@@ -1,5 +1,7 @@
 """Noise like that of a scan, for what is painted over it. Arrays `[Z, Y, X]` in HU."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -37,9 +39,17 @@ def measure_noise(image_hu: FloatArray, where: BoolArray) -> tuple[float, float]
 def like_noise(
     shape: tuple[int, ...], deviation_hu: float, neighbour_correlation: float, rng: np.random.Generator
 ) -> FloatArray:
-    """Gaussian noise of that standard deviation whose neighbours correlate so.
-
-    White noise behind a Gaussian of sigma voxels correlates by exp(-1 / (4 sigma^2)) between neighbours.
-    """
-    sigma = 0.0 if neighbour_correlation < 0.02 else np.sqrt(-1 / (4 * np.log(neighbour_correlation)))
+    """Gaussian noise of that standard deviation whose neighbours correlate so."""
+    sigmas, correlations = _correlations_of_filters()
+    sigma = float(np.interp(neighbour_correlation, correlations, sigmas))
     return np.asarray(deviation_hu * smooth_noise(shape, (sigma,) * len(shape), rng), dtype=np.float32)
+
+
+@cache
+def _correlations_of_filters() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Widths of Gaussian filters, and the correlation of neighbours that each gives to white noise."""
+    impulse = np.zeros(41)
+    impulse[20] = 1
+    sigmas = np.concatenate([[0.0], np.linspace(0.3, 4, 40)])
+    kernels = [ndimage.gaussian_filter1d(impulse, sigma) if sigma else impulse for sigma in sigmas]
+    return sigmas, np.array([np.sum(k[1:] * k[:-1]) / np.sum(k**2) for k in kernels])
