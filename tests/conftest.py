@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from nnanomaly.paths import Paths
-from nnanomaly.plans import PLANS_NAMES, STAGES, GatePlan, Plans, save_plans
+from nnanomaly.plans import HEAD, PLANS_NAMES, STAGES, GatePlan, Plans, save_plans
 
 # Tests work on tiny tensors, where a second thread costs more than it brings; read when torch is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -97,7 +97,7 @@ def shrink_plans() -> Callable[..., Plans]:
     """`shrink_plans(plans)`: the same plans with the smallest networks, a few iterations and a few solver steps."""
 
     def shrink(plans: Plans, *, patch_size: tuple[int, int, int], spacing_mm: float, num_iterations: int) -> Plans:
-        for stage in STAGES:
+        for stage in (*STAGES, HEAD):
             plans = plans.with_training(
                 stage,
                 num_iterations=num_iterations,
@@ -117,6 +117,7 @@ def shrink_plans() -> Callable[..., Plans]:
             vqgan=replace(vqgan, discriminator_start=1, gate=GatePlan()),  # two iterations keep nothing of a lesion
             classifier=replace(plans.classifier, widths=(8,), blocks_per_level=1),
             ddpm=ddpm,
+            head=replace(plans.head, widths=(4, 8), variants_per_patch=2),
             inference=replace(plans.inference, num_steps=3),
         )
 
@@ -141,6 +142,7 @@ def tiny_plans(shrink_plans: Callable[..., Plans]) -> Callable[..., Plans]:
             vqgan=base.vqgan,
             classifier=base.classifier,
             ddpm=base.ddpm,
+            head=base.head,
             inference=base.inference,
             reasons={},
         )

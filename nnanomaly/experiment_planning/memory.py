@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nnanomaly.build import build_classifier, build_discriminators, build_unet, build_vqgan
+from nnanomaly.build import build_classifier, build_discriminators, build_head, build_unet, build_vqgan
 from nnanomaly.plans import Plans
 
 GB = 2**30
@@ -25,6 +25,7 @@ KEPT_BYTES: dict[str, dict[str, float]] = {
     "unet3d": {"fp32": 14, "bf16": 12},
     "factorised": {"fp32": 8, "bf16": 6},
     "classifier": {"fp32": 16, "bf16": 15},
+    "head": {"fp32": 10, "bf16": 9.5},
 }
 """Bytes per element: what autograd was seen to keep on a CPU (norms in fp32, as on a GPU) and 15 % for gradients."""
 BYTES_PER_PARAMETER = 20
@@ -77,7 +78,22 @@ def demand_of_ddpm(plans: Plans) -> Demand:
     return _demand_on_latents(build_unet, plans, KEPT_BYTES[plans.ddpm.architecture][plans.ddpm.training.precision])
 
 
-DEMANDS = {"vqgan": demand_of_vqgan, "classifier": demand_of_classifier, "ddpm": demand_of_ddpm}
+def demand_of_head(plans: Plans) -> Demand:
+    """The lesion head on whole patches, whose reconstructions are cached."""
+    with torch.device("meta"):
+        head = build_head(plans)
+        x = torch.zeros(1, len(plans.head.inputs), *plans.preprocessing.patch_size)
+        elements = count_elements(head, lambda: head(x))
+    kept_bytes = KEPT_BYTES["head"][plans.head.training.precision]
+    return Demand(bytes_per_sample=kept_bytes * elements, parameters=_num_parameters(head))
+
+
+DEMANDS = {
+    "vqgan": demand_of_vqgan,
+    "classifier": demand_of_classifier,
+    "ddpm": demand_of_ddpm,
+    "head": demand_of_head,
+}
 
 
 def count_elements(network: nn.Module, run: Callable[[], object]) -> int:

@@ -16,14 +16,15 @@ from nnanomaly.experiment_planning import planner_rules as rules
 from nnanomaly.experiment_planning.fingerprint import Fingerprint
 from nnanomaly.experiment_planning.memory import DEMANDS
 from nnanomaly.experiment_planning.presets import PRESETS
-from nnanomaly.plans import PLANS_NAMES, STAGES, Plans
+from nnanomaly.plans import HEAD, PLANS_NAMES, STAGES, Plans
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 
 VQGAN_LADDER = (8, 16, 32)
 UNET_LADDER = (16, 32, 48, 64)
 """Width of the finest level, rung by rung; every halving doubles it."""
-SMALLEST_BATCH = {"vqgan": 2, "ddpm": 8}
+SMALLEST_BATCH = {"vqgan": 2, "ddpm": 8, HEAD: 2}
 HEAD_CHANNELS = 32
+HEAD_LADDER = (16, 24, 32)
 TRAINING_SIGMA_FACTOR = 3.0
 
 
@@ -47,6 +48,7 @@ def plan(
         classifier=base.classifier,
         ddpm=base.ddpm,
         inference=base.inference,
+        head=base.head,
         reasons=dict(base.reasons),
     )
     for step in STEPS[preset]:
@@ -133,6 +135,14 @@ def _fit_unet(plans: Plans, _: Fingerprint) -> Plans:
     return _fill(_widen(_planned(plans, reasons, ddpm=ddpm), "ddpm", ladder), "ddpm")
 
 
+def _fit_head(plans: Plans, _: Fingerprint) -> Plans:
+    """Levels by the patch, then widths and batch by memory."""
+    levels = rules.head_levels(plans.preprocessing.patch_size)
+    plans = _widen(plans, HEAD, [_doubling(first, levels) for first in HEAD_LADDER])
+    why = f"{levels} levels leave at least {rules.SMALLEST_FEATURE_MAP} voxels on every axis of the coarsest"
+    return _fill(_planned(plans, {"head.widths": f"{why}; {plans.reasons['head.widths']}"}), HEAD)
+
+
 def _fit_classifier(plans: Plans, fingerprint: Fingerprint) -> Plans:
     """Batch by memory, then the length of the training by the labels."""
     return _fit_classifier_length(_fill(plans, "classifier"), fingerprint)
@@ -171,7 +181,7 @@ def _tell_memory(plans: Plans, _: Fingerprint) -> Plans:
 
 
 STEPS: dict[str, tuple[Callable[[Plans, Fingerprint], Plans], ...]] = {
-    "default": (_fit_patch, _fit_autoencoder, _fit_unet, _fit_classifier),
+    "default": (_fit_patch, _fit_autoencoder, _fit_unet, _fit_classifier, _fit_head),
     "paper": (_fit_classifier_length, _tell_memory),
 }
 """What the planner does in each preset, in this order."""

@@ -22,6 +22,7 @@ FEWEST_ORGANS = 5
 SMALLEST_MULTIPLE = 4  # two levels of Haar bands halve a patch twice
 MOST_LEVELS = 3
 SMALLEST_FEATURE_MAP = 4
+MOST_HEAD_HALVINGS = 4
 SMALLEST_PATCH = 8
 MOST_ATTENTION_TOKENS = 2304
 NUM_CODES = (1024, 16384)
@@ -92,6 +93,12 @@ def patch_and_levels(extents_mm: NDArray[np.float64], *, spacing_mm: float, marg
         if min(patch) // (stride * 2 ** (levels - 1)) >= SMALLEST_FEATURE_MAP:
             break
     return patch, levels
+
+
+def head_levels(patch: Shape) -> int:
+    """As many halvings, up to 4, as leave 4 voxels on each axis of the coarsest level; sides may be odd on the way."""
+    halvings = math.floor(math.log2(min(patch) / SMALLEST_FEATURE_MAP))
+    return 1 + min(MOST_HEAD_HALVINGS, max(halvings, 0))
 
 
 def attention_levels(latent: Shape, levels: int) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nnanomaly.plans import (
     ClassifierPlan,
     DiffusionPlan,
+    HeadPlan,
     InferencePlan,
     PreprocessingPlan,
     VQGANPlan,
@@ -24,6 +25,8 @@ class Preset:
     """Stage 2, guidance."""
     ddpm: DiffusionPlan
     """Stage 2, the model of healthy organs."""
+    head: HeadPlan
+    """Stage 3, the lesion head."""
     inference: InferencePlan
     """Prediction."""
     reasons: Mapping[str, str]

@@ -5,6 +5,7 @@ placeholders of the right form, and carry no reason of their own.
 """
 
 from nnanomaly.experiment_planning.preset import Preset
+from nnanomaly.experiment_planning.preset_head import HEAD_PLAN, HEAD_REASONS
 from nnanomaly.plans import (
     ClassifierPlan,
     DiffusionPlan,
@@ -80,6 +81,7 @@ DEFAULT = Preset(
             precision="bf16",
         ),
     ),
+    head=HEAD_PLAN,
     inference=InferencePlan(
         sampler="heun",
         encode="noise",
@@ -138,6 +140,7 @@ DEFAULT = Preset(
         "ddpm.training.warmup_iterations": "two per cent of the training",
         "ddpm.training.gradient_clip": "usual for diffusion models",
         "ddpm.training.ema_decay": "averages over about 10 000 steps; ten times the published horizon",
+        **HEAD_REASONS,
         "inference.sigma": "twice the published 1.02, which gives back large lesions; from 3 on the organ is lost",
         "inference.num_steps": "six Heun intervals: the mean over samples needs no exact solver",
         "inference.guidance_scale": "a share of the length of the noise; 0.1 cost lesions where it was measured",

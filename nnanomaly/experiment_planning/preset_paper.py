@@ -2,6 +2,7 @@
 the data. Numbers marked "planned" are placeholders."""
 
 from nnanomaly.experiment_planning.preset import Preset
+from nnanomaly.experiment_planning.preset_head import HEAD_PLAN, HEAD_REASONS
 from nnanomaly.plans import (
     ClassifierPlan,
     DiffusionPlan,
@@ -58,6 +59,7 @@ PAPER = Preset(
             num_iterations=250_000, batch_size=40, accumulation=2, learning_rate=1e-4, ema_decay=0.995
         ),
     ),
+    head=HEAD_PLAN,
     inference=InferencePlan(
         sampler="ddim",
         encode="invert",
@@ -118,6 +120,9 @@ PAPER = Preset(
         "ddpm.training.accumulation": _REFERENCE,
         "ddpm.training.learning_rate": _REFERENCE,
         "ddpm.training.ema_decay": _REFERENCE,
+        **HEAD_REASONS,
+        "head.widths": "not published; that of `default` for a patch of this size",
+        "head.training.batch_size": "not published; as in `default`",
         "inference.sigma": "noise level of the published L = 500 of 1000 on the cosine schedule",
         "inference.num_steps": "as published: every step from L = 500 down",
         "inference.guidance_scale": "as published for DDIM",

@@ -12,6 +12,7 @@ from nnanomaly.experiment_planning.memory import DEMANDS, GB, KEPT_BYTES, Demand
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER, Preset
 from nnanomaly.networks.classifier import LatentClassifier
 from nnanomaly.networks.discriminator import PatchDiscriminator
+from nnanomaly.networks.lesion_head import LesionHead
 from nnanomaly.networks.unet import UNet3D
 from nnanomaly.networks.unet_factorised import FactorisedUNet
 from nnanomaly.networks.vqgan import VQGAN
@@ -77,6 +78,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "discriminator": (lambda: PatchDiscriminator(3, "group"), (1, 32, 32, 32)),
     "unet3d": (lambda: UNet3D(UNET, 8), (8, 16, 16, 16)),
     "factorised": (lambda: FactorisedUNet(PAPER.ddpm, 8), (8, 16, 8, 8)),
+    "head": (lambda: LesionHead(DEFAULT.head), (4, 16, 16, 16)),
     "classifier": (lambda: LatentClassifier(DEFAULT.classifier, 8), (8, 16, 16, 16)),
 }
 
@@ -91,6 +93,13 @@ def norms_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
             return original(x.float(), *arguments, **options)
 
     monkeypatch.setattr(nn.functional, "group_norm", group_norm)
+    original_instance = nn.functional.instance_norm
+
+    def instance_norm(x: torch.Tensor, *arguments: object, **options: object) -> torch.Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return original_instance(x.float(), *arguments, **options)
+
+    monkeypatch.setattr(nn.functional, "instance_norm", instance_norm)
 
 
 def kept_bytes(name: str, precision: str, batch_size: int) -> int:

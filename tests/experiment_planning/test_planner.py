@@ -130,7 +130,7 @@ def numbers(section: Any, prefix: str) -> Iterator[str]:
 @pytest.mark.parametrize("preset", ["default", "paper"])
 def test_every_number_has_a_reason_and_every_reason_a_field(preset: str) -> None:
     plans = planned(KIDNEYS, preset=preset)
-    sections = ("preprocessing", "vqgan", "classifier", "ddpm", "inference")
+    sections = ("preprocessing", "vqgan", "classifier", "ddpm", "head", "inference")
     chosen = [name for section in sections for name in numbers(getattr(plans, section), f"{section}.")]
     assert len(chosen) > 30
     assert [name for name in chosen if name not in plans.reasons] == []
@@ -144,7 +144,7 @@ def test_every_number_has_a_reason_and_every_reason_a_field(preset: str) -> None
 
 def test_more_memory_never_gives_smaller_networks() -> None:
     plans = [planned(KIDNEYS, gb=gb) for gb in (0.1, 2, 8, 100)]
-    for stage in ("vqgan", "ddpm"):
+    for stage in ("vqgan", "ddpm", "head"):
         widths = [getattr(plan, stage).widths for plan in plans]
         assert widths == sorted(widths)
         assert widths[0] < widths[-1]
@@ -155,7 +155,7 @@ def test_more_memory_never_gives_smaller_networks() -> None:
 
 def test_too_little_memory_is_said_and_planned_as_small_as_possible() -> None:
     plans = planned(KIDNEYS, gb=0.05)
-    for stage in ("vqgan", "ddpm"):
+    for stage in ("vqgan", "ddpm", "head"):
         assert plans.training_of(stage).batch_size == 1
         assert "MORE than the target of 0.05 GB" in plans.reasons[f"{stage}.training.batch_size"]
 

@@ -1,0 +1,67 @@
+"""Detectors: the residual as it was, and the head on exactly the channels it was trained on."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nnanomaly.experiment_planning.presets import DEFAULT
+from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
+from nnanomaly.inference.detectors import head_detector, residual_detector
+from nnanomaly.inference.head_input import head_input
+from nnanomaly.inference.patch_map import PatchReconstruction, anomaly_map
+from nnanomaly.plans import HEAD_INPUTS, HeadPlan, Plans
+
+SHAPE = (4, 4, 4)
+WINDOW = (-200.0, 300.0)
+STATISTICS = ResidualStatistics(edges_mm=(0.0,), mean_hu=(10.0, 20.0), std_hu=(5.0, 5.0))
+
+
+def seen(value_hu: float, distance_mm: float) -> tuple[PatchReconstruction, Residual]:
+    image, healthy = np.full(SHAPE, 50.0, np.float32), np.full(SHAPE, 300.0, np.float32)
+    covered = np.ones(SHAPE, bool)
+    covered[0] = False
+    residual = Residual(
+        value_hu=np.full(SHAPE, value_hu, np.float32),
+        distance_mm=np.full(SHAPE, distance_mm, np.float32),
+        intensity_hu=healthy,
+        covered=covered,
+    )
+    return PatchReconstruction(image_hu=image, healthy_hu=healthy, autoencoded_hu=image), residual
+
+
+def test_the_channels_have_their_order_and_scale() -> None:
+    reconstruction, residual = seen(value_hu=35.0, distance_mm=-10.0)
+    channels = head_input(reconstruction, residual, STATISTICS, window_hu=WINDOW, inputs=HEAD_INPUTS)
+    # z = (35 - 10) / (5 + 5) = 2.5, in units of 5; -10 mm in units of 20
+    np.testing.assert_allclose(channels[:, 1, 1, 1], [0.0, 1.0, 0.5, -0.5], atol=1e-5)
+    one = head_input(reconstruction, residual, STATISTICS, window_hu=WINDOW, inputs=("distance",))
+    np.testing.assert_array_equal(one[0], channels[3])
+
+
+def test_extremes_are_clipped() -> None:
+    channels = head_input(*seen(1e4, 1e3), STATISTICS, window_hu=WINDOW, inputs=HEAD_INPUTS)
+    np.testing.assert_allclose(channels[2:, 0, 0, 0], [3.0, 3.0])
+
+
+class _SumOfChannels(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum(dim=1, keepdim=True)
+
+
+def test_the_head_gives_a_probability_where_the_scan_says_something(tiny_plans: object) -> None:
+    plans: Plans = tiny_plans("default", dataset="Dataset501_Kidney")  # type: ignore[operator]
+    plans = replace(
+        plans, head=HeadPlan(inputs=("zscore", "distance")), inference=replace(plans.inference, precision="fp32")
+    )
+    detect = head_detector(_SumOfChannels(), plans, torch.device("cpu"))
+    probability = detect(*seen(35.0, -10.0), STATISTICS)
+    np.testing.assert_allclose(probability[1:], 0.5, atol=1e-6)  # 0.5 - 0.5 = 0
+    np.testing.assert_array_equal(probability[0], 0)
+
+
+def test_the_residual_detector_is_the_anomaly_map() -> None:
+    reconstruction, residual = seen(35.0, 12.0)
+    expected = anomaly_map(residual, STATISTICS, DEFAULT.inference)
+    np.testing.assert_array_equal(residual_detector(DEFAULT.inference)(reconstruction, residual, STATISTICS), expected)
