@@ -83,7 +83,7 @@ def details_of(row: FilledRow) -> dict[str, str]:
     for unit, measured in (("organs", row.organs), ("patients", row.patients)):
         columns[f"{unit} positive"] = str(measured.num_positive)
         columns[f"{unit} negative"] = str(measured.num_negative)
-        columns[f"{unit} left out"] = " ".join(f"{why}: {n}" for why, n in measured.left_out.items())
+        columns[f"{unit} left out"] = " ".join(f"{why}: {n}" for why, n in sorted(measured.left_out.items()))
     columns["FP in lesion-free cases"] = str(metrics.lesion_free.fp)
     return columns | row.predictions.remarks
 
@@ -111,7 +111,7 @@ def remarks_on_auroc(rows: Sequence[FilledRow]) -> list[str]:
 
 def budget_rows(rows: Sequence[FilledRow], budgets: Mapping[str, Sequence[Budget]]) -> list[dict[str, str]]:
     """The third table: every stage of every model, then of every other method that tells."""
-    others = {row.name: row.predictions.budgets for row in rows}
+    stages_of = [*budgets.items(), *((row.name, row.predictions.budgets) for row in rows)]
     return [
         {
             "model": model,
@@ -122,7 +122,7 @@ def budget_rows(rows: Sequence[FilledRow], budgets: Mapping[str, Sequence[Budget
             "patches": str(budget.iterations * budget.batch),
             "minutes": UNDEFINED if budget.minutes is None else f"{budget.minutes:.1f}",
         }
-        for model, stages in {**budgets, **others}.items()
+        for model, stages in stages_of
         for budget in stages
     ]
 

@@ -53,8 +53,17 @@ def test_nothing_at_all_has_no_area() -> None:
 
 
 def test_the_bootstrap_draws_cases_with_all_their_organs() -> None:
-    # Pairs: 4 > 1 (a, a), 4 > 3 (a, b), 0 < 1 (b, a), 0 < 3 (b, b). With a and b drawn w_a + w_b = 2 times the area is
-    # (w_a^2 + w_a w_b) / 4 = w_a / 2: 0, 1/2 or 1. Organs drawn one by one would give other values as well.
+    # A positive and a negative organ of 2 in "a", of 1 in "b": ties within a case; the positive one of "a" wins over
+    # the negative one of "b", that of "b" loses. As w_a + w_b = 2, the area (w_a^2 / 2 + w_a w_b + w_b^2 / 2) / 4 is
+    # always 1/2. Organs drawn one by one would also give 0 and 1.
+    scores, positive, cases = [2.0, 2.0, 1.0, 1.0], [True, False, True, False], ["a", "a", "b", "b"]
+    result = auroc(_scored(scores, positive, cases), Bootstrap(num_draws=400))
+    assert result.area == Interval(value=0.5, low=0.5, high=0.5)
+
+
+def test_the_interval_spans_the_areas_of_the_draws() -> None:
+    # Pairs: 4 > 1 (a, a), 4 > 3 (a, b), 0 < 1 (b, a), 0 < 3 (b, b): the area is (w_a^2 + w_a w_b) / 4 = w_a / 2, which
+    # is 0 or 1 in a quarter of the draws each.
     scores, positive, cases = [4.0, 1.0, 0.0, 3.0], [True, False, True, False], ["a", "a", "b", "b"]
     result = auroc(_scored(scores, positive, cases), Bootstrap(num_draws=400))
     assert result.area == Interval(value=0.5, low=0.0, high=1.0)
