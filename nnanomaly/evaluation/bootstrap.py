@@ -85,13 +85,24 @@ def statistics(cases: Sequence[CaseMetrics]) -> dict[str, RatioOfSums]:
 def interval(number: RatioOfSums, weights: NDArray[np.float64]) -> Interval:
     """A number with its interval over the draws."""
     once = np.ones((1, len(number.numerator)))
-    return _interval(number.draws(once), number.draws(weights))
+    return percentile_interval(number.draws(once), number.draws(weights))
 
 
 def difference(first: RatioOfSums, second: RatioOfSums, weights: NDArray[np.float64]) -> Interval:
     """`first - second` of one number of two methods on the same cases and the same draws."""
     once = np.ones((1, len(first.numerator)))
-    return _interval(first.draws(once) - second.draws(once), first.draws(weights) - second.draws(weights))
+    return percentile_interval(first.draws(once) - second.draws(once), first.draws(weights) - second.draws(weights))
+
+
+def percentile_interval(value: NDArray[np.float64], draws: NDArray[np.float64]) -> Interval:
+    """A number `[1]` with the percentiles of its draws `[draws]`; NaN is undefined."""
+    defined = draws[np.isfinite(draws)]
+    if not np.isfinite(value[0]):
+        return Interval(value=None, low=None, high=None)
+    if not len(defined):
+        return Interval(value=float(value[0]), low=None, high=None)
+    low, high = np.percentile(defined, PERCENTILES)
+    return Interval(value=float(value[0]), low=float(low), high=float(high))
 
 
 _PER_CASE = ("dsc", "precision", "recall", "f1")
@@ -100,13 +111,3 @@ _PER_CASE = ("dsc", "precision", "recall", "f1")
 def _mean(values: Sequence[float | None]) -> RatioOfSums:
     known = np.array([value is not None for value in values], dtype=float)
     return RatioOfSums(numerator=np.array([value or 0.0 for value in values]), denominator=known)
-
-
-def _interval(value: NDArray[np.float64], draws: NDArray[np.float64]) -> Interval:
-    defined = draws[np.isfinite(draws)]
-    if not np.isfinite(value[0]):
-        return Interval(value=None, low=None, high=None)
-    if not len(defined):
-        return Interval(value=float(value[0]), low=None, high=None)
-    low, high = np.percentile(defined, PERCENTILES)
-    return Interval(value=float(value[0]), low=float(low), high=float(high))
