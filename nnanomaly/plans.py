@@ -340,6 +340,9 @@ class HeadPlan:
     """Inserted variants of every healthy patch whose reconstruction is kept for training."""
     held_out_kinds: tuple[str, ...] = ("fat",)
     """Kinds of lesions that only validation sees: does the head find what it was never shown?"""
+    self_training_iterations: int = 0
+    """Iterations of a second round, half of whose examples are unhealthy organs with the lesions that the first round
+    sees in them; 0 = none."""
     training: TrainingPlan = TrainingPlan(
         num_iterations=20_000,
         batch_size=2,
@@ -358,6 +361,8 @@ class HeadPlan:
         """Check choices."""
         known = all(name in HEAD_INPUTS for name in self.inputs) and len(self.inputs) > 0
         _require(known, "head.inputs", self.inputs, f"must be some of {', '.join(HEAD_INPUTS)}")
+        count = self.self_training_iterations
+        _require(count >= 0, "head.self_training_iterations", count, "must not be negative")
         _require(self.variants_per_patch >= 1, "head.variants_per_patch", self.variants_per_patch, "must be at least 1")
 
 
