@@ -541,7 +541,7 @@ class Plans:
         relevant = {key: document[key] for key in ("preset", "organs", "preprocessing")}
         before = {"vqgan", "ddpm"} if HEAD in stages else {"vqgan"}
         for stage in sorted({*before, *stages}):
-            unused = {"training", "gate", *_unchanged_later_fields(stage, document[stage])}
+            unused = {"training", "gate", "self_training_iterations", *_unchanged_later_fields(stage, document[stage])}
             relevant[stage] = {key: value for key, value in document[stage].items() if key not in unused}
         if HEAD in stages:
             relevant["inference"] = {name: document["inference"][name] for name in FELT_BY_NETWORKS}

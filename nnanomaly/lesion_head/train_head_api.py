@@ -35,7 +35,7 @@ from nnanomaly.lesion_head.example_store import (
 from nnanomaly.lesion_head.examples import flipped
 from nnanomaly.lesion_head.head_stage import HELD_OUT, SEEN, HeadStage
 from nnanomaly.paths import DATASET_JSON, PLANS_JSON, SUMMARY_JSON, Paths
-from nnanomaly.plans import HEAD, Plans, TrainingPlan, load_plans, save_plans
+from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, Plans, TrainingPlan, load_plans, save_plans
 from nnanomaly.trained_model import load_head
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.fold_data import PatchSet, load_fold
@@ -43,11 +43,12 @@ from nnanomaly.training.loop import fit
 from nnanomaly.training.optimisation import Batch
 from nnanomaly.training.train_api import REMEDY, TrainingOptions, debug_document, forget_earlier_run
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.utilities.json_io import write_json
+from nnanomaly.utilities.json_io import to_document, write_json
 
 logger = logging.getLogger(__name__)
 MAX_VALIDATION_BATCHES = 32
 FIRST_ROUND = "first_round"
+RESIDUAL_FIELDS = ("residual_of", "smoothing_mm", "anomaly_map")
 SECOND_ROUND_RATE = 0.3
 """Share of the learning rate that the second round starts with."""
 
@@ -94,9 +95,15 @@ def train_head(paths: Paths, dataset: str, *, fold: int | str, plans_name: str, 
     device = choose_device(options.device)
     without_head = replace(plans, inference=replace(plans.inference, detector="residual"))
     trained = load_trained_fold(paths, without_head, fold, device)
-    identity = {"plans_identity": plans.identity_of(HEAD), "checkpoints": trained.checkpoints}
-    maker = ExampleMaker(reconstruct=trained.reconstruct, plans=plans, identity=identity)
-    extra = {**identity, "stage": HEAD, "version": __version__}
+    maker = ExampleMaker(
+        reconstruct=trained.reconstruct, plans=plans, identity=_identity_of_examples(plans, trained.checkpoints)
+    )
+    extra = {
+        "plans_identity": plans.identity_of(HEAD),
+        "checkpoints": trained.checkpoints,
+        "stage": HEAD,
+        "version": __version__,
+    }
     run = HeadRun(paths=paths, plans=plans, fold=fold, device=device, options=options, extra=extra)
     if not options.resume:
         forget_earlier_run(run.folder)
@@ -108,6 +115,19 @@ def train_head(paths: Paths, dataset: str, *, fold: int | str, plans_name: str, 
     else:
         _fit(run, run.folder, _synthetic(run), plans.head.training, start=None)
     _make_detector(paths, dataset, plans_name, fold)
+
+
+def _identity_of_examples(plans: Plans, checkpoints: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that examples depend on; the network that learns from them is none of it."""
+    inference = {name: to_document(getattr(plans.inference, name)) for name in (*FELT_BY_NETWORKS, *RESIDUAL_FIELDS)}
+    return {
+        "plans_identity": plans.identity_of("ddpm"),
+        "checkpoints": dict(checkpoints),
+        "inference": inference,
+        "variants_per_patch": plans.head.variants_per_patch,
+        "held_out_kinds": list(plans.head.held_out_kinds),
+        "seed": plans.head.training.seed,
+    }
 
 
 def _organs(side: PatchSet, label: str) -> dict[str, StoredPatch]:
