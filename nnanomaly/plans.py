@@ -409,6 +409,8 @@ class InferencePlan:
     """What the reconstruction is compared with: the `input`, or the `autoencoded` one (cancels the codec's error)."""
     detector: str = "residual"
     """What makes the map: `residual` (see `anomaly_map`), or `head` (probability of the lesion head)."""
+    mirroring: bool = False
+    """Whether the probability of the head is the mean over the eight mirrored patches, as in nnU-Net."""
     min_voxels: int = 20
     """Smaller candidates (in voxels of the scan) are dropped."""
     min_diameter_mm: float = 3.0
