@@ -1,0 +1,167 @@
+"""Labels of the organs of one report: a pure function of its text and the rules.
+
+The rule is that of the paper (2.2): a lesion, cyst or tumour makes an organ unhealthy; a stone, calcification,
+necrosis, atrophy or removal excludes it, which wins; normal or not mentioned is healthy. What the text leaves open is
+uncertain: such organs neither train nor count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from nnanomaly.pseudo_labels.assertions import AFFIRMED, HISTORICAL, NEGATED, UNCERTAIN, assert_finding
+from nnanomaly.pseudo_labels.clauses import Sides, split_clauses
+from nnanomaly.pseudo_labels.language import choose_rules, choose_sentence_rules
+from nnanomaly.pseudo_labels.linking import Place, locate, subjects
+from nnanomaly.pseudo_labels.rule_pack import KINDS, LEFT, OTHER_SIDE, RIGHT, UNSIDED, Rules
+from nnanomaly.pseudo_labels.sentences import Sentence, split_sentences
+
+HEALTHY, UNHEALTHY, EXCLUDED, UNDECIDED = "healthy", "unhealthy", "excluded", "uncertain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mention:
+    """One finding of one organ in one sentence."""
+
+    organ: str
+    """Name in the rule pack, such as `kidney`."""
+    sides: Sides
+    """`left`, `right`, both, or none where the text does not say; `unsided` for an organ without sides."""
+    kind: str
+    """One of `KINDS`."""
+    status: str
+    """See `assertions`."""
+    term: str
+    """The word in the rule pack that was found."""
+    decided_by: str
+    """The word that made the status; empty for an affirmed finding."""
+    sentence: str
+    line: int
+
+    @property
+    def rule(self) -> str:
+        """The rule in short: kind, word, status and what decided it."""
+        return f"{self.kind}: {self.term}, {self.status}" + (f" by {self.decided_by!r}" if self.decided_by else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganLabel:
+    """The label of one organ, and why."""
+
+    organ: str
+    """Name in the dataset, such as `kidney_left`."""
+    label: str
+    """healthy, unhealthy, excluded or uncertain."""
+    reason: str
+    """The rule that decided, in words."""
+    mentions: tuple[Mention, ...]
+    """Everything that was said of the organ, that which decided first."""
+
+
+def label_report(text: str, rules: Sequence[Rules], *, unmentioned: str = HEALTHY) -> dict[str, OrganLabel]:
+    """Label of every organ that the rule packs know, by its name in the dataset.
+
+    `rules`: one pack per language; sentences are read by the pack of their language. `unmentioned`: label of an organ
+    that no sentence speaks of (healthy, as in the paper, or uncertain). No rules fit: see `choose_rules`.
+    """
+    main = choose_rules(text, rules)
+    mentions = read_mentions(split_sentences(text, main), rules, main)
+    labels: dict[str, OrganLabel] = {}
+    for name, organ in main.pack.organs.items():
+        said = resolve_sides([m for m in mentions if m.organ == name], main)
+        for side, organ_label in organ.labels.items():
+            labels[organ_label] = decide(organ_label, side, said, unmentioned=unmentioned)
+    return labels
+
+
+def read_mentions(sentences: Sequence[Sentence], rules: Sequence[Rules], main: Rules) -> list[Mention]:
+    """All findings of organs in the order of the text."""
+    mentions: list[Mention] = []
+    before: tuple[Place, ...] = ()
+    for sentence in sentences:
+        own = choose_sentence_rules(sentence, rules, main)
+        of_family = any(span.value == "family" for span in own.context.find(sentence.tokens))
+        for clause in split_clauses(sentence.tokens, own):
+            for index, finding in enumerate(clause.findings):
+                status, word = assert_finding(clause, index, sentence, of_family=of_family)
+                for place in locate(clause, index, before):
+                    mentions.append(
+                        Mention(
+                            organ=place.organ,
+                            sides=_known_sides(place, own),
+                            kind=finding.kind,
+                            status=status,
+                            term=finding.term,
+                            decided_by=word,
+                            sentence=sentence.text,
+                            line=sentence.line,
+                        )
+                    )
+            before = subjects(clause, before)
+    return mentions
+
+
+def _known_sides(place: Place, rules: Rules) -> Sides:
+    return frozenset((UNSIDED,)) if UNSIDED in rules.pack.organs[place.organ].labels else place.sides
+
+
+def resolve_sides(mentions: Sequence[Mention], rules: Rules) -> list[Mention]:
+    """Give mentions without a side the one that the rest of the report leaves; those told before are dropped.
+
+    A finding without a side repeats one that has a side, where there is one of its label or a removal; what describes a
+    lesion (necrosis) goes to its side; a lesion goes to the only side that is not called normal.
+    """
+    found = [m for m in mentions if m.status == AFFIRMED and m.sides and KINDS[m.kind] in (UNHEALTHY, EXCLUDED)]
+    normal = {s for m in mentions if _says_normal(m) for s in m.sides}
+    resolved: list[Mention] = []
+    for mention in mentions:
+        if mention.sides or mention.status not in (AFFIRMED, UNCERTAIN) or KINDS[mention.kind] == HEALTHY:
+            resolved.append(_turned(mention))
+            continue
+        same = {s for m in found if KINDS[m.kind] == KINDS[mention.kind] or m.kind.startswith("removal") for s in m.sides}
+        lesions = {s for m in found if m.kind == "lesion" for s in m.sides}
+        if mention.kind in rules.pack.attributes and len(lesions) == 1:
+            resolved.append(replace(mention, sides=frozenset(lesions)))
+        elif not same:
+            left_over = frozenset((LEFT, RIGHT)) - normal
+            resolved.append(replace(mention, sides=left_over) if len(left_over) == 1 else mention)
+    return resolved
+
+
+def _says_normal(mention: Mention) -> bool:
+    return (mention.kind == "normal" and mention.status == AFFIRMED) or (
+        mention.kind in ("lesion", "abnormal") and mention.status == NEGATED
+    )
+
+
+def _turned(mention: Mention) -> Mention:
+    """A solitary left kidney says that the right one is gone."""
+    if mention.kind != OTHER_SIDE or len(mention.sides) != 1:
+        return mention
+    return replace(mention, sides=frozenset((LEFT, RIGHT)) - mention.sides)
+
+
+def decide(organ: str, side: str, mentions: Sequence[Mention], *, unmentioned: str) -> OrganLabel:
+    """The label of one organ from all mentions of its pair."""
+    own = [m for m in mentions if side in m.sides or not m.sides]
+    steps = (
+        (EXCLUDED, "excluded wins", lambda m: m.sides and m.status == AFFIRMED and KINDS[m.kind] == EXCLUDED),
+        (UNHEALTHY, "lesion", lambda m: m.sides and m.status == AFFIRMED and KINDS[m.kind] == UNHEALTHY),
+        (UNDECIDED, "side not said", lambda m: m.status == AFFIRMED and KINDS[m.kind] in (UNHEALTHY, EXCLUDED)),
+        (UNDECIDED, "not certain", lambda m: m.status == UNCERTAIN and KINDS[m.kind] != HEALTHY),
+        (UNDECIDED, "not normal", lambda m: _is_abnormal(m)),
+        (HEALTHY, "called normal", lambda m: m.kind == "normal" and m.status == AFFIRMED),
+        (HEALTHY, "finding negated", lambda m: m.status == NEGATED),
+        (UNDECIDED, "lesion in the past", lambda m: m.status == HISTORICAL and m.kind == "lesion"),
+    )
+    for label, reason, applies in steps:
+        deciding = [m for m in own if applies(m)]
+        if deciding:
+            rest = [m for m in own if m not in deciding]
+            return OrganLabel(organ=organ, label=label, reason=reason, mentions=(*deciding, *rest))
+    return OrganLabel(organ=organ, label=unmentioned, reason="not mentioned", mentions=tuple(own))
+
+
+def _is_abnormal(mention: Mention) -> bool:
+    return (mention.kind == "abnormal" and mention.status == AFFIRMED) or (
+        mention.kind == "normal" and mention.status == NEGATED
+    )

@@ -1,0 +1,102 @@
+"""A report as sentences: where each begins, its section, and whether it is a question."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from nnanomaly.pseudo_labels.lexicon import Token, tokenize
+from nnanomaly.pseudo_labels.rule_pack import Rules
+
+WRAPPED_LINE = 60
+"""A line of that many letters without a full stop goes on in the next one."""
+LONGEST_SENTENCE = 1000
+"""Longer ones are cut, so that no text makes the rules slow."""
+BACKGROUND, DESCRIBED = "background", "described"
+_SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|\n")
+
+
+class Sentence(NamedTuple):
+    """One sentence of a report."""
+
+    text: str
+    """As written, white space reduced."""
+    line: int
+    """Line of the report in which it begins, from 1."""
+    section: str
+    """`background` (indication, technique) or `described`."""
+    is_question: bool
+    tokens: tuple[Token, ...]
+
+
+class _Piece(NamedTuple):
+    text: str
+    line: int
+    ends_line: bool
+
+
+def split_sentences(text: str, rules: Rules) -> list[Sentence]:
+    """Sentences of a report, in order.
+
+    A background section ends at the next header; in a report that has no header of findings after it, at the end of
+    its line.
+    """
+    sentences: list[Sentence] = []
+    section = DESCRIBED
+    pieces = _pieces(text, rules)
+    for index, piece in enumerate(pieces):
+        tokens = tokenize(piece.text)
+        header, length = _header(tokens, piece, rules)
+        section = header or section
+        if len(tokens) > length:
+            words = " ".join(piece.text.split())
+            sentences.append(Sentence(words, piece.line, section, piece.text.endswith("?"), tokens[length:]))
+        if section == BACKGROUND and piece.ends_line and not _findings_follow(pieces[index + 1 :], rules):
+            section = DESCRIBED
+    return sentences
+
+
+def _header(tokens: Sequence[Token], piece: _Piece, rules: Rules) -> tuple[str, int]:
+    """The section that a header at the beginning opens (or nothing), and the number of its tokens."""
+    found = rules.headers.find(tokens[:8])
+    if not found or found[0].start > 0:
+        return "", 0
+    end = found[0].end
+    if end < len(tokens) and tokens[end].text == ":":
+        return found[0].value, end + 1
+    return (found[0].value, end) if end == len(tokens) and piece.ends_line else ("", 0)
+
+
+def _findings_follow(pieces: Sequence[_Piece], rules: Rules) -> bool:
+    return any(_header(tokenize(piece.text[:80]), piece, rules)[0] == DESCRIBED for piece in pieces)
+
+
+def _pieces(text: str, rules: Rules) -> list[_Piece]:
+    """The text between two ends of sentences."""
+    text = _join_wrapped(text.replace("\r\n", "\n").replace("\r", "\n"))
+    abbreviations = {term.lower() for term in rules.pack.syntax.abbreviations}
+    pieces: list[_Piece] = []
+    start, line = 0, 1
+    for match in [*_SENTENCE_END.finditer(text), None]:
+        end = match.end() if match else len(text)
+        word = text[max(start, end - 12) : end].rstrip(".!?").split()
+        if match and match[0].endswith(".") and word and word[-1].lower() in abbreviations:
+            continue
+        for first in range(start, end, LONGEST_SENTENCE):
+            part = text[first : min(end, first + LONGEST_SENTENCE)]
+            if part.strip():
+                ahead = len(part) - len(part.lstrip())
+                pieces.append(_Piece(part.strip(), line + part[:ahead].count("\n"), text[end - 1 : end + 1].count("\n") > 0))
+            line += part.count("\n") + part.count("\v")
+        start = end
+    return pieces
+
+
+def _join_wrapped(text: str) -> str:
+    """Lines that were broken within a sentence, joined by a vertical tab, which still counts as a line."""
+    lines = text.split("\n")
+    parts = [lines[0]]
+    for before, after in zip(lines, lines[1:], strict=False):
+        goes_on = bool(before.strip()) and bool(after.strip()) and before.rstrip()[-1:] not in ".:;?!"
+        wrapped = goes_on and (len(before) >= WRAPPED_LINE or after.lstrip()[:1].islower())
+        parts += ["\v" if wrapped else "\n", after]
+    return "".join(parts)
