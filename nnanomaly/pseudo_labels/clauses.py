@@ -63,6 +63,7 @@ class Clause(NamedTuple):
     joiners: frozenset[int]
     fillers: frozenset[int]
     locations: frozenset[int]
+    soft: frozenset[int]
     inside: tuple[Span, ...]
     known_places: frozenset[int]
 
@@ -100,6 +101,7 @@ def read_clause(tokens: Sequence[Token], rules: Rules) -> Clause:
         joiners=joiners,
         fillers=fillers,
         locations=locations,
+        soft=between,
         inside=tuple(spans["inside"]),
         known_places=_covered(parts) | _covered(organs) | _covered(spans["no_place"]) | _numbers(tokens),
     )

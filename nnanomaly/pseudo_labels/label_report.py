@@ -114,7 +114,7 @@ def resolve_sides(mentions: Sequence[Mention], rules: Rules) -> list[Mention]:
     normal = {s for m in mentions if _says_normal(m) for s in m.sides}
     resolved: list[Mention] = []
     for mention in mentions:
-        if mention.sides or mention.status not in (AFFIRMED, UNCERTAIN) or KINDS[mention.kind] == HEALTHY:
+        if mention.sides or mention.status not in (AFFIRMED, UNCERTAIN, HISTORICAL) or KINDS[mention.kind] == HEALTHY:
             resolved.append(_turned(mention))
             continue
         same = {s for m in found if KINDS[m.kind] == KINDS[mention.kind] or m.kind.startswith("removal") for s in m.sides}
@@ -123,7 +123,8 @@ def resolve_sides(mentions: Sequence[Mention], rules: Rules) -> list[Mention]:
             resolved.append(replace(mention, sides=frozenset(lesions)))
         elif not same:
             left_over = frozenset((LEFT, RIGHT)) - normal
-            resolved.append(replace(mention, sides=left_over) if len(left_over) == 1 else mention)
+            known = len(left_over) == 1 and mention.status != HISTORICAL
+            resolved.append(replace(mention, sides=left_over) if known else mention)
     return resolved
 
 

@@ -49,17 +49,19 @@ def _attached(mentions: tuple[OrganMention, ...], organ: str) -> Sides:
 
 
 def _choose_chain(clause: Clause, index: int) -> Chain | None:
-    """In this order: the organ in the word, next to it before it, behind it, that of its list, any before, any behind."""
+    """In this order: the organ in the word or next before it, behind it, that of its list, any before, any behind.
+
+    One that has a side comes before one of the same organ that has none: a Bosniak II cyst of the left kidney.
+    """
     finding = clause.findings[index]
-    for chain in clause.chains:
-        if chain.start < finding.end and finding.start < chain.end:
-            return chain
     ahead = [chain for chain in clause.chains if chain.end <= finding.start]
     behind = [chain for chain in clause.chains if chain.start >= finding.end]
-    if ahead and _is_next_to(clause, ahead[-1].end, finding.start):
-        return ahead[-1]
-    if behind and _is_located(clause, finding.end, behind[0]):
-        return behind[0]
+    inside = next((c for c in clause.chains if c.start < finding.end and finding.start < c.end), None)
+    adjacent = ahead[-1] if ahead and _is_next_to(clause, ahead[-1].end, finding.start) else None
+    located = behind[0] if behind and _is_located(clause, finding.end, behind[0]) else None
+    near = [chain for chain in (inside, adjacent, located) if chain is not None]
+    if near:
+        return next((chain for chain in near[1:] if _says_more(chain, near[0])), near[0])
     if _is_listed(clause, index):
         return _choose_chain(clause, index + 1)
     if ahead:
@@ -67,9 +69,14 @@ def _choose_chain(clause: Clause, index: int) -> Chain | None:
     return behind[0] if behind and not _has_comma(clause, finding.end, behind[0].start) else None
 
 
+def _says_more(chain: Chain, other: Chain) -> bool:
+    organs = {m.organ for m in other.mentions if m.organ}
+    return any(_attached(chain.mentions, organ) and not _attached(other.mentions, organ) for organ in organs)
+
+
 def _is_next_to(clause: Clause, start: int, end: int) -> bool:
     inner = range(start, end)
-    parted = _has_comma(clause, start, end) or any(i in clause.locations for i in inner)
+    parted = _has_comma(clause, start, end) or any(i in clause.locations | clause.joiners for i in inner)
     return len(inner) <= NEAR and not parted and not _has_finding(clause, start, end)
 
 
@@ -79,7 +86,7 @@ def _is_located(clause: Clause, start: int, chain: Chain) -> bool:
     if _has_finding(clause, start, chain.start) or (inner and start in clause.joiners):
         return False
     by_word = any(i in clause.locations for i in inner)
-    if not by_word and len(inner) > NEAR:
+    if not by_word and sum(i not in clause.soft for i in inner) > NEAR:
         return False
     if by_word or not _has_comma(clause, start, chain.start):
         return True

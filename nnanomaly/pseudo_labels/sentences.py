@@ -31,26 +31,31 @@ class Sentence(NamedTuple):
 class _Piece(NamedTuple):
     text: str
     line: int
+    begins_within: bool
     ends_line: bool
 
 
 def split_sentences(text: str, rules: Rules) -> list[Sentence]:
     """Sentences of a report, in order.
 
-    A background section ends at the next header; in a report that has no header of findings after it, at the end of
-    its line.
+    A background section ends at the next header; at the end of its line where no header of findings follows or one
+    came before; and with its sentence where its header stands within a line.
     """
     sentences: list[Sentence] = []
     section = DESCRIBED
+    findings_came = False
     pieces = _pieces(text, rules)
     for index, piece in enumerate(pieces):
         tokens = tokenize(piece.text)
         header, length = _header(tokens, piece, rules)
-        section = header or section
+        within = header == BACKGROUND and piece.begins_within
+        section = header if header and not within else section
+        here = header or section
+        findings_came = findings_came or header == DESCRIBED
         if len(tokens) > length:
             words = " ".join(piece.text.split())
-            sentences.append(Sentence(words, piece.line, section, piece.text.endswith("?"), tokens[length:]))
-        if section == BACKGROUND and piece.ends_line and not _findings_follow(pieces[index + 1 :], rules):
+            sentences.append(Sentence(words, piece.line, here, piece.text.endswith("?"), tokens[length:]))
+        if piece.ends_line and (findings_came or not _findings_follow(pieces[index + 1 :], rules)):
             section = DESCRIBED
     return sentences
 
@@ -85,7 +90,9 @@ def _pieces(text: str, rules: Rules) -> list[_Piece]:
             part = text[first : min(end, first + LONGEST_SENTENCE)]
             if part.strip():
                 ahead = len(part) - len(part.lstrip())
-                pieces.append(_Piece(part.strip(), line + part[:ahead].count("\n"), text[end - 1 : end + 1].count("\n") > 0))
+                first_line = line + part[:ahead].count("\n")
+                begins_within = bool(text[:first].strip()) and "\n" not in text[max(0, first - 1) : first + ahead]
+                pieces.append(_Piece(part.strip(), first_line, begins_within, "\n" in text[end - 1 : end + 1]))
             line += part.count("\n") + part.count("\v")
         start = end
     return pieces
