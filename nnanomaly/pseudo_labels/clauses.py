@@ -113,16 +113,13 @@ def expand_sides(side: str) -> Sides:
 
 
 def _findings(tokens: Sequence[Token], rules: Rules) -> tuple[list[Finding], list[Span]]:
-    """Findings and context words; a word of absence is a finding only where there is nothing else to be absent."""
+    """Findings and context words; a word of absence is a finding only where none stands before it to be absent."""
     spans = [span for span in rules.findings.find(tokens) if span.value]
     found = [Finding(s.start, s.end, *s.value.split(":", 1), s.term) for s in spans]
-    context = rules.context.find(tokens)
-    others = [finding for finding in found if finding.kind not in (ABSENCE, "normal", "removal")]
-    if others:
-        absences = [finding for finding in found if finding.kind == ABSENCE]
-        context += [Span(f.start, f.end, "negation_after", f.term) for f in absences]
-        found = [finding for finding in found if finding.kind != ABSENCE]
-    return found, sorted(context)
+    first = min((f.start for f in found if f.kind not in (ABSENCE, "normal")), default=len(tokens))
+    absences = [f for f in found if f.kind == ABSENCE and f.start > first]
+    context = rules.context.find(tokens) + [Span(f.start, f.end, "negation_after", f.term) for f in absences]
+    return [finding for finding in found if finding not in absences], sorted(context)
 
 
 def _organ_spans(anatomy: Sequence[Span], findings: Sequence[Finding]) -> list[Span]:

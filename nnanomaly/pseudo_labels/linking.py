@@ -61,6 +61,7 @@ def _choose_chain(clause: Clause, index: int) -> Chain | None:
     located = behind[0] if behind and _is_located(clause, finding.end, behind[0]) else None
     near = [chain for chain in (inside, adjacent, located) if chain is not None]
     if near:
+        near += ahead[-1:]
         return next((chain for chain in near[1:] if _says_more(chain, near[0])), near[0])
     if _is_listed(clause, index):
         return _choose_chain(clause, index + 1)
