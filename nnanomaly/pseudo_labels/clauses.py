@@ -115,11 +115,16 @@ def expand_sides(side: str) -> Sides:
 def _findings(tokens: Sequence[Token], rules: Rules) -> tuple[list[Finding], list[Span]]:
     """Findings and context words; a word of absence is a finding only where none stands before it to be absent."""
     spans = [span for span in rules.findings.find(tokens) if span.value]
-    found = [Finding(s.start, s.end, *s.value.split(":", 1), s.term) for s in spans]
+    found = [_to_finding(span) for span in spans]
     first = min((f.start for f in found if f.kind not in (ABSENCE, "normal")), default=len(tokens))
     absences = [f for f in found if f.kind == ABSENCE and f.start > first]
     context = rules.context.find(tokens) + [Span(f.start, f.end, "negation_after", f.term) for f in absences]
     return [finding for finding in found if finding not in absences], sorted(context)
+
+
+def _to_finding(span: Span) -> Finding:
+    organ, _, kind = span.value.partition(":")
+    return Finding(span.start, span.end, organ, kind, span.term)
 
 
 def _organ_spans(anatomy: Sequence[Span], findings: Sequence[Finding]) -> list[Span]:
@@ -148,15 +153,11 @@ def _attach(
     return owned, free
 
 
-def _gap(
-    side: Span, organ: Span, findings: Sequence[Finding], *, soft: frozenset[int], hard: set[int]
-) -> int | None:
+def _gap(side: Span, organ: Span, findings: Sequence[Finding], *, soft: frozenset[int], hard: set[int]) -> int | None:
     """Words between a side and an organ; None: too far apart."""
     first, second = (side, organ) if side.start <= organ.start else (organ, side)
     inner = range(first.end, second.start)
-    parted = any(index in hard for index in inner) or any(
-        f.start in inner and not _overlap(f, organ) for f in findings
-    )
+    parted = any(index in hard for index in inner) or any(f.start in inner and not _overlap(f, organ) for f in findings)
     gap = sum(index not in soft for index in inner)
     return None if parted or gap > (GAP_BEFORE if first is side else GAP_AFTER) else gap
 

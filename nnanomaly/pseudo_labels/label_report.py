@@ -5,17 +5,21 @@ necrosis, atrophy or removal excludes it, which wins; normal or not mentioned is
 uncertain: such organs neither train nor count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, UNHEALTHY
+from nnanomaly.dataset.organ_labels import UNCERTAIN as UNSURE
 from nnanomaly.pseudo_labels.assertions import AFFIRMED, HISTORICAL, NEGATED, UNCERTAIN, assert_finding
 from nnanomaly.pseudo_labels.clauses import Sides, split_clauses
 from nnanomaly.pseudo_labels.language import choose_rules, choose_sentence_rules
 from nnanomaly.pseudo_labels.linking import Place, locate, subjects
 from nnanomaly.pseudo_labels.rule_pack import KINDS, LEFT, OTHER_SIDE, RIGHT, UNSIDED, Rules
 from nnanomaly.pseudo_labels.sentences import Sentence, split_sentences
+from nnanomaly.utilities.errors import DataError
 
-HEALTHY, UNHEALTHY, EXCLUDED, UNDECIDED = "healthy", "unhealthy", "excluded", "uncertain"
+MAX_LETTERS = 100_000
+"""A longer text is no report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +59,28 @@ class OrganLabel:
     """The rule that decided, in words."""
     mentions: tuple[Mention, ...]
     """Everything that was said of the organ, that which decided first."""
+    num_deciding: int
+    """How many of the mentions decided."""
 
 
-def label_report(text: str, rules: Sequence[Rules], *, unmentioned: str = HEALTHY) -> dict[str, OrganLabel]:
-    """Label of every organ that the rule packs know, by its name in the dataset.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportLabels:
+    """The labels of one report."""
+
+    language: str
+    """Language of the pack that read it."""
+    organs: dict[str, OrganLabel]
+    """By the organ's name in the dataset."""
+
+
+def label_report(text: str, rules: Sequence[Rules], *, unmentioned: str = HEALTHY) -> ReportLabels:
+    """Labels of every organ that the rule pack of the report's language knows.
 
     `rules`: one pack per language; sentences are read by the pack of their language. `unmentioned`: label of an organ
-    that no sentence speaks of (healthy, as in the paper, or uncertain). No rules fit: see `choose_rules`.
+    that no sentence speaks of (healthy, as in the paper, or uncertain). DataError (REPORT-EMPTY, REPORT-TEXT,
+    REPORT-LONG, REPORT-LANGUAGE) for a text that says nothing, or nothing that the rules can read.
     """
+    check_text(text)
     main = choose_rules(text, rules)
     mentions = read_mentions(split_sentences(text, main), rules, main)
     labels: dict[str, OrganLabel] = {}
@@ -70,7 +88,17 @@ def label_report(text: str, rules: Sequence[Rules], *, unmentioned: str = HEALTH
         said = resolve_sides([m for m in mentions if m.organ == name], main)
         for side, organ_label in organ.labels.items():
             labels[organ_label] = decide(organ_label, side, said, unmentioned=unmentioned)
-    return labels
+    return ReportLabels(language=main.pack.language, organs=labels)
+
+
+def check_text(text: str) -> None:
+    """DataError for a report without words, with signs that no text has, or longer than any report."""
+    if not any(character.isalpha() for character in text):
+        raise DataError("REPORT-EMPTY", "the report has no words. Add its text, or label the case by hand.")
+    if any(ord(character) < 32 and character not in "\t\n\r\f\v" for character in text):
+        raise DataError("REPORT-TEXT", "the report holds signs that no text has. Save it as plain text (UTF-8).")
+    if len(text) > MAX_LETTERS:
+        raise DataError("REPORT-LONG", f"the report has {len(text)} letters, over {MAX_LETTERS}. Is it one report?")
 
 
 def read_mentions(sentences: Sequence[Sentence], rules: Sequence[Rules], main: Rules) -> list[Mention]:
@@ -117,7 +145,9 @@ def resolve_sides(mentions: Sequence[Mention], rules: Rules) -> list[Mention]:
         if mention.sides or mention.status not in (AFFIRMED, UNCERTAIN, HISTORICAL) or KINDS[mention.kind] == HEALTHY:
             resolved.append(_turned(mention))
             continue
-        same = {s for m in found if KINDS[m.kind] == KINDS[mention.kind] or m.kind.startswith("removal") for s in m.sides}
+        same = {
+            s for m in found if KINDS[m.kind] == KINDS[mention.kind] or m.kind.startswith("removal") for s in m.sides
+        }
         lesions = {s for m in found if m.kind == "lesion" for s in m.sides}
         if mention.kind in rules.pack.attributes and len(lesions) == 1:
             resolved.append(replace(mention, sides=frozenset(lesions)))
@@ -144,25 +174,38 @@ def _turned(mention: Mention) -> Mention:
 def decide(organ: str, side: str, mentions: Sequence[Mention], *, unmentioned: str) -> OrganLabel:
     """The label of one organ from all mentions of its pair."""
     own = [m for m in mentions if side in m.sides or not m.sides]
-    steps = (
-        (EXCLUDED, "excluded wins", lambda m: m.sides and m.status == AFFIRMED and KINDS[m.kind] == EXCLUDED),
-        (UNHEALTHY, "lesion", lambda m: m.sides and m.status == AFFIRMED and KINDS[m.kind] == UNHEALTHY),
-        (UNDECIDED, "side not said", lambda m: m.status == AFFIRMED and KINDS[m.kind] in (UNHEALTHY, EXCLUDED)),
-        (UNDECIDED, "not certain", lambda m: m.status == UNCERTAIN and KINDS[m.kind] != HEALTHY),
-        (UNDECIDED, "not normal", lambda m: _is_abnormal(m)),
-        (HEALTHY, "called normal", lambda m: m.kind == "normal" and m.status == AFFIRMED),
-        (HEALTHY, "finding negated", lambda m: m.status == NEGATED),
-        (UNDECIDED, "lesion in the past", lambda m: m.status == HISTORICAL and m.kind == "lesion"),
-    )
-    for label, reason, applies in steps:
+    for label, reason, applies in _STEPS:
         deciding = [m for m in own if applies(m)]
         if deciding:
             rest = [m for m in own if m not in deciding]
-            return OrganLabel(organ=organ, label=label, reason=reason, mentions=(*deciding, *rest))
-    return OrganLabel(organ=organ, label=unmentioned, reason="not mentioned", mentions=tuple(own))
+            return OrganLabel(
+                organ=organ,
+                label=label,
+                reason=reason,
+                mentions=(*deciding, *rest),
+                num_deciding=len(deciding),
+            )
+    return OrganLabel(organ=organ, label=unmentioned, reason="not mentioned", mentions=tuple(own), num_deciding=0)
+
+
+def _is_found(mention: Mention, *labels: str) -> bool:
+    return mention.status == AFFIRMED and KINDS[mention.kind] in labels
 
 
 def _is_abnormal(mention: Mention) -> bool:
     return (mention.kind == "abnormal" and mention.status == AFFIRMED) or (
         mention.kind == "normal" and mention.status == NEGATED
     )
+
+
+_STEPS: tuple[tuple[str, str, Callable[[Mention], bool]], ...] = (
+    (EXCLUDED, "excluded wins", lambda m: bool(m.sides) and _is_found(m, EXCLUDED)),
+    (UNHEALTHY, "lesion", lambda m: bool(m.sides) and _is_found(m, UNHEALTHY)),
+    (UNSURE, "side not said", lambda m: _is_found(m, UNHEALTHY, EXCLUDED)),
+    (UNSURE, "not certain", lambda m: m.status == UNCERTAIN and KINDS[m.kind] != HEALTHY),
+    (UNSURE, "not normal", _is_abnormal),
+    (HEALTHY, "called normal", lambda m: _is_found(m, HEALTHY)),
+    (HEALTHY, "finding negated", lambda m: m.status == NEGATED),
+    (UNSURE, "lesion in the past", lambda m: m.status == HISTORICAL and m.kind == "lesion"),
+)
+"""The first step that one of the mentions takes gives the label."""

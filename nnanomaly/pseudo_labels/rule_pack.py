@@ -167,7 +167,7 @@ def built_in_pack(language: str) -> Path:
 
 
 def check_pack(pack: RulePack, *, source: str) -> RulePack:
-    """Return the pack; ConfigurationError (CFG-PACK) for an unknown version, kind or side, or a term that is too wide."""
+    """Return the pack; ConfigurationError (CFG-PACK) for an unknown version, kind or side, or too wide a term."""
     kinds = {*pack.findings, *pack.attributes, *(kind for organ in pack.organs.values() for kind in organ.findings)}
     for found, known, what in (
         ({str(pack.schema_version)}, {str(SCHEMA_VERSION)}, "schema_version"),

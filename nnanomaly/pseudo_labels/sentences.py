@@ -41,21 +41,20 @@ def split_sentences(text: str, rules: Rules) -> list[Sentence]:
     A background section ends at the next header; at the end of its line where no header of findings follows or one
     came before; and with its sentence where its header stands within a line.
     """
+    pieces = _pieces(text, rules)
+    tokens = [tokenize(piece.text) for piece in pieces]
+    headers = [_header(words, piece, rules) for words, piece in zip(tokens, pieces, strict=True)]
+    described = [index for index, (header, _) in enumerate(headers) if header == DESCRIBED]
     sentences: list[Sentence] = []
     section = DESCRIBED
-    findings_came = False
-    pieces = _pieces(text, rules)
-    for index, piece in enumerate(pieces):
-        tokens = tokenize(piece.text)
-        header, length = _header(tokens, piece, rules)
-        within = header == BACKGROUND and piece.begins_within
-        section = header if header and not within else section
-        here = header or section
-        findings_came = findings_came or header == DESCRIBED
-        if len(tokens) > length:
-            words = " ".join(piece.text.split())
-            sentences.append(Sentence(words, piece.line, here, piece.text.endswith("?"), tokens[length:]))
-        if piece.ends_line and (findings_came or not _findings_follow(pieces[index + 1 :], rules)):
+    for index, (piece, words, (header, length)) in enumerate(zip(pieces, tokens, headers, strict=True)):
+        if header and not (header == BACKGROUND and piece.begins_within):
+            section = header
+        if len(words) > length:
+            plain = " ".join(piece.text.split())
+            is_question = plain.endswith("?")
+            sentences.append(Sentence(plain, piece.line, header or section, is_question, words[length:]))
+        if piece.ends_line and not (described and described[0] > index):
             section = DESCRIBED
     return sentences
 
@@ -69,10 +68,6 @@ def _header(tokens: Sequence[Token], piece: _Piece, rules: Rules) -> tuple[str, 
     if end < len(tokens) and tokens[end].text == ":":
         return found[0].value, end + 1
     return (found[0].value, end) if end == len(tokens) and piece.ends_line else ("", 0)
-
-
-def _findings_follow(pieces: Sequence[_Piece], rules: Rules) -> bool:
-    return any(_header(tokenize(piece.text[:80]), piece, rules)[0] == DESCRIBED for piece in pieces)
 
 
 def _pieces(text: str, rules: Rules) -> list[_Piece]:
