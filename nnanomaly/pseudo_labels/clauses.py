@@ -1,15 +1,17 @@
 """A clause of a sentence: its findings, the organs it names with their sides, and the words between them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from nnanomaly.pseudo_labels.lexicon import NUMBER, Span, Token
-from nnanomaly.pseudo_labels.rule_pack import ABSENCE, BOTH, LEFT, RIGHT, Rules
+from nnanomaly.pseudo_labels.rule_pack import ABSENCE, BOTH, LEFT, RIGHT
 
 Sides = frozenset[str]
 NO_SIDE: Sides = frozenset()
 GAP_BEFORE, GAP_AFTER = 4, 3
 """Words that may stand between a side and its organ behind it, or before it."""
+LONGEST_GAP = 12
+"""The same, with the words that do not count."""
 CONTACT_GAP = 5
 """Words from a contact (abutting) to the organ that is touched."""
 
@@ -54,6 +56,7 @@ class Clause(NamedTuple):
 
     tokens: tuple[Token, ...]
     findings: tuple[Finding, ...]
+    finding_starts: tuple[int, ...]
     chains: tuple[Chain, ...]
     parts: tuple[Span, ...]
     plural: tuple[Span, ...]
@@ -68,42 +71,49 @@ class Clause(NamedTuple):
     known_places: frozenset[int]
 
 
-def split_clauses(tokens: Sequence[Token], rules: Rules) -> Iterator[Clause]:
-    """The clauses of a sentence."""
+def split_clauses(tokens: Sequence[Token], found: Mapping[str, Sequence[Span]]) -> Iterator[Clause]:
+    """The clauses of a sentence; `found`: all terms in it, by list."""
     start = 0
-    for span in rules.syntax["clause_ends"].find(tokens):
-        yield read_clause(tokens[start : span.start], rules)
-        start = span.end
-    yield read_clause(tokens[start:], rules)
+    for end_span in [*found["clause_ends"], Span(len(tokens), len(tokens), "", "")]:
+        inner = {
+            name: [
+                Span(s.start - start, s.end - start, s.value, s.term)
+                for s in spans
+                if start <= s.start and s.end <= end_span.start
+            ]
+            for name, spans in found.items()
+        }
+        yield read_clause(tokens[start : end_span.start], inner)
+        start = end_span.end
 
 
-def read_clause(tokens: Sequence[Token], rules: Rules) -> Clause:
-    """Look everything up that the rules know."""
-    spans = {name: lexicon.find(tokens) for name, lexicon in rules.syntax.items()}
-    findings, context = _findings(tokens, rules)
-    parts, side_spans = rules.parts.find(tokens), rules.sides.find(tokens)
-    organs = _organ_spans(rules.anatomy.find(tokens), findings)
-    joiners, fillers, locations = (_covered(spans[name]) for name in ("joiners", "fillers", "locations"))
+def read_clause(tokens: Sequence[Token], found: Mapping[str, list[Span]]) -> Clause:
+    """Tell what the terms in a clause are to each other."""
+    findings, context = _findings(len(tokens), found)
+    organs = _organ_spans(found["anatomy"], findings)
+    joiners, fillers, locations = (_covered(found[name]) for name in ("joiners", "fillers", "locations"))
+    parts, sides = _covered(found["parts"]), _covered(found["sides"])
     commas = {index for index, token in enumerate(tokens) if token.text in ",:"}
-    owned, free = _attach(side_spans, organs, findings, soft=joiners | _covered(side_spans), hard=commas)
-    holding = [o for o in organs if not _is_touched(o, spans, commas)]
+    owned, free = _attach(found["sides"], organs, findings, soft=joiners | sides, hard=commas)
+    holding = [o for o in organs if not _is_touched(o, found, commas)]
     mentions = [OrganMention(o.start, o.end, o.value, owned.get(o, NO_SIDE)) for o in holding]
-    between = joiners | fillers | locations | _covered(parts) | _covered(side_spans)
+    between = joiners | fillers | locations | parts | sides
     return Clause(
         tokens=tuple(tokens),
         findings=tuple(findings),
+        finding_starts=tuple(finding.start for finding in findings),
         chains=tuple(_chains(mentions, tokens, findings=findings, joiners=joiners, between=between)),
-        parts=tuple(parts),
-        plural=tuple(rules.plural.find(tokens)),
+        parts=tuple(found["parts"]),
+        plural=tuple(found["plural"]),
         free_sides=tuple(_free_chains(free, joiners | fillers | locations)),
         context=tuple(context),
-        scope_ends=tuple(spans["scope_ends"]),
+        scope_ends=tuple(found["scope_ends"]),
         joiners=joiners,
         fillers=fillers,
         locations=locations,
         soft=between,
-        inside=tuple(spans["inside"]),
-        known_places=_covered(parts) | _covered(organs) | _covered(spans["no_place"]) | _numbers(tokens),
+        inside=tuple(found["inside"]),
+        known_places=parts | _covered(organs) | _covered(found["no_place"]) | _numbers(tokens),
     )
 
 
@@ -112,13 +122,12 @@ def expand_sides(side: str) -> Sides:
     return frozenset((LEFT, RIGHT)) if side == BOTH else frozenset((side,))
 
 
-def _findings(tokens: Sequence[Token], rules: Rules) -> tuple[list[Finding], list[Span]]:
+def _findings(length: int, found_terms: Mapping[str, list[Span]]) -> tuple[list[Finding], list[Span]]:
     """Findings and context words; a word of absence is a finding only where none stands before it to be absent."""
-    spans = [span for span in rules.findings.find(tokens) if span.value]
-    found = [_to_finding(span) for span in spans]
-    first = min((f.start for f in found if f.kind not in (ABSENCE, "normal")), default=len(tokens))
+    found = [_to_finding(span) for span in found_terms["findings"] if span.value]
+    first = min((f.start for f in found if f.kind not in (ABSENCE, "normal")), default=length)
     absences = [f for f in found if f.kind == ABSENCE and f.start > first]
-    context = rules.context.find(tokens) + [Span(f.start, f.end, "negation_after", f.term) for f in absences]
+    context = found_terms["context"] + [Span(f.start, f.end, "negation_after", f.term) for f in absences]
     return [finding for finding in found if finding not in absences], sorted(context)
 
 
@@ -157,12 +166,14 @@ def _gap(side: Span, organ: Span, findings: Sequence[Finding], *, soft: frozense
     """Words between a side and an organ; None: too far apart."""
     first, second = (side, organ) if side.start <= organ.start else (organ, side)
     inner = range(first.end, second.start)
+    if len(inner) > LONGEST_GAP:
+        return None
     parted = any(index in hard for index in inner) or any(f.start in inner and not _overlap(f, organ) for f in findings)
     gap = sum(index not in soft for index in inner)
     return None if parted or gap > (GAP_BEFORE if first is side else GAP_AFTER) else gap
 
 
-def _is_touched(organ: Span, spans: dict[str, list[Span]], commas: set[int]) -> bool:
+def _is_touched(organ: Span, spans: Mapping[str, list[Span]], commas: set[int]) -> bool:
     before = any(
         0 <= organ.start - contact.end <= CONTACT_GAP and not commas & set(range(contact.end, organ.start))
         for contact in spans["contacts_before"]

@@ -12,7 +12,7 @@ from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, UNHEALTHY
 from nnanomaly.dataset.organ_labels import UNCERTAIN as UNSURE
 from nnanomaly.pseudo_labels.assertions import AFFIRMED, HISTORICAL, NEGATED, UNCERTAIN, assert_finding
 from nnanomaly.pseudo_labels.clauses import Sides, split_clauses
-from nnanomaly.pseudo_labels.language import choose_rules, choose_sentence_rules
+from nnanomaly.pseudo_labels.language import choose_rules, read_sentence
 from nnanomaly.pseudo_labels.linking import Place, locate, subjects
 from nnanomaly.pseudo_labels.rule_pack import KINDS, LEFT, OTHER_SIDE, RIGHT, UNSIDED, Rules
 from nnanomaly.pseudo_labels.sentences import Sentence, split_sentences
@@ -106,9 +106,9 @@ def read_mentions(sentences: Sequence[Sentence], rules: Sequence[Rules], main: R
     mentions: list[Mention] = []
     before: tuple[Place, ...] = ()
     for sentence in sentences:
-        own = choose_sentence_rules(sentence, rules, main)
-        of_family = any(span.value == "family" for span in own.context.find(sentence.tokens))
-        for clause in split_clauses(sentence.tokens, own):
+        own, found = read_sentence(sentence, rules, main)
+        of_family = any(span.value == "family" for span in found["context"])
+        for clause in split_clauses(sentence.tokens, found):
             for index, finding in enumerate(clause.findings):
                 status, word = assert_finding(clause, index, sentence, of_family=of_family)
                 for place in locate(clause, index, before):

@@ -14,7 +14,7 @@ NUMBER = "#"
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[^\w\s]")
 _TERM_TOKEN = re.compile(r"[^\W\d_]+\*?|[^\w\s]")
 _HYPHENS = frozenset("-\u2010\u2011\u2012\u2013\u2014")
-_KEY = 2  # letters by which terms are sorted into drawers
+_KEY = 2  # letters by which terms whose first word is open are sorted
 
 
 class Token(NamedTuple):
@@ -51,37 +51,53 @@ def fold(word: str) -> str:
 
 
 class Lexicon:
-    """A list of terms, each with a value; a longer term hides the shorter ones that lie in it."""
+    """Lists of terms, looked up together in one walk over a text.
 
-    def __init__(self, entries: Iterable[tuple[str, str]]) -> None:
-        """`entries`: (term, value); the first of two equal terms counts."""
-        drawers: dict[str, dict[tuple[str, ...], tuple[str, str]]] = {}
-        for term, value in entries:
+    In one list a longer term hides the shorter ones that lie in it; the lists know nothing of each other.
+    """
+
+    def __init__(self, entries: Iterable[tuple[str, str, str]]) -> None:
+        """`entries`: (list, term, value); the first of two equal terms of a list counts."""
+        words_of: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {}
+        self.names: list[str] = []
+        for name, term, value in entries:
             words = tuple(fold(word) for word in _TERM_TOKEN.findall(term) if word not in _HYPHENS)
             if words:
-                drawers.setdefault(words[0].rstrip("*")[:_KEY], {}).setdefault(words, (value, term))
-        self._drawers = {
-            key: sorted(terms.items(), key=lambda item: -sum(map(len, item[0]))) for key, terms in drawers.items()
-        }
+                words_of.setdefault((name, words), (value, term))
+                self.names += [] if name in self.names else [name]
+        self._by_word: dict[str, list[_Entry]] = {}
+        self._by_start: dict[str, list[_Entry]] = {}
+        for (name, words), (value, term) in words_of.items():
+            is_open = words[0].endswith("*")
+            drawer = self._by_start if is_open else self._by_word
+            entry = _Entry(-sum(map(len, words)), words, name, value, term)
+            drawer.setdefault(words[0][:_KEY] if is_open else words[0], []).append(entry)
 
-    def find(self, tokens: Sequence[Token]) -> list[Span]:
-        """Terms in the tokens from left to right, at every place the longest, none overlapping another."""
-        found: list[Span] = []
-        position = 0
-        while position < len(tokens):
-            span = self._at(tokens, position)
-            if span is not None:
-                found.append(span)
-            position = span.end if span is not None else position + 1
+    def find(self, tokens: Sequence[Token]) -> dict[str, list[Span]]:
+        """Terms of every list in the tokens from left to right, the longest at every place, without overlaps."""
+        found: dict[str, list[Span]] = {name: [] for name in self.names}
+        for start, token in enumerate(tokens):
+            drawers = self._by_word.get(token.text, []) + self._by_start.get(token.text[:_KEY], [])
+            for entry in sorted(drawers):
+                spans = found[entry.name]
+                if (not spans or spans[-1].end <= start) and _fits(entry.words, tokens, start):
+                    spans.append(Span(start, start + len(entry.words), entry.value, entry.term))
         return found
 
-    def _at(self, tokens: Sequence[Token], start: int) -> Span | None:
-        for words, (value, term) in self._drawers.get(tokens[start].text[:_KEY], ()):
-            end = start + len(words)
-            if end <= len(tokens) and all(map(_fits, words, (token.text for token in tokens[start:end]))):
-                return Span(start, end, value, term)
-        return None
+
+class _Entry(NamedTuple):
+    rank: int
+    """The longest first."""
+    words: tuple[str, ...]
+    name: str
+    value: str
+    term: str
 
 
-def _fits(pattern: str, word: str) -> bool:
-    return word.startswith(pattern[:-1]) if pattern.endswith("*") else word == pattern
+def _fits(words: tuple[str, ...], tokens: Sequence[Token], start: int) -> bool:
+    if start + len(words) > len(tokens):
+        return False
+    for word, token in zip(words, tokens[start : start + len(words)], strict=True):
+        if token.text != word and not (word[-1] == "*" and token.text.startswith(word[:-1])):
+            return False
+    return True

@@ -1,5 +1,6 @@
 """Which organ and side a finding belongs to, by the order of the words."""
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 from nnanomaly.pseudo_labels.clauses import NO_SIDE, Chain, Clause, Finding, OrganMention, Sides, expand_sides
@@ -161,4 +162,4 @@ def _has_comma(clause: Clause, start: int, end: int) -> bool:
 
 
 def _has_finding(clause: Clause, start: int, end: int) -> bool:
-    return any(start <= f.start < end for f in clause.findings)
+    return bisect_left(clause.finding_starts, start) < bisect_left(clause.finding_starts, end)

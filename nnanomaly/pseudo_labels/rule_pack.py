@@ -137,23 +137,13 @@ class RulePack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """A pack, ready for look-ups. Every field is the list of that name."""
+    """A pack, ready for look-ups."""
 
     pack: RulePack
-    anatomy: Lexicon
-    """Organs (value: its name) and other places (value: empty)."""
-    parts: Lexicon
-    plural: Lexicon
-    sides: Lexicon
-    findings: Lexicon
-    """Value: organ (may be empty), colon, kind; empty for what is ignored."""
-    context: Lexicon
-    """Value: the field of `Context`."""
-    syntax: dict[str, Lexicon]
-    """Field of `Syntax`."""
-    headers: Lexicon
-    """Value: `background` or `described`."""
-    markers: Lexicon
+    lexicon: Lexicon
+    """Lists `anatomy` (value: organ, or empty), `parts` and `plural` (organ), `sides` (side), `findings` (organ or
+    nothing, colon, kind; empty for what is ignored), `context` (field of `Context`), `headers` (field of the pack),
+    `markers`, and one for each field of `Syntax`."""
 
 
 def load_rules(path: Path) -> Rules:
@@ -187,24 +177,29 @@ def check_pack(pack: RulePack, *, source: str) -> RulePack:
 
 def compile_rules(pack: RulePack) -> Rules:
     """Sort the terms of a pack for look-ups."""
-    organs = pack.organs.items()
-    findings = [(term, f":{kind}") for kind, terms in pack.findings.items() for term in terms]
-    for name, organ in organs:
-        findings += [(term, f"{name}:{kind}") for kind, terms in organ.findings.items() for term in terms]
-    return Rules(
-        pack=pack,
-        anatomy=Lexicon(
-            [(term, name) for name, organ in organs for term in organ.terms] + [(t, "") for t in pack.other_anatomy]
-        ),
-        parts=Lexicon((term, name) for name, organ in organs for term in organ.parts),
-        plural=Lexicon((term, name) for name, organ in organs for term in organ.plural),
-        sides=Lexicon((term, side) for side, terms in pack.sides.items() for term in terms),
-        findings=Lexicon(findings + [(term, "") for term in pack.ignored]),
-        context=Lexicon((term, name) for name in Context.__slots__ for term in getattr(pack.context, name)),
-        syntax={name: Lexicon((term, name) for term in getattr(pack.syntax, name)) for name in Syntax.__slots__},
-        headers=Lexicon([(t, "background") for t in pack.background] + [(t, "described") for t in pack.described]),
-        markers=Lexicon((term, pack.language) for term in pack.markers),
-    )
+    entries: list[tuple[str, str, str]] = []
+    for name, organ in pack.organs.items():
+        entries += _entries("anatomy", organ.terms, name) + _entries("parts", organ.parts, name)
+        entries += _entries("plural", organ.plural, name)
+    entries += _entries("anatomy", pack.other_anatomy, "")
+    for kind, terms in pack.findings.items():
+        entries += _entries("findings", terms, f":{kind}")
+    for name, organ in pack.organs.items():
+        for kind, terms in organ.findings.items():
+            entries += _entries("findings", terms, f"{name}:{kind}")
+    entries += _entries("findings", pack.ignored, "")
+    for side, terms in pack.sides.items():
+        entries += _entries("sides", terms, side)
+    for field_name in Context.__slots__:
+        entries += _entries("context", getattr(pack.context, field_name), field_name)
+    for field_name in Syntax.__slots__:
+        entries += _entries(field_name, getattr(pack.syntax, field_name), field_name)
+    entries += _entries("headers", pack.background, "background") + _entries("headers", pack.described, "described")
+    return Rules(pack=pack, lexicon=Lexicon(entries + _entries("markers", pack.markers, pack.language)))
+
+
+def _entries(name: str, terms: Terms, value: str) -> list[tuple[str, str, str]]:
+    return [(name, term, value) for term in terms]
 
 
 def _terms(value: Any) -> list[str]:

@@ -11,6 +11,8 @@ WRAPPED_LINE = 60
 """A line of that many letters without a full stop goes on in the next one."""
 LONGEST_SENTENCE = 1000
 """Longer ones are cut, so that no text makes the rules slow."""
+LONGEST_HEADER = 5
+"""Words of a header, with its colon."""
 BACKGROUND, DESCRIBED = "background", "described"
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|\n")
 
@@ -61,7 +63,7 @@ def split_sentences(text: str, rules: Rules) -> list[Sentence]:
 
 def _header(tokens: Sequence[Token], piece: _Piece, rules: Rules) -> tuple[str, int]:
     """The section that a header at the beginning opens (or nothing), and the number of its tokens."""
-    found = rules.headers.find(tokens[:8])
+    found = rules.lexicon.find(tokens[:LONGEST_HEADER])["headers"]
     if not found or found[0].start > 0:
         return "", 0
     end = found[0].end
