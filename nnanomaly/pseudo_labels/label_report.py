@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, UNHEALTHY
 from nnanomaly.dataset.organ_labels import UNCERTAIN as UNSURE
 from nnanomaly.pseudo_labels.assertions import AFFIRMED, HISTORICAL, NEGATED, UNCERTAIN, assert_finding
-from nnanomaly.pseudo_labels.clauses import Sides, split_clauses
+from nnanomaly.pseudo_labels.clauses import Finding, Sides, split_clauses
 from nnanomaly.pseudo_labels.language import choose_rules, read_sentence
 from nnanomaly.pseudo_labels.linking import Place, locate, subjects
 from nnanomaly.pseudo_labels.rule_pack import KINDS, LEFT, OTHER_SIDE, RIGHT, UNSIDED, Rules
@@ -109,27 +109,26 @@ def read_mentions(sentences: Sequence[Sentence], rules: Sequence[Rules], main: R
         own, found = read_sentence(sentence, rules, main)
         of_family = any(span.value == "family" for span in found["context"])
         for clause in split_clauses(sentence.tokens, found):
-            for index, finding in enumerate(clause.findings):
+            for index in range(len(clause.findings)):
+                places = [place for place in locate(clause, index, before) if place.organ in own.pack.organs]
                 status, word = assert_finding(clause, index, sentence, of_family=of_family)
-                for place in locate(clause, index, before):
-                    mentions.append(
-                        Mention(
-                            organ=place.organ,
-                            sides=_known_sides(place, own),
-                            kind=finding.kind,
-                            status=status,
-                            term=finding.term,
-                            decided_by=word,
-                            sentence=sentence.text,
-                            line=sentence.line,
-                        )
-                    )
+                mentions += [_mention(place, clause.findings[index], status, word, sentence, own) for place in places]
             before = subjects(clause, before)
     return mentions
 
 
-def _known_sides(place: Place, rules: Rules) -> Sides:
-    return frozenset((UNSIDED,)) if UNSIDED in rules.pack.organs[place.organ].labels else place.sides
+def _mention(place: Place, finding: Finding, status: str, word: str, sentence: Sentence, rules: Rules) -> Mention:
+    unsided = UNSIDED in rules.pack.organs[place.organ].labels
+    return Mention(
+        organ=place.organ,
+        sides=frozenset((UNSIDED,)) if unsided else place.sides,
+        kind=finding.kind,
+        status=status,
+        term=finding.term,
+        decided_by=word,
+        sentence=sentence.text,
+        line=sentence.line,
+    )
 
 
 def resolve_sides(mentions: Sequence[Mention], rules: Rules) -> list[Mention]:

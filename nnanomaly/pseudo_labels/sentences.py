@@ -74,7 +74,7 @@ def _header(tokens: Sequence[Token], piece: _Piece, rules: Rules) -> tuple[str, 
 
 def _pieces(text: str, rules: Rules) -> list[_Piece]:
     """The text between two ends of sentences."""
-    text = _join_wrapped(text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _join_wrapped(text.replace("\r\n", "\n").replace("\r", "\n"), rules)
     abbreviations = {term.lower() for term in rules.pack.syntax.abbreviations}
     pieces: list[_Piece] = []
     start, line = 0, 1
@@ -95,12 +95,22 @@ def _pieces(text: str, rules: Rules) -> list[_Piece]:
     return pieces
 
 
-def _join_wrapped(text: str) -> str:
+def _join_wrapped(text: str, rules: Rules) -> str:
     """Lines that were broken within a sentence, joined by a vertical tab, which still counts as a line."""
     lines = text.split("\n")
     parts = [lines[0]]
     for before, after in zip(lines, lines[1:], strict=False):
-        goes_on = bool(before.strip()) and bool(after.strip()) and before.rstrip()[-1:] not in ".:;?!"
-        wrapped = goes_on and (len(before) >= WRAPPED_LINE or after.lstrip()[:1].islower())
-        parts += ["\v" if wrapped else "\n", after]
+        parts += ["\v" if _goes_on(before.rstrip(), after.lstrip(), rules) else "\n", after]
     return "".join(parts)
+
+
+def _goes_on(before: str, after: str, rules: Rules) -> bool:
+    """Whether a sentence runs from one line into the next: a long line, a small letter, a word that cannot end one."""
+    if not before or not after or before[-1] in ".:;?!":
+        return False
+    if len(before) >= WRAPPED_LINE or after[0].islower():
+        return True
+    words = tokenize(before)[-1:] + tokenize(after)[:1]
+    found = rules.lexicon.find(words)
+    last = {name for name in ("fillers", "locations", "joiners", "sides") if any(s.start == 0 for s in found[name])}
+    return bool(last - {"sides"}) or bool(last and any(span.start == 1 for span in found["anatomy"]))
