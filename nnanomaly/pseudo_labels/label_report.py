@@ -13,7 +13,7 @@ from nnanomaly.dataset.organ_labels import UNCERTAIN as UNSURE
 from nnanomaly.pseudo_labels.assertions import AFFIRMED, HISTORICAL, NEGATED, UNCERTAIN, assert_finding
 from nnanomaly.pseudo_labels.clauses import Finding, Sides, split_clauses
 from nnanomaly.pseudo_labels.language import choose_rules, read_sentence
-from nnanomaly.pseudo_labels.linking import Place, locate, subjects
+from nnanomaly.pseudo_labels.linking import Place, locate, opens_topic, subjects
 from nnanomaly.pseudo_labels.rule_pack import KINDS, LEFT, OTHER_SIDE, RIGHT, UNSIDED, Rules
 from nnanomaly.pseudo_labels.sentences import Sentence, split_sentences
 from nnanomaly.utilities.errors import DataError
@@ -107,6 +107,7 @@ def read_mentions(sentences: Sequence[Sentence], rules: Sequence[Rules], main: R
     before: tuple[Place, ...] = ()
     for sentence in sentences:
         own, found = read_sentence(sentence, rules, main)
+        before = () if opens_topic(sentence.tokens, found) else before
         of_family = any(span.value == "family" for span in found["context"])
         for clause in split_clauses(sentence.tokens, found):
             for index in range(len(clause.findings)):

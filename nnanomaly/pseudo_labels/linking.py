@@ -1,13 +1,17 @@
 """Which organ and side a finding belongs to, by the order of the words."""
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from nnanomaly.pseudo_labels.clauses import NO_SIDE, Chain, Clause, Finding, OrganMention, Sides, expand_sides
+from nnanomaly.pseudo_labels.lexicon import Span, Token
 from nnanomaly.pseudo_labels.rule_pack import BOTH
 
 NEAR = 3
 """Words between a finding and an organ that need no preposition."""
+HEADING = 3
+"""Words of a heading."""
 LIST_GAP = 4
 """Words between two findings of one list."""
 
@@ -39,6 +43,13 @@ def subjects(clause: Clause, before: tuple[Place, ...]) -> tuple[Place, ...]:
         return tuple(Place(organ, _attached(mentions, organ) or _last_free(clause)) for organ in organs)
     free = _last_free(clause)
     return tuple(Place(place.organ, free or place.sides) for place in before)
+
+
+def opens_topic(tokens: Sequence[Token], found: Mapping[str, Sequence[Span]]) -> bool:
+    """Whether a sentence begins with a heading that no list knows (`Other:`): what was spoken of before ends there."""
+    heading = next((i for i, token in enumerate(tokens[: HEADING + 1]) if token.text == ":"), 0)
+    known = (span for name in ("anatomy", "parts", "sides", "findings") for span in found[name])
+    return heading > 0 and not any(span.start < heading for span in known)
 
 
 def _last_free(clause: Clause) -> Sides:

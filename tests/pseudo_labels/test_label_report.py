@@ -72,6 +72,17 @@ def test_an_organ_is_added_without_code(english: Rules) -> None:
     assert label_report("Normal spleen, cyst in the left kidney.", own).organs["spleen"].label == "healthy"
 
 
+def test_an_unknown_heading_ends_what_was_spoken_of(rules: tuple[Rules, ...]) -> None:
+    kidneys = "Left kidney: 2 cm cyst.\nRight kidney: normal.\n"
+    assert _labels(kidneys + "Other: 1 cm nodule.", rules) == ("unhealthy", "healthy")
+    assert _labels(kidneys + "Stone of 4 mm.", rules) == ("unhealthy", "excluded")
+
+
+def test_no_new_lesion_is_no_lesion(rules: tuple[Rules, ...]) -> None:
+    text = "Clinical history: right nephrectomy 2018 for RCC.\nFindings:\nThe left kidney enhances, no new lesion."
+    assert _labels(text, rules) == ("healthy", "excluded")
+
+
 def test_two_languages_in_one_report_are_both_read(rules: tuple[Rules, ...]) -> None:
     text = "There is a simple cyst in the left kidney.\nDe rechter nier bevat een steen van 4 mm."
     assert _labels(text, rules) == ("unhealthy", "excluded")
