@@ -172,6 +172,9 @@ def check_pack(pack: RulePack, *, source: str) -> RulePack:
     wide = sorted(term for term in _terms(pack) if not term.strip() or any(len(w) < 3 for w in _open_words(term)))
     if wide:
         raise ConfigurationError("CFG-PACK", f"{source}: {wide} would fit anything. Write two letters before a *.")
+    numbers = sorted(term for term in _terms(pack) if any(letter.isdecimal() for letter in term))
+    if numbers:
+        raise ConfigurationError("CFG-PACK", f"{source}: {numbers} hold digits. Write # for a number.")
     return pack
 
 

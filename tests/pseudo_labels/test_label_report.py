@@ -78,6 +78,11 @@ def test_an_unknown_heading_ends_what_was_spoken_of(rules: tuple[Rules, ...]) ->
     assert _labels(kidneys + "Stone of 4 mm.", rules) == ("unhealthy", "excluded")
 
 
+def test_a_lumbar_vertebra_is_no_left_side(rules: tuple[Rules, ...]) -> None:
+    assert _labels("Kidneys are normal. Lesion in L2, 2 cm.", rules) == ("healthy", "healthy")
+    assert _labels("There is a cyst in the L kidney.", rules) == ("unhealthy", "healthy")
+
+
 def test_no_new_lesion_is_no_lesion(rules: tuple[Rules, ...]) -> None:
     text = "Clinical history: right nephrectomy 2018 for RCC.\nFindings:\nThe left kidney enhances, no new lesion."
     assert _labels(text, rules) == ("healthy", "excluded")

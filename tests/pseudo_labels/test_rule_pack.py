@@ -36,6 +36,7 @@ def test_our_packs_load_and_fill_every_list(language: str) -> None:
         {"organs": {"liver": {"labels": {"up": "liver"}, "terms": ["liver"]}}},
         {"ignored": ["a*"]},
         {"ignored": [" "]},
+        {"other_anatomy": ["L1"]},
     ],
 )
 def test_a_pack_with_a_fault_is_refused_by_name(changes: dict[str, Any], tmp_path: Path) -> None:
