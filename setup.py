@@ -19,6 +19,7 @@ COMMANDS = (
     "compare",
     "import_nndetection",
     "export_nndetection",
+    "label_reports",
     "demo",
 )
 
@@ -41,7 +42,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["nnanomaly", "nnanomaly.*"]),
-    package_data={"nnanomaly": ["py.typed"]},
+    package_data={"nnanomaly": ["py.typed", "pseudo_labels/packs/*.json"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.10",

@@ -7,6 +7,7 @@ from nnanomaly.cli.comparison import compare, evaluate
 from nnanomaly.cli.demonstration import demo
 from nnanomaly.cli.evaluation import evaluate_folder
 from nnanomaly.cli.interchange import export_nndetection, import_nndetection
+from nnanomaly.cli.labelling import label_reports
 from nnanomaly.cli.planning import extract_fingerprint, plan_and_preprocess, plan_experiment, preprocess
 from nnanomaly.cli.prediction import predict
 from nnanomaly.cli.training import train
@@ -20,6 +21,7 @@ __all__ = [
     "export_nndetection",
     "extract_fingerprint",
     "import_nndetection",
+    "label_reports",
     "plan_and_preprocess",
     "plan_experiment",
     "predict",

@@ -24,6 +24,7 @@ COMMANDS = (
     "compare",
     "import_nndetection",
     "export_nndetection",
+    "label_reports",
     "demo",
 )
 HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn")
