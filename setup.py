@@ -19,6 +19,10 @@ COMMANDS = (
     "compare",
     "import_nndetection",
     "export_nndetection",
+    "segment_organs",
+    "convert_kits",
+    "convert_msd",
+    "make_dataset",
     "demo",
 )
 
@@ -62,6 +66,7 @@ setup(
     ],
     extras_require={
         "dev": ["pytest>=8", "hypothesis", "SimpleITK>=2.5", "ruff>=0.15", "mypy>=1.15", "import-linter>=2.3"],
+        "totalseg": ["TotalSegmentator>=2.4"],
         "oracles": ["monai>=1.6", "diffusers", "PyWavelets", "picai_eval"],
     },
     entry_points={"console_scripts": [f"nnanomaly_{command} = nnanomaly.cli:{command}" for command in COMMANDS]},

@@ -24,6 +24,10 @@ COMMANDS = (
     "compare",
     "import_nndetection",
     "export_nndetection",
+    "segment_organs",
+    "convert_kits",
+    "convert_msd",
+    "make_dataset",
     "demo",
 )
 HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn")
