@@ -59,7 +59,7 @@ def require_organ_mask(mask_root: Path, case: str, organ: str, *, description: D
         raise DataError(
             "ROI-MISSING",
             f"{case}: no mask of {organ} in {mask_root}. Provide {mask_root.name}/{case}/{organ}.nii.gz, "
-            "or let nnanomaly_segment_organs make it.",
+            "or let nnanomaly_segment_organs make it with TotalSegmentator.",
         )
     return found
 
