@@ -37,8 +37,8 @@ def convert_table(path: Path, target: Path, *, organs: tuple[str, ...], lesions:
     columns = list(rows[0].values) if rows else []
     named = [column.removeprefix(prefix) for column in columns for prefix in (MASK, LABEL) if column.startswith(prefix)]
     organs = tuple(dict.fromkeys((*organs, *(name for name in named if name != "map"))))
-    refuse_rows(path, list(_table_faults(rows, columns, organs)), code=CODES[1])
-    refuse_rows(path, [fault for row in rows for fault in _row_faults(row, path.parent, organs)], code=CODES[1])
+    faults = [fault for row in rows for fault in _row_faults(row, path.parent, organs)]
+    refuse_rows(path, [*_table_faults(rows, columns, organs), *faults], code=CODES[1])
     with new_folder(target) as work:
         labels: list[LabelRow] = []
         for row in rows:
@@ -61,7 +61,7 @@ def _table_faults(rows: list[Row], columns: list[str], organs: tuple[str, ...]) 
     for organ in organs:
         if not ORGAN_PATTERN.fullmatch(organ):
             yield f"line 1: organ {organ!r} must consist of letters, digits, '-' and single '_'"
-    endings = {_ending(row.values["image"]) for row in rows}
+    endings = {_ending(row.values["image"]) for row in rows if row.values["image"]}
     if len(endings) > 1:
         yield f"images end with {', '.join(sorted(endings))}; a dataset has one ending"
     names = [row.values["case"].lower() for row in rows]
