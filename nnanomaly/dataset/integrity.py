@@ -68,7 +68,8 @@ def verify_dataset_integrity(folder: Path) -> list[Finding]:
     if errors:
         shown = " | ".join(f"[{finding.code}] {finding.message}" for finding in errors[:MAX_FAULTS_SHOWN])
         rest = f" | and {len(errors) - MAX_FAULTS_SHOWN} more" if len(errors) > MAX_FAULTS_SHOWN else ""
-        raise DataError("VERIFY", f"{folder} has {len(errors)} errors: {shown}{rest}. Correct them and verify again.")
+        remedy = "Correct them; --verify_dataset_integrity lists all"
+        raise DataError("VERIFY", f"{folder} has {len(errors)} errors: {shown}{rest}. {remedy}.")
     return findings
 
 

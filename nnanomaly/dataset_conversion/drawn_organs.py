@@ -4,6 +4,8 @@ The mask of an organ holds its lesions: a mask with holes would tell where they 
 segmentation program; figures on such masks are better than on those that users will have.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,18 +38,18 @@ def organ_label(mask: Volume, lesions: NDArray[np.bool_]) -> str:
     return UNHEALTHY if max(sizes) * mask.grid.voxel_volume_mm3 >= SMALLEST_LESION_MM3 else UNCERTAIN
 
 
-def split_sides(both: Volume, image: Volume) -> tuple[Volume, Volume]:
+def split_sides(both: Volume, body_middle_mm: Callable[[], float]) -> tuple[Volume, Volume]:
     """Left and right organ of a mask `[1, Z, Y, X]` that holds both; either may be empty.
 
     Sides are those of the patient, by world x, whatever the order of the stored axes. With a pair of large pieces the
     border is the middle between them, and every piece goes to one side as a whole. Otherwise it is the middle of the
-    body in the scan (HU `[1, Z, Y, X]`); there a horseshoe kidney is cut.
+    body, world x, which is asked for then only; there a horseshoe kidney is cut.
     """
     grid, mask = both.grid, both.array[0] != 0
     pieces = find_components(mask)
     left = np.zeros(mask.shape, np.uint8)
     if pieces:
-        middle_mm, is_pair = _border(pieces, grid, image)
+        middle_mm, is_pair = _border(pieces, grid, body_middle_mm)
         for piece in pieces:
             index = piece.voxel_indices()
             x_mm = _x_mm(index, grid)
@@ -58,16 +60,16 @@ def split_sides(both: Volume, image: Volume) -> tuple[Volume, Volume]:
     return Volume(left[None], grid), Volume(right[None], grid)
 
 
-def _border(pieces: list[Component], grid: Grid, image: Volume) -> tuple[float, bool]:
+def _border(pieces: list[Component], grid: Grid, body_middle_mm: Callable[[], float]) -> tuple[float, bool]:
     """World x between left and right, and whether it follows from a pair of organs."""
     smallest = SMALLEST_KIDNEY_ML * 1000 / grid.voxel_volume_mm3
     middles = [float(_x_mm(p.voxel_indices(), grid).mean()) for p in pieces if p.num_voxels >= smallest]
     if len(middles) > 1 and max(middles) - min(middles) >= PAIR_APART_MM:
         return (max(middles) + min(middles)) / 2, True
-    return body_middle_mm(image), False
+    return body_middle_mm(), False
 
 
-def body_middle_mm(image: Volume) -> float:
+def find_body_middle_mm(image: Volume) -> float:
     """World x of the middle of the body in a scan: the mean over everything denser than -300 HU, every fourth voxel."""
     body = np.asarray(image.array[0, ::4, ::4, ::4], np.float32) > BODY_HU
     index = np.argwhere(body) * 4

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nnanomaly.dataset.new_dataset import LabelRow, new_folder, write_organ_labels
-from nnanomaly.dataset_conversion.drawn_organs import organ_label, split_sides
+from nnanomaly.dataset_conversion.drawn_organs import find_body_middle_mm, organ_label, split_sides
 from nnanomaly.imageio.reader_writer import check_thickness, reader_writer_for
 from nnanomaly.paths import DATASET_JSON
 from nnanomaly.utilities.case_runner import Progress, run_cases
@@ -139,12 +139,16 @@ def _write_masks(case: LabelledCase, path: Path, grid: Grid, *, scheme: LabelSch
     if len(scheme.organs) == 1:
         masks = {scheme.organs[0]: organs}
     else:
-        left, right = split_sides(organs, reader_writer_for(case.image).read_volume(case.image))
+        left, right = split_sides(organs, functools.partial(_body_middle_mm, case.image))
         masks = {organ: left if organ.endswith("_left") else right for organ in scheme.organs}
     for organ, mask in masks.items():
         target = folder / f"{organ}{FILE_ENDING}"
         reader_writer_for(target).write_like(target, mask.array[0], case.image)
     return [LabelRow(case.case, organ, organ_label(mask, lesions), scheme.name) for organ, mask in masks.items()]
+
+
+def _body_middle_mm(image: Path) -> float:
+    return find_body_middle_mm(reader_writer_for(image).read_volume(image))
 
 
 def _description(scheme: LabelScheme, num_training: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from nnanomaly.paths import SEGMENTATION_JSON
 from nnanomaly.roi.organ_masks import load_organ_mask
 from nnanomaly.roi.totalsegmentator import MODEL, TotalSegmentator, command_line, segment
 from nnanomaly.utilities.case_runner import Progress
-from nnanomaly.utilities.errors import DataError, EnvironmentFault, UserError
+from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault, UserError
 from nnanomaly.utilities.json_io import write_json
 
 MASK_ENDING = ".nii.gz"
@@ -46,7 +46,10 @@ def segment_folder(
     device: str | None = None,
     progress: Progress | None = None,
 ) -> SegmentationReport:
-    """Make the organ masks that the cases lack. What the machine lacks (disk) ends the run, all else only its case."""
+    """Make the organ masks that the cases lack.
+
+    What the machine lacks and a wrong device end the run, all else only its case.
+    """
     segmented: list[str] = []
     kept: list[str] = []
     failures: dict[str, str] = {}
@@ -59,7 +62,7 @@ def segment_folder(
                 image = image_files(images_folder, case, description)[0]
                 _segment_case(image, mask_root / case, missing, installed=installed, device=device)
             (segmented if missing else kept).append(case)
-        except EnvironmentFault:
+        except (EnvironmentFault, ConfigurationError):
             raise
         except (UserError, FileNotFoundError) as error:
             failures[case] = str(error)

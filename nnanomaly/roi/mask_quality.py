@@ -132,8 +132,10 @@ def _wrong_side(mask: MaskQuality, partner: MaskQuality | None) -> list[tuple[st
 
 
 def _partner(organ: str) -> str:
+    """The organ of the other side, by name; without a side the organ itself."""
     stem, _, side = organ.rpartition("_")
-    return f"{stem}_{ {'left': 'right', 'right': 'left'}.get(side, side) }"
+    other = {"left": "right", "right": "left"}.get(side)
+    return organ if other is None else f"{stem}_{other}"
 
 
 def _usual_ml(organ: str, masks: Sequence[MaskQuality]) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from nnanomaly.imageio.nifti import read_grid, read_labels, write_volume
 from nnanomaly.paths import TotalSegmentatorPaths
 from nnanomaly.preprocessing.organ_segmentation import SegmentationReport, segment_folder
 from nnanomaly.roi.totalsegmentator import find_totalsegmentator
+from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.volume import Grid, Volume
 
 GRID = Grid((20, 22, 30), (3.0, 3.0, 3.0), (10.0, 20.0, 30.0))
@@ -32,13 +33,14 @@ def images(tmp_path: Path, fake_totalsegmentator: Path) -> Path:
     return tmp_path / "imagesTr"
 
 
-def run(images: Path, *organs: str) -> SegmentationReport:
+def run(images: Path, *organs: str, device: str | None = None) -> SegmentationReport:
     return segment_folder(
         images,
         images.parent / "organMasksTr",
         CASES,
         description=describe(*organs),
         installed=find_totalsegmentator(TotalSegmentatorPaths.from_env()),
+        device=device,
     )
 
 
@@ -102,3 +104,8 @@ def test_tilted_scans_keep_their_geometry(images: Path) -> None:
     assert run(images, "kidney_left").failures == {}
     mask = read_grid(images.parent / "organMasksTr" / "a" / "kidney_left.nii.gz")
     assert read_grid(images / "a_0000.nii.gz").largest_corner_distance_mm(mask) < 1e-3
+
+
+def test_a_wrong_device_is_no_fault_of_a_case(images: Path) -> None:
+    with pytest.raises(ConfigurationError, match="CFG-DEVICE"):
+        run(images, "kidney_left", device="tpu")
