@@ -61,9 +61,9 @@ def _table_faults(rows: list[Row], columns: list[str], organs: tuple[str, ...]) 
     for organ in organs:
         if not ORGAN_PATTERN.fullmatch(organ):
             yield f"line 1: organ {organ!r} must consist of letters, digits, '-' and single '_'"
-    endings = {_ending(row.values["image"]) for row in rows if row.values["image"]}
+    endings = {_ending(name) for row in rows for key in ("image", "label_map") if (name := row.values.get(key))}
     if len(endings) > 1:
-        yield f"images end with {', '.join(sorted(endings))}; a dataset has one ending"
+        yield f"images and label maps end with {', '.join(sorted(endings))}; a dataset has one ending"
     names = [row.values["case"].lower() for row in rows]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"{names.count(name)} rows for the case {name!r}"

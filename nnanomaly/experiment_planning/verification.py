@@ -24,6 +24,8 @@ from nnanomaly.utilities.errors import DataError, UserError
 from nnanomaly.utilities.json_io import write_json
 
 SCHEMA_VERSION = 1
+GEOMETRY = "GEO-"
+"""How the codes of faults of grids start."""
 logger = logging.getLogger(__name__)
 
 
@@ -147,14 +149,9 @@ def _read_label_map(path: Path, description: DatasetDescription) -> None:
 
 
 def _without_known(read: list[Finding], quick: list[Finding]) -> list[Finding]:
-    """What reading found, each once, without the faults of files that the quick check has named already."""
-    known = {(finding.code, _file_of(finding)) for finding in quick}
-    return [finding for finding in dict.fromkeys(read) if (finding.code, _file_of(finding)) not in known]
-
-
-def _file_of(finding: Finding) -> str:
-    """The messages about a file start with its path."""
-    return finding.message.split(" ")[0]
+    """What reading found, each once, without what the quick check has named; that one has compared all grids."""
+    known = set(quick)
+    return [f for f in dict.fromkeys(read) if f not in known and not f.code.startswith(GEOMETRY)]
 
 
 def _oddities(masks: list[MaskQuality]) -> list[Finding]:

@@ -148,3 +148,12 @@ def test_the_findings_do_not_depend_on_the_number_of_processes(folder: Path) -> 
     damage(folder / "imagesTr" / "a_0000.nii.gz")
     alone, together = (verify_dataset(folder, num_processes=number) for number in (1, 2))
     assert alone == together
+
+
+def test_faults_of_several_files_in_a_folder_with_spaces_are_all_named(folder: Path) -> None:
+    spaced = folder.parent / "my scans" / folder.name
+    spaced.parent.mkdir()
+    folder.rename(spaced)
+    for name in ("imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz", "labelsTr/b.nii.gz"):
+        damage(spaced / name)
+    assert codes(spaced) == [("ERROR", "IO-CRC", "a"), ("ERROR", "IO-CRC", "b"), ("ERROR", "IO-CRC", "b")]
