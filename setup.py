@@ -7,6 +7,11 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 COMMANDS = (
+    "convert_kits",
+    "convert_msd",
+    "make_dataset",
+    "segment_organs",
+    "label_reports",
     "plan_and_preprocess",
     "extract_fingerprint",
     "plan_experiment",
@@ -19,7 +24,6 @@ COMMANDS = (
     "compare",
     "import_nndetection",
     "export_nndetection",
-    "label_reports",
     "demo",
 )
 
@@ -63,6 +67,7 @@ setup(
     ],
     extras_require={
         "dev": ["pytest>=8", "hypothesis", "SimpleITK>=2.5", "ruff>=0.15", "mypy>=1.15", "import-linter>=2.3"],
+        "totalseg": ["TotalSegmentator>=2.4"],
         "oracles": ["monai>=1.6", "diffusers", "PyWavelets", "picai_eval"],
     },
     entry_points={"console_scripts": [f"nnanomaly_{command} = nnanomaly.cli:{command}" for command in COMMANDS]},

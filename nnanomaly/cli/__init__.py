@@ -4,10 +4,12 @@ Nothing heavy is imported before a command knows what it has to do, so that `-h`
 """
 
 from nnanomaly.cli.comparison import compare, evaluate
+from nnanomaly.cli.conversion import convert_kits, convert_msd, make_dataset
 from nnanomaly.cli.demonstration import demo
 from nnanomaly.cli.evaluation import evaluate_folder
 from nnanomaly.cli.interchange import export_nndetection, import_nndetection
 from nnanomaly.cli.labelling import label_reports
+from nnanomaly.cli.masks import segment_organs
 from nnanomaly.cli.planning import extract_fingerprint, plan_and_preprocess, plan_experiment, preprocess
 from nnanomaly.cli.prediction import predict
 from nnanomaly.cli.training import train
@@ -15,6 +17,8 @@ from nnanomaly.cli.tuning import sweep
 
 __all__ = [
     "compare",
+    "convert_kits",
+    "convert_msd",
     "demo",
     "evaluate",
     "evaluate_folder",
@@ -22,10 +26,12 @@ __all__ = [
     "extract_fingerprint",
     "import_nndetection",
     "label_reports",
+    "make_dataset",
     "plan_and_preprocess",
     "plan_experiment",
     "predict",
     "preprocess",
+    "segment_organs",
     "sweep",
     "train",
 ]

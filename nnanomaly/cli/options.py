@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nnanomaly.paths import TRAINER
 from nnanomaly.plans import HEAD, PLANS_NAMES, STAGES
+from nnanomaly.utilities.errors import ConfigurationError
 
 DEFAULT_PROCESSES = 2
 
@@ -27,7 +28,9 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
 def add_extraction(parser: argparse.ArgumentParser) -> None:
     """How the fingerprint is extracted."""
     parser.add_argument(
-        "--verify_dataset_integrity", action="store_true", help="check every image to its last byte first"
+        "--verify_dataset_integrity",
+        action="store_true",
+        help="read every file to its end, list all faults",
     )
     parser.add_argument("--clean", action="store_true", help="extract the fingerprint anew even if there is one")
 
@@ -55,6 +58,12 @@ def plans_name(arguments: argparse.Namespace) -> str:
 def add_processes(parser: argparse.ArgumentParser) -> None:
     """`-np`: number of processes; None = the environment decides, else `DEFAULT_PROCESSES`."""
     parser.add_argument("-np", type=int, default=None, help=f"processes (default {DEFAULT_PROCESSES})")
+
+
+def add_new_dataset(parser: argparse.ArgumentParser, *, name: str | None) -> None:
+    """`-d` and `-name`: the dataset that a conversion makes; None = the name follows from the input."""
+    parser.add_argument("-d", type=int, required=True, help="number of the new dataset, such as 501")
+    parser.add_argument("-name", default=name, help=f"its name (default {name or 'that of the input'})")
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
@@ -102,9 +111,25 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
         "-npp", type=int, default=1, help="cases read and preprocessed ahead; 0: one after the other (default 1)"
     )
     parser.add_argument("-nps", type=int, default=1, help="cases written in the background (default 1)")
-    parser.add_argument("-num_parts", type=int, default=1, help="split the cases into this many parts")
-    parser.add_argument("-part_id", type=int, default=0, help="which part to predict, 0 ... num_parts-1")
+    _add_parts(parser)
     parser.add_argument("--continue_prediction", "--c", action="store_true", help="skip cases that are complete")
+
+
+def add_segmentation(parser: argparse.ArgumentParser) -> None:
+    """All arguments of the organ segmentation."""
+    parser.add_argument("-d", required=True, help="dataset name or id; its dataset.json names the organs")
+    parser.add_argument("-i", type=Path, default=None, help="folder of images (default: imagesTr and imagesTs)")
+    parser.add_argument("-o", type=Path, default=None, help="folder for their masks (default: organMasksTr and ...Ts)")
+    _add_device(parser)
+    _add_parts(parser)
+
+
+def check_part(arguments: argparse.Namespace) -> None:
+    """Refuse a part that does not exist: `ConfigurationError` (CFG-PARTS)."""
+    if not 0 <= arguments.part_id < arguments.num_parts:
+        raise ConfigurationError(
+            "CFG-PARTS", f"-part_id {arguments.part_id} of -num_parts {arguments.num_parts}: parts count from 0"
+        )
 
 
 def add_sweep(parser: argparse.ArgumentParser) -> None:
@@ -126,6 +151,11 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
 
 def _add_trainer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-tr", default=TRAINER, help=f"trainer (default {TRAINER}, the only one)")
+
+
+def _add_parts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-num_parts", type=int, default=1, help="split the cases into this many parts")
+    parser.add_argument("-part_id", type=int, default=0, help="which part this run does, 0 ... num_parts-1")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

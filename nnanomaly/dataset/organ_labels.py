@@ -10,9 +10,9 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from nnanomaly.dataset.csv_table import TableRow, parse_table, refuse_rows
 from nnanomaly.dataset.raw_dataset import find_cases, load_description
 from nnanomaly.paths import IMAGES_TR, IMAGES_TS, ORGAN_LABELS_CSV
+from nnanomaly.utilities.csv_table import Row, read_table, refuse_rows
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import write_atomically
 
@@ -97,12 +97,14 @@ def _row_faults(line: int, values: dict[str, str], *, known: set[str], organs: t
     return faults
 
 
-def _read_rows(path: Path) -> list[TableRow]:
+def _refuse(path: Path, faults: list[str]) -> None:
+    refuse_rows(path, faults, code="LABELS-ROWS")
+
+
+def _read_rows(path: Path) -> list[Row]:
     """Rows of the table with their line numbers; none where there is no table."""
     if not path.is_file():
         return []
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError("LABELS-CSV", f"{path} is not UTF-8 text: {error}. Save the table as CSV UTF-8.") from error
-    return parse_table(text, path, required=REQUIRED_COLUMNS, codes=("LABELS-CSV", "LABELS-ROWS"), example=EXAMPLE)
+    return read_table(
+        path, required=REQUIRED_COLUMNS, optional=("patient",), codes=("LABELS-CSV", "LABELS-ROWS"), example=EXAMPLE
+    )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nnanomaly.dataset.csv_table import parse_table, refuse_rows
+from nnanomaly.utilities.csv_table import parse_table, refuse_rows
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 
 ENDING = ".txt"

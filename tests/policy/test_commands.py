@@ -12,6 +12,11 @@ import pytest
 import nnanomaly.cli
 
 COMMANDS = (
+    "convert_kits",
+    "convert_msd",
+    "make_dataset",
+    "segment_organs",
+    "label_reports",
     "plan_and_preprocess",
     "extract_fingerprint",
     "plan_experiment",
@@ -24,7 +29,6 @@ COMMANDS = (
     "compare",
     "import_nndetection",
     "export_nndetection",
-    "label_reports",
     "demo",
 )
 HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn")
