@@ -19,6 +19,8 @@ COMMANDS = (
     "compare",
     "import_nndetection",
     "export_nndetection",
+    "convert_dicom",
+    "export_dicom",
     "demo",
 )
 
@@ -61,7 +63,17 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "dev": ["pytest>=8", "hypothesis", "SimpleITK>=2.5", "ruff>=0.15", "mypy>=1.15", "import-linter>=2.3"],
+        "dicom": ["pydicom>=3.0.2", "SimpleITK>=2.5.7", "highdicom>=0.24"],
+        "dev": [
+            "pytest>=8",
+            "hypothesis",
+            "ruff>=0.15",
+            "mypy>=1.15",
+            "import-linter>=2.3",
+            "pydicom>=3.0.2",
+            "SimpleITK>=2.5.7",
+            "highdicom>=0.24",
+        ],
         "oracles": ["monai>=1.6", "diffusers", "PyWavelets", "picai_eval"],
     },
     entry_points={"console_scripts": [f"nnanomaly_{command} = nnanomaly.cli:{command}" for command in COMMANDS]},

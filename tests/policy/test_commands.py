@@ -24,9 +24,11 @@ COMMANDS = (
     "compare",
     "import_nndetection",
     "export_nndetection",
+    "convert_dicom",
+    "export_dicom",
     "demo",
 )
-HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn")
+HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn", "pydicom", "highdicom")
 
 
 def _setup_commands(root: Path) -> tuple[str, ...]:
