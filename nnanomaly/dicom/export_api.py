@@ -6,18 +6,16 @@ command of its own, so that all others, prediction included, never see a DICOM f
 
 import functools
 import logging
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.config import disable_value_validation
 
 from nnanomaly.dicom.case_table import read_case_table
 from nnanomaly.dicom.convert_stack import check_tilt
-from nnanomaly.dicom.headers import PARSER_FAULTS, read_tags
+from nnanomaly.dicom.headers import PARSER_FAULTS, quiet_libraries, read_tags
 from nnanomaly.dicom.kinds import check_kind
 from nnanomaly.dicom.objects import anomaly_parametric_map, lesion_segmentation
 from nnanomaly.dicom.scan import scan_folder
@@ -85,8 +83,7 @@ def _export_case(task: ExportTask, *, predictions: Path, output: Path) -> str:
     for ending in (SEGMENTATION_ENDING, MAP_ENDING):  # of an earlier run
         (output / f"{task.case}{ending}").unlink(missing_ok=True)
     try:
-        with warnings.catch_warnings(), disable_value_validation():
-            warnings.simplefilter("ignore")  # those of pydicom quote values of the file
+        with quiet_libraries():
             _export(task, predictions, output)
     except UserError as error:
         return str(error)

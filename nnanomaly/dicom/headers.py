@@ -5,21 +5,25 @@ untrusted: values of the wrong kind become None, and what cannot be parsed at al
 parser's message may hold what the file holds.
 """
 
+import logging
 import math
 import mmap
 import struct
+import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydicom
 from pydicom.config import disable_value_validation
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 PREAMBLE, MAGIC = 128, b"DICM"
 PARSER_FAULTS = (
+    BytesLengthException,
     InvalidDicomError,
     ArithmeticError,
     AssertionError,
@@ -116,7 +120,8 @@ def is_dicom(path: Path) -> bool:
 def read_header(path: Path) -> SliceHeader | None:
     """The header of a DICOM file; None where it cannot be parsed, or names no series."""
     try:
-        header = _header(path, read_tags(path, _TAGS))
+        with quiet_libraries():
+            header = _header(path, read_tags(path, _TAGS))
     except PARSER_FAULTS:
         return None
     return header if header.series_uid else None
@@ -125,15 +130,31 @@ def read_header(path: Path) -> SliceHeader | None:
 def read_tags(path: Path, tags: Sequence[str] | None, *, stop_before_pixels: bool = True) -> pydicom.Dataset:
     """The named elements of a file (None: all), read through a memory map: no more is allocated than the file holds.
 
-    Raises one of `PARSER_FAULTS`.
+    To be called, and its result to be used, within `quiet_libraries`. Raises one of `PARSER_FAULTS`.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        with disable_value_validation():
-            return pydicom.dcmread(
-                mapped,  # type: ignore[arg-type]  # a file for all that is asked of it here
-                stop_before_pixels=stop_before_pixels,
-                specific_tags=None if tags is None else list(tags),
-            )
+        return pydicom.dcmread(
+            mapped,  # type: ignore[arg-type]  # a file for all that is asked of it here
+            stop_before_pixels=stop_before_pixels,
+            specific_tags=None if tags is None else list(tags),
+        )
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Let pydicom and highdicom say nothing: their warnings and log lines quote values of the file, names included."""
+    with ExitStack() as stack:
+        for name in ("pydicom", "highdicom"):
+            logger = logging.getLogger(name)
+            stack.callback(setattr, logger, "propagate", logger.propagate)
+            logger.propagate = False
+            handler = logging.NullHandler()
+            logger.addHandler(handler)  # without any handler, Python prints warnings itself
+            stack.callback(logger.removeHandler, handler)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(disable_value_validation())
+        yield
 
 
 def _header(path: Path, dataset: pydicom.Dataset) -> SliceHeader:

@@ -5,6 +5,7 @@ the scan. Their UIDs are made from content: the same prediction gives the same U
 """
 
 import hashlib
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
 
 from nnanomaly import __version__
 
@@ -78,11 +78,11 @@ def anomaly_parametric_map(sources: Sequence[Dataset], scores: NDArray[np.float3
 
 def _identity(sources: Sequence[Dataset], array: NDArray[np.generic], series_number: int) -> dict[str, Any]:
     """What says who made the object, and its UIDs."""
-    content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-    entropy = [NAME, __version__, str(sources[0].SeriesInstanceUID), str(series_number), content]
+    made_from = f"{NAME} {__version__} {sources[0].SeriesInstanceUID} {series_number}".encode()
+    content = made_from + hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
     return {
-        "series_instance_uid": generate_uid(prefix=None, entropy_srcs=[*entropy, "series"]),
-        "sop_instance_uid": generate_uid(prefix=None, entropy_srcs=[*entropy, "instance"]),
+        "series_instance_uid": _uid(content + b"series"),
+        "sop_instance_uid": _uid(content + b"instance"),
         "series_number": series_number,
         "instance_number": 1,
         "manufacturer": NAME,
@@ -90,3 +90,8 @@ def _identity(sources: Sequence[Dataset], array: NDArray[np.generic], series_num
         "software_versions": __version__,
         "device_serial_number": "0",
     }
+
+
+def _uid(content: bytes) -> str:
+    """A UID of the form that DICOM reserves for UUIDs (2.25.), made from content alone."""
+    return f"2.25.{uuid.UUID(bytes=hashlib.sha256(content).digest()[:16], version=5).int}"

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
-from nnanomaly.dicom.headers import PARSER_FAULTS, SliceHeader, read_tags
+from nnanomaly.dicom.headers import PARSER_FAULTS, SliceHeader, quiet_libraries, read_tags
 from nnanomaly.dicom.kinds import PLAIN_SYNTAXES
 from nnanomaly.dicom.stack_geometry import StackGeometry
 from nnanomaly.utilities.errors import DataError
@@ -63,7 +63,8 @@ def _read_slice(header: SliceHeader, number: int) -> NDArray[np.float64]:
 
 def _check_length(header: SliceHeader, number: int) -> None:
     try:
-        stored = read_tags(header.path, ("PixelData",), stop_before_pixels=False).get("PixelData")
+        with quiet_libraries():
+            stored = read_tags(header.path, ("PixelData",), stop_before_pixels=False).get("PixelData")
     except PARSER_FAULTS:
         stored = None
     expected = header.shape[0] * header.shape[1] * header.bits_allocated // 8

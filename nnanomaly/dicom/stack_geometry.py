@@ -55,7 +55,7 @@ def stack_geometry(headers: Sequence[SliceHeader]) -> StackGeometry:
     if any(header.position_mm is None for header in headers):
         raise DataError("DCM-GEOMETRY", "a slice does not say where it lies (no Image Position). Export it again.")
     along = np.array([np.dot(axes[0], header.position_mm or ()) for header in headers])
-    order = sorted(range(len(headers)), key=lambda index: (along[index], headers[index].instance_uid))
+    order = sorted(range(len(headers)), key=lambda index: along[index])
     kept: list[int] = []
     copies: list[tuple[int, SliceHeader]] = []
     for index in order:

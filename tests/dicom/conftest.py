@@ -153,6 +153,19 @@ def secrets_in() -> Callable[[Path, Sequence[str]], list[str]]:
     return found_secrets
 
 
+@pytest.fixture
+def inline_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the worker processes' work be done in this one: starting them takes longer than all the rest."""
+    from nnanomaly.dicom import convert_api, scan
+    from nnanomaly.utilities.case_runner import run_cases
+
+    def inline(work: Any, tasks: Any, *, num_processes: int, progress: Any = None) -> Any:
+        return run_cases(work, tasks, num_processes=1, progress=progress)
+
+    for module in (convert_api, scan):
+        monkeypatch.setattr(module, "run_isolated", inline)
+
+
 @pytest.fixture(scope="session")
 def planted() -> tuple[str, ...]:
     """What every file of `new_series` says of the patient."""
