@@ -24,7 +24,7 @@ from nnanomaly.dicom.stack_geometry import StackGeometry, stack_geometry
 from nnanomaly.imageio.nifti import read_labels, read_volume
 from nnanomaly.paths import BOXES_ENDING, DETECTIONS, MAPS
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
+from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault, UserError
 from nnanomaly.utilities.json_io import read_json, write_atomically
 from nnanomaly.volume import SAME_GRID_MM, Grid
 
@@ -32,6 +32,7 @@ ENDING = ".nii.gz"
 SEGMENTATION_ENDING, MAP_ENDING = "_seg.dcm", "_anomaly_map.dcm"
 NOT_LOOKED_AT = ("no_roi", "failed")
 LONGEST_DESCRIPTION = 64
+WRITE_FAULT = "[NNA-IO-WRITE] "
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -57,10 +58,10 @@ def export_folder(
     """Write `{case}_seg.dcm` and `{case}_anomaly_map.dcm` for every mask; returns the reason per case without them.
 
     Raises `DataError`: DATA-FOLDER, DATA-CASES (no masks), DCM-EMPTY, DCM-CASES, CASE-ID; `ConfigurationError`
-    (CFG-OUTPUT) where the output is the folder of the predictions or of the series.
+    (CFG-OUTPUT) where the output is the folder of the predictions or of the series; `EnvironmentFault` (IO-WRITE).
     """
-    if output.resolve() in (predictions.resolve(), source.resolve()):
-        raise ConfigurationError("CFG-OUTPUT", f"-o {output} is one of the inputs. Name another folder.")
+    if output.resolve() in (predictions.resolve(), source.resolve()) or output.is_file():
+        raise ConfigurationError("CFG-OUTPUT", f"-o {output} is one of the inputs, or a file. Name another folder.")
     cases = sorted(path.name.removesuffix(ENDING) for path in predictions.glob(f"*{ENDING}"))
     if not cases:
         raise DataError("DATA-CASES", f"{predictions} holds no masks. Name the output folder of nnanomaly_predict.")
@@ -72,6 +73,8 @@ def export_folder(
     failed = {}
     for case, outcome in zip(cases, outcomes, strict=True):
         fault = "[NNA-DCM-KILLED] the process was killed, probably for lack of memory." if outcome is None else outcome
+        if fault.startswith(WRITE_FAULT):  # a full disk is no fault of the case
+            raise EnvironmentFault("IO-WRITE", fault.removeprefix(WRITE_FAULT))
         if fault:
             failed[case] = fault
             _LOGGER.warning("not exported: %s: %s", case, fault)
@@ -87,8 +90,6 @@ def _export_case(task: ExportTask, *, predictions: Path, output: Path) -> str:
             _export(task, predictions, output)
     except UserError as error:
         return str(error)
-    except OSError as error:
-        return f"[NNA-IO-WRITE] a file could not be read or written ({error.strerror})."
     except PARSER_FAULTS:
         return "[NNA-DCM-HEADER] the slices lack what a segmentation needs of them. Use the original export."
     return ""
@@ -102,7 +103,7 @@ def _export(task: ExportTask, predictions: Path, output: Path) -> None:
     geometry = stack_geometry(task.stack.headers)
     check_tilt(geometry)
     mask = _on_grid(predictions / f"{task.case}{ENDING}", geometry)
-    sources = [_without_pixels(header.path) for header in geometry.headers]
+    sources = [read_tags(header.path, None) for header in geometry.headers]
     segmentation = lesion_segmentation(sources, mask != 0, description=_title("lesions", description))
     _save(segmentation, output / f"{task.case}{SEGMENTATION_ENDING}")
     map_path = predictions / MAPS / f"{task.case}{ENDING}"
@@ -125,7 +126,10 @@ def _searched(predictions: Path, case: str) -> str:
     path = predictions / DETECTIONS / f"{case}{BOXES_ENDING}"
     if not path.is_file():
         return ""
-    organs: dict[str, str] = read_json(path)["organs"]
+    document = read_json(path)
+    organs = document.get("organs") if isinstance(document, dict) else None
+    if not isinstance(organs, dict):
+        raise DataError("JSON", f'{path} has no "organs". Predict the case again.')
     searched = [organ for organ, status in organs.items() if status not in NOT_LOOKED_AT]
     if not searched:
         raise DataError("DCM-NOROI", "no organ of the scan was looked at, so there is nothing to show.")
@@ -154,9 +158,10 @@ def _looked_at(scores: NDArray[np.float32]) -> slice:
     return slice(int(slices[0]), int(slices[-1]) + 1) if slices.size else slice(None)
 
 
-def _without_pixels(path: Path) -> Dataset:
-    return read_tags(path, None)
-
-
 def _save(dataset: Dataset, path: Path) -> None:
-    write_atomically(path, lambda temporary: dataset.save_as(temporary))
+    try:
+        write_atomically(path, lambda temporary: dataset.save_as(temporary))
+    except OSError as error:
+        raise EnvironmentFault(
+            "IO-WRITE", f"{path} could not be written ({error.strerror}). Make room on the disk, or mend the folder."
+        ) from error

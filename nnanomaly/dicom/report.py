@@ -45,7 +45,8 @@ class SeriesOutcome:
 def report_paths(images: Path) -> tuple[Path, Path]:
     """JSON and CSV beside the folder of images: within it, they would be no images."""
     images = images.resolve()
-    return tuple(images.with_name(f"{images.name}_convert_report.{ending}") for ending in ("json", "csv"))  # type: ignore[return-value]
+    stem = f"{images.name}_convert_report"
+    return images.with_name(f"{stem}.json"), images.with_name(f"{stem}.csv")
 
 
 def write_report(images: Path, outcomes: Sequence[SeriesOutcome], *, num_other_files: int) -> None:

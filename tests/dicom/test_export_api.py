@@ -1,5 +1,6 @@
 """Predictions back to DICOM, read again with pydicom and highdicom: same voxels in the same place."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pydicom
 import pytest
 
 from nnanomaly import cli
+from nnanomaly.dicom import export_api
 from nnanomaly.dicom.headers import read_header
 from nnanomaly.dicom.series import made_up
 from nnanomaly.dicom.stack_geometry import stack_geometry
@@ -180,6 +182,18 @@ def test_folders_that_cannot_be_meant_are_refused(shell: Make, new_series: Make)
     assert (status, "NNA-DATA-CASES" in text) == (3, True)
     status, text = shell("export_dicom", "-i", "preds", "-dicom", "in", "-o", "in")
     assert (status, "NNA-CFG-OUTPUT" in text) == (2, True)
+
+
+def test_a_full_disk_ends_the_export_and_is_no_fault_of_the_case(
+    shell: Make, new_series: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, write: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    Predicted(new_series()).predict()
+    monkeypatch.setattr(export_api, "write_atomically", fail)
+    status, text = shell(*EXPORT)
+    assert (status, "[NNA-IO-WRITE] out/" in text) == (5, True)
 
 
 def test_the_log_of_an_export_names_no_patient(
