@@ -55,9 +55,9 @@ def test_any_500_patches_of_a_header_give_a_header_or_none(tmp_path: Path, slice
         places = rng.integers(132, 2048, rng.integers(1, 9)) % len(good)
         patched[places] = rng.integers(0, 256, places.size)
         path.write_bytes(patched.tobytes())
-        start = time.monotonic()
+        start = time.process_time()  # the machine may be busy
         num_read += read_header(path) is not None
-        slowest = max(slowest, time.monotonic() - start)
+        slowest = max(slowest, time.process_time() - start)
     assert 0 < num_read < NUM_PATCHED_HEADERS
     assert slowest < 1
 
