@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 COMMANDS = (
+    "convert_dicom",
     "convert_kits",
     "convert_msd",
     "make_dataset",
@@ -19,6 +20,7 @@ COMMANDS = (
     "train",
     "sweep",
     "predict",
+    "export_dicom",
     "evaluate_folder",
     "evaluate",
     "compare",
@@ -66,7 +68,17 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "dev": ["pytest>=8", "hypothesis", "SimpleITK>=2.5", "ruff>=0.15", "mypy>=1.15", "import-linter>=2.3"],
+        "dicom": ["pydicom>=3.0.2", "SimpleITK>=2.5.7", "highdicom>=0.24"],
+        "dev": [
+            "pytest>=8",
+            "hypothesis",
+            "ruff>=0.15",
+            "mypy>=1.15",
+            "import-linter>=2.3",
+            "pydicom>=3.0.2",
+            "SimpleITK>=2.5.7",
+            "highdicom>=0.24",
+        ],
         "totalseg": ["TotalSegmentator>=2.4"],
         "oracles": ["monai>=1.6", "diffusers", "PyWavelets", "picai_eval"],
     },

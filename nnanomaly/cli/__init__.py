@@ -6,6 +6,7 @@ Nothing heavy is imported before a command knows what it has to do, so that `-h`
 from nnanomaly.cli.comparison import compare, evaluate
 from nnanomaly.cli.conversion import convert_kits, convert_msd, make_dataset
 from nnanomaly.cli.demonstration import demo
+from nnanomaly.cli.dicom import convert_dicom, export_dicom
 from nnanomaly.cli.evaluation import evaluate_folder
 from nnanomaly.cli.interchange import export_nndetection, import_nndetection
 from nnanomaly.cli.labelling import label_reports
@@ -17,11 +18,13 @@ from nnanomaly.cli.tuning import sweep
 
 __all__ = [
     "compare",
+    "convert_dicom",
     "convert_kits",
     "convert_msd",
     "demo",
     "evaluate",
     "evaluate_folder",
+    "export_dicom",
     "export_nndetection",
     "extract_fingerprint",
     "import_nndetection",

@@ -12,6 +12,7 @@ import pytest
 import nnanomaly.cli
 
 COMMANDS = (
+    "convert_dicom",
     "convert_kits",
     "convert_msd",
     "make_dataset",
@@ -24,6 +25,7 @@ COMMANDS = (
     "train",
     "sweep",
     "predict",
+    "export_dicom",
     "evaluate_folder",
     "evaluate",
     "compare",
@@ -31,7 +33,7 @@ COMMANDS = (
     "export_nndetection",
     "demo",
 )
-HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn")
+HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn", "pydicom", "highdicom")
 
 
 def _setup_commands(root: Path) -> tuple[str, ...]:
