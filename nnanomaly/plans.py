@@ -40,6 +40,8 @@ PLANS_NAMES = {"default": "nnAnomalyPlans", "paper": "nnAnomalyPaperPlans"}
 CODECS = ("vq", "kl", "haar", "identity")
 FIXED_CODECS = {"haar": (2, 8), "identity": (1, 1)}
 """Codecs that learn nothing: their stride on every axis, and the channels that it leaves of one."""
+NO_PART_OF_A_NETWORK = ("training", "gate", "self_training_iterations", "crop_mm")
+"""Fields of a stage that decide how it is trained, and not what it is."""
 LATER_FIELDS: dict[str, dict[str, object]] = {
     "vqgan": {"codec": "vq", "kl_weight": 1e-6},
     "ddpm": {"class_dropout": 0.0},
@@ -338,6 +340,8 @@ class HeadPlan:
     """Residual blocks per level."""
     variants_per_patch: int = 12
     """Inserted variants of every healthy patch whose reconstruction is kept for training."""
+    crop_mm: float = 96.0
+    """Edge of the cubes that it trains on, most of them around a lesion; 0 = whole patches."""
     held_out_kinds: tuple[str, ...] = ("fat",)
     """Kinds of lesions that only validation sees: does the head find what it was never shown?"""
     self_training_iterations: int = 0
@@ -361,6 +365,7 @@ class HeadPlan:
         """Check choices."""
         known = all(name in HEAD_INPUTS for name in self.inputs) and len(self.inputs) > 0
         _require(known, "head.inputs", self.inputs, f"must be some of {', '.join(HEAD_INPUTS)}")
+        _require(self.crop_mm >= 0, "head.crop_mm", self.crop_mm, "must not be negative; 0 = whole patches")
         count = self.self_training_iterations
         _require(count >= 0, "head.self_training_iterations", count, "must not be negative")
         _require(self.variants_per_patch >= 1, "head.variants_per_patch", self.variants_per_patch, "must be at least 1")
@@ -543,7 +548,7 @@ class Plans:
         relevant = {key: document[key] for key in ("preset", "organs", "preprocessing")}
         before = {"vqgan", "ddpm"} if HEAD in stages else {"vqgan"}
         for stage in sorted({*before, *stages}):
-            unused = {"training", "gate", "self_training_iterations", *_unchanged_later_fields(stage, document[stage])}
+            unused = {*NO_PART_OF_A_NETWORK, *_unchanged_later_fields(stage, document[stage])}
             relevant[stage] = {key: value for key, value in document[stage].items() if key not in unused}
         if HEAD in stages:
             relevant["inference"] = {name: document["inference"][name] for name in FELT_BY_NETWORKS}
