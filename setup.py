@@ -13,6 +13,7 @@ COMMANDS = (
     "preprocess",
     "train",
     "sweep",
+    "diagnose",
     "predict",
     "evaluate_folder",
     "evaluate",

@@ -10,11 +10,12 @@ from nnanomaly.cli.interchange import export_nndetection, import_nndetection
 from nnanomaly.cli.planning import extract_fingerprint, plan_and_preprocess, plan_experiment, preprocess
 from nnanomaly.cli.prediction import predict
 from nnanomaly.cli.training import train
-from nnanomaly.cli.tuning import sweep
+from nnanomaly.cli.tuning import diagnose, sweep
 
 __all__ = [
     "compare",
     "demo",
+    "diagnose",
     "evaluate",
     "evaluate_folder",
     "export_nndetection",

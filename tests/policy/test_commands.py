@@ -18,6 +18,7 @@ COMMANDS = (
     "preprocess",
     "train",
     "sweep",
+    "diagnose",
     "predict",
     "evaluate_folder",
     "evaluate",
