@@ -121,7 +121,7 @@ def add_diagnose(parser: argparse.ArgumentParser) -> None:
     _add_checkpoint(parser)
     parser.add_argument(
         "-rounds",
-        type=_positive,
+        type=_positive_number,
         default=2,
         help="lesions inserted into every healthy organ, one at a time (default 2)",
     )
@@ -139,11 +139,11 @@ def _add_validation_side(parser: argparse.ArgumentParser) -> None:
     _add_device(parser)
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(f"{value} is not positive")
-    return value
+def _positive_number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
+    return number
 
 
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:

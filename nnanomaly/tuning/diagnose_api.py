@@ -54,10 +54,9 @@ def diagnose_fold(
     there is no lesion to follow, and what `load_calibrated_fold` raises.
     """
     check_checkpoint(options.checkpoint)
-    plans = load_plans(paths.plans(dataset, plans_name))
     folder = paths.fold(dataset, plans_name, "ddpm", fold)
-    if (folder.parent / PLANS_JSON).is_file():
-        plans = load_plans(folder.parent / PLANS_JSON)  # those that prediction reads
+    of_model = folder.parent / PLANS_JSON  # what prediction reads; it is not there before the training
+    plans = load_plans(of_model if of_model.is_file() else paths.plans(dataset, plans_name))
     scenes = _drawn_scenes(paths, plans, fold) if options.drawn else _inserted_scenes(paths, plans, fold, options)
     model = load_calibrated_fold(paths, plans, fold, choose_device(options.device), checkpoint=options.checkpoint)
     criteria = Criteria()

@@ -72,15 +72,15 @@ def scene_of_trial(trial: Trial) -> Scene:
 
 def trace_scene(scene: Scene, model: FoldModel, plans: Plans, *, criteria: Criteria) -> SceneTraces:
     """Send the patches of a scene through a fold and follow its lesions."""
-    composite = compose([_layers(patch, model, plans) for patch in scene.patches], scene.grid)
+    layers = [_layers(patch, model, plans) for patch in scene.patches]
+    composite = compose(layers, scene.grid) or _nothing(len(layers[0][1]))
     mask, _, threshold = detect_lesions(composite, scene.grid, plans.inference, model.calibration.threshold)
+    assert threshold is not None, scene.name
     wanted, found = (Volume(array[None], scene.grid) for array in (scene.lesions, mask))
     rule = MatchRule(min_iou=criteria.min_share)
     records = match_case(found, wanted, rule, case=scene.name, patches=[patch.grid for patch in scene.patches])
-    traces: list[LesionTrace] = []
-    if composite is not None and threshold is not None:
-        views = _views(composite, mask, threshold, plans)
-        traces = _trace_lesions(scene, records, composite, views, criteria=criteria, plans=plans)
+    views = _views(composite, mask, threshold, plans)
+    traces = _trace_lesions(scene, records, composite, views, criteria=criteria, plans=plans)
     return SceneTraces(lesions=traces, num_false=sum(record.kind == "FP" for record in records))
 
 
@@ -91,6 +91,12 @@ def _layers(patch: ScenePatch, model: FoldModel, plans: Plans) -> tuple[Grid, Fl
     gate = organ_gate(signed_distance_mm(organ > 0.5, patch.grid.spacing_mm), plans.inference.organ_gate_mm)
     layers = (anomaly, reconstruction.image_hu, reconstruction.autoencoded_hu, reconstruction.healthy_hu, gate, organ)
     return patch.grid, np.stack(layers), np.asarray(patch.array[COVERAGE]) > 0.5
+
+
+def _nothing(num_layers: int) -> Composite:
+    """What patches beside the scan contribute: a voxel that they do not cover."""
+    voxel = Box((0, 0, 0), (1, 1, 1))
+    return Composite(voxel, np.zeros((num_layers, 1, 1, 1), np.float32), np.zeros((1, 1, 1), dtype=bool))
 
 
 def _views(composite: Composite, mask: BoolArray, threshold: float, plans: Plans) -> Views:

@@ -29,8 +29,8 @@ class Criteria:
     """From where on a lesion is lost at a step."""
 
     min_share: float = 0.2
-    """Smallest share of its voxels in patches, in the gate, over the threshold, after cleaning: with less of it, no
-    candidate can reach an IoU of 0.2."""
+    """Smallest IoU of a match; and smallest share of its voxels in patches, in the gate, over the threshold and after
+    cleaning, since with less of it no candidate can reach that IoU."""
     min_contrast_hu: float = 10.0
     """Smallest contrast in the image."""
     min_contrast_share: float = 0.5
@@ -101,8 +101,8 @@ class LesionTrace:
     """Mean of the map in the lesion."""
     map_p95: float | None
     """95th percentile of the map in the lesion."""
-    threshold: float
-    """On the map."""
+    threshold: float | None
+    """On the map; None where Otsu finds none, since the map is the same everywhere."""
     above_threshold: float
     """Share of its voxels strictly above it."""
     grown: float
@@ -215,7 +215,7 @@ def trace_lesion(
         size=size_bin(region.diameter_mm),
         diameter_mm=region.diameter_mm,
         num_voxels=total,
-        threshold=views.threshold,
+        threshold=views.threshold if np.isfinite(views.threshold) else None,
         best_iou=record.iou,
         found=found,
         lost_at=failed,

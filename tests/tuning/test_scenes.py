@@ -100,6 +100,15 @@ def test_lesions_of_a_scan_are_followed_also_where_no_patch_lies(plans: Plans) -
     assert (second.lost_at, second.outside_patches, second.image_hu) == ("patch", 1.0, None)
 
 
+def test_patches_beside_the_scan_lose_its_lesions(plans: Plans) -> None:
+    far = Grid(SHAPE, (2.0, 2.0, 2.0), (900.0, 0.0, 0.0))
+    scene = Scene(
+        name="a", patches=[ScenePatch("a", patch(plans, cube(GRID, 8)).array, far)], grid=SCAN, lesions=cube(SCAN, 8)
+    )
+    (lost,) = trace_scene(scene, fold(plans, healed=1.0), plans, criteria=Criteria()).lesions
+    assert (lost.lost_at, lost.outside_patches) == ("patch", 1.0)
+
+
 def test_a_candidate_beside_the_lesions_is_a_false_one(plans: Plans) -> None:
     known, unknown = cube(GRID, 2), cube(GRID, 14)
     scene = Scene(name="a", patches=[patch(plans, known | unknown)], grid=GRID, lesions=known)

@@ -165,6 +165,12 @@ def test_a_lesion_that_no_view_shows_has_no_contrast_and_is_lost_at_the_patch() 
     assert numbers.lost_at == "patch"
 
 
+def test_a_map_that_otsu_cannot_cut_has_no_threshold() -> None:
+    numbers = trace(replace(perfect(), threshold=float("inf"), grown=NOWHERE, cleaned=NOWHERE))
+    assert (numbers.threshold, numbers.lost_at, numbers.above_threshold) == (None, "map", 0.0)
+    assert summarise([numbers])[0].map_over_threshold is None
+
+
 def test_the_waterfall_of_a_bin_counts_what_is_alive_after_each_step() -> None:
     small = [
         trace(perfect(), record(found=True, iou=0.8)),
