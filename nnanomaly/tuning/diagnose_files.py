@@ -97,7 +97,7 @@ def waterfall_figure(diagnosis: Diagnosis) -> Figure:
         places = np.arange(len(alive))
         axes.bar(places, alive, color="tab:blue", label="alive")
         axes.bar(places, lost, bottom=alive, color="tab:red", alpha=0.6, label="lost here")
-        for place, count in zip(places, alive, strict=True):
+        for place, count in enumerate(alive.tolist()):
             axes.text(place, count, str(count), ha="center", va="bottom")
         axes.set_xticks(places, ["known", *STEPS], rotation=60, ha="right")
         axes.set_ylim(0, 1.12 * of_bin.num_lesions)

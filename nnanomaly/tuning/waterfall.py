@@ -6,6 +6,7 @@ residual shows a lesion by the contrast that the healthy reconstruction takes aw
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,23 +183,7 @@ def trace_lesion(
     assert region is not None, record
     seen = lesion & views.covered
     shell = shell_around(lesion, views.covered & ~others & ~lesion, views.organ, spacing_mm)
-    contrasts = {
-        name: contrast_hu(getattr(views, name), seen, shell)
-        for name in ("image_hu", "autoencoded_hu", "reference_hu", "healthy_hu")
-    }
-    shown = None
-    if contrasts["reference_hu"] is not None and contrasts["healthy_hu"] is not None:
-        shown = abs(contrasts["reference_hu"] - contrasts["healthy_hu"])
-    original = contrasts["image_hu"]
-    values = views.anomaly[seen]
-    numbers = {
-        **contrasts,
-        "autoencoder_keeps": _ratio(contrasts["autoencoded_hu"], original),
-        "healthy_keeps": _ratio(contrasts["healthy_hu"], original),
-        "residual_shows": _ratio(shown, None if original is None else abs(original)),
-        "map_mean": float(values.mean()) if values.size else None,
-        "map_p95": float(np.percentile(values, 95)) if values.size else None,
-    }
+    numbers = {**_contrasts(views, seen, shell), **_map_values(views, seen)}
     total = region.num_voxels
     shares = {
         "outside_patches": region.outside_roi_fraction or 0.0,
@@ -230,13 +215,31 @@ def summarise(traces: Sequence[LesionTrace]) -> list[BinSummary]:
     return [_summary(size, group) for size, group in {**groups, "all": list(traces)}.items() if group]
 
 
+def _contrasts(views: Views, seen: BoolArray, shell: BoolArray) -> dict[str, Any]:
+    """The contrasts of a lesion, and what of the image's contrast they are."""
+    names = ("image_hu", "autoencoded_hu", "reference_hu", "healthy_hu")
+    image, autoencoded, reference, healthy = (contrast_hu(getattr(views, name), seen, shell) for name in names)
+    shown = None if reference is None or healthy is None else abs(reference - healthy)
+    return {
+        **dict(zip(names, (image, autoencoded, reference, healthy), strict=True)),
+        "autoencoder_keeps": _ratio(autoencoded, image),
+        "healthy_keeps": _ratio(healthy, image),
+        "residual_shows": _ratio(shown, None if image is None else abs(image)),
+    }
+
+
+def _map_values(views: Views, seen: BoolArray) -> dict[str, Any]:
+    values = views.anomaly[seen]
+    if not values.size:
+        return {"map_mean": None, "map_p95": None}
+    return {"map_mean": float(values.mean()), "map_p95": float(np.percentile(values, 95))}
+
+
 def _ratio(part: float | None, whole: float | None) -> float | None:
     return None if part is None or not whole else part / whole
 
 
-def _first_failure(
-    numbers: dict[str, float | None], shares: dict[str, float], threshold: float, criteria: Criteria
-) -> str:
+def _first_failure(numbers: dict[str, Any], shares: dict[str, float], threshold: float, criteria: Criteria) -> str:
     """The first step that a lesion fails; what cannot be measured fails nothing, and the last step always fails."""
     original = numbers["image_hu"]
     ok = {
