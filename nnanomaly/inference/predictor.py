@@ -10,7 +10,7 @@ from nnanomaly.dataset.patch_store import patch_name
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.composition import Composite, compose
 from nnanomaly.inference.detectors import Detector
-from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
+from nnanomaly.inference.patch_map import PatchArray, PatchReconstruction, reconstruct_patch, residual_of_patch
 from nnanomaly.inference.postprocessing import Candidate, find_candidates, otsu_threshold
 from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.plans import InferencePlan, Plans
@@ -85,7 +85,7 @@ def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Seq
     covered = [np.asarray(patch.array[COVERAGE]) > 0.5 for patch in patches]
     composite = compose([(p.grid, m, c) for p, m, c in zip(patches, maps, covered, strict=True)], grid)
     calibrated = float(np.mean([model.calibration.threshold for model in models]))
-    mask_volume, candidates, threshold = _detect(composite, grid, plans.inference, calibrated)
+    mask_volume, candidates, threshold = detect_lesions(composite, grid, plans.inference, calibrated)
     return CaseResult(
         composite=composite,
         mask=mask_volume,
@@ -94,6 +94,15 @@ def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Seq
         patches=patches,
         status=found.status,
     )
+
+
+def map_of_patch(
+    array: PatchArray, grid: Grid, name: str, *, model: FoldModel, plans: Plans
+) -> tuple[PatchReconstruction, FloatArray]:
+    """What the networks of a fold make of a patch `[3, Z, Y, X]`, and its map `[Z, Y, X]`; `name` keys the noise."""
+    reconstruction = reconstruct_patch(array, name, reconstruct=model.reconstruct, plans=plans)
+    residual = residual_of_patch(array, grid, reconstruction, plans.inference)
+    return reconstruction, model.detect(reconstruction, residual, model.calibration.statistics)
 
 
 def _status(patches: list[OrganPatch]) -> str:
@@ -107,17 +116,18 @@ def _average_maps(patch: OrganPatch, models: Sequence[FoldModel], plans: Plans) 
     name = patch_name(patch.case, patch.organ, tile=patch.tile, num_tiles=patch.num_tiles)
     per_fold = []
     for model in models:
-        reconstruction = reconstruct_patch(patch.array, name, reconstruct=model.reconstruct, plans=plans)
-        residual = residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference)
-        anomaly = model.detect(reconstruction, residual, model.calibration.statistics)
+        reconstruction, anomaly = map_of_patch(patch.array, patch.grid, name, model=model, plans=plans)
         per_fold.append(np.stack([anomaly, reconstruction.healthy_hu]))
     return np.mean(per_fold, axis=0, dtype=np.float32)
 
 
-def _detect(
+def detect_lesions(
     composite: Composite | None, grid: Grid, plan: InferencePlan, calibrated: float
 ) -> tuple[NDArray[np.bool_], list[Candidate], float | None]:
-    """Threshold and candidates on the covered part of the scan, in indices of the whole."""
+    """Mask `[Z, Y, X]`, candidates and threshold from the first of the composed maps, in indices of the whole scan.
+
+    `calibrated` is the threshold unless the plan asks for Otsu's, which is None without a map.
+    """
     mask = np.zeros(grid.shape, dtype=bool)
     if composite is None:
         return mask, [], None
