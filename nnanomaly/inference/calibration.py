@@ -36,6 +36,8 @@ class Calibration:
     """Why, or why not."""
     checkpoints: dict[str, str]
     """SHA-256 of the checkpoint of every stage this calibration belongs to."""
+    inpaint_threshold: float | None = None
+    """Threshold on the first map for candidates over 30 mm, which are drawn anew; None = none are."""
 
 
 def choose_threshold(
