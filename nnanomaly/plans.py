@@ -577,6 +577,8 @@ class Plans:
         if HEAD in stages:
             unused = _unchanged_later_fields("inference", document["inference"])
             relevant["inference"] = {n: document["inference"][n] for n in FELT_BY_NETWORKS if n not in unused}
+            if self.inference.anomaly_map == "ssim":  # the head sees another residual than that in HU
+                relevant["inference"]["anomaly_map"] = "ssim"
         if "classifier" in stages:
             relevant["classifier"] |= _other_classifier_input(document["ddpm"])
         return document_hash(relevant)

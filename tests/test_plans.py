@@ -321,7 +321,7 @@ def test_a_file_older_than_ensembles_inpainting_and_following_means_none_of_them
 
 
 def test_a_head_belongs_to_the_noise_levels_and_the_reference_it_was_trained_on(plans: Plans) -> None:
-    for change in ({"extra_sigmas": (0.5,)}, {"residual_of": "autoencoded"}):
+    for change in ({"extra_sigmas": (0.5,)}, {"residual_of": "autoencoded"}, {"anomaly_map": "ssim"}):
         other = replace(plans, inference=replace(plans.inference, **change))
         assert other.identity_of("head") != plans.identity_of("head")
         assert other.identity == plans.identity

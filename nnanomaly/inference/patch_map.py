@@ -75,9 +75,11 @@ def residual_of_patch(
     distance_mm = signed_distance_mm(np.asarray(array[ORGAN]) > 0.5, grid.spacing_mm)
 
     def of_level(level: PatchReconstruction) -> Residual:
-        reference = {"input": level.image_hu, "autoencoded": level.autoencoded_hu, "unguided": level.unguided_hu}
+        references = {"input": level.image_hu, "autoencoded": level.autoencoded_hu, "unguided": level.unguided_hu}
+        reference = references[plan.residual_of]
+        assert reference is not None  # the reconstructor makes what the plan compares with
         return Residual(
-            value_hu=compare(reference[plan.residual_of], level.healthy_hu, sigma_voxels=(z, y, x)),
+            value_hu=compare(reference, level.healthy_hu, sigma_voxels=(z, y, x)),
             distance_mm=distance_mm,
             intensity_hu=smooth(level.healthy_hu, (z, y, x)),
             covered=np.asarray(array[COVERAGE]) > 0.5,

@@ -73,6 +73,7 @@ def build_reconstructor(codec: Codec, models: LatentModels, *, seed: int, device
     plan = models.inference
     levels = [_round_trip_at(models, sigma=sigma) for sigma in plan.sigmas]
     unguided = [_round_trip_at(models, sigma=sigma, guidance_scale=0.0) for sigma in plan.sigmas]
+    samples, compares = plan.num_samples, plan.residual_of == "unguided"
 
     @torch.no_grad()
     def reconstruct(patches: Sequence[NDArray[np.floating]], names: Sequence[str]) -> Reconstruction:
@@ -84,7 +85,6 @@ def build_reconstructor(codec: Codec, models: LatentModels, *, seed: int, device
             decoded = torch.unflatten(codec.decode(drawn).float(), 0, (len(names), samples))
             return decoded.mean(dim=1).clamp(-1, 1).cpu()
 
-        samples, compares = plan.num_samples, plan.residual_of == "unguided"
         with autocast(device, plan.precision):
             u = codec.encode(x).float()
             autoencoded = codec.decode(u).float().clamp(-1, 1).cpu()
