@@ -40,6 +40,12 @@ class Calibration:
     """Threshold on the first map for candidates over 30 mm, which are drawn anew; None = none are."""
 
 
+def fits_plan(calibration: Calibration, plan: InferencePlan) -> bool:
+    """Whether a calibration has statistics of every noise level, and a threshold for inpainting if there is any."""
+    levels = 1 + len(calibration.statistics.extra)
+    return levels == len(plan.sigmas) and (calibration.inpaint_threshold is not None) == (plan.inpaint_rounds > 0)
+
+
 def choose_threshold(
     maps: Sequence[tuple[FloatArray, Grid]], num_organs: int, plan: InferencePlan
 ) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from nnanomaly.volume import Box, Grid, Volume
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 REACH_MM = 40.0
+"""Around what was found of a lesion, the part of a further patch where the gate is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ Inpainter = Callable[[PatchArray, BoolArray, str], FloatArray]
 """(image in [-1, 1], mask, name that keys the noise) -> image with the masked part drawn anew, in [-1, 1]."""
 LARGE_MM = 30.0
 NUM_LEVELS, NUM_RESAMPLINGS = 8, 2
+"""Together 18 evaluations of the network; the conditional mean is met to about two thirds, more cost more seconds."""
 FEATHER_MM = 5.0
 """Width of the seam between what was drawn and the reconstruction around it."""
 

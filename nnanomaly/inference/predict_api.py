@@ -14,7 +14,7 @@ from nnanomaly import __version__
 from nnanomaly.checkpoint import find_folds
 from nnanomaly.dataset.raw_dataset import DatasetDescription, list_cases, load_description
 from nnanomaly.device import choose_device, memory_fault
-from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.calibration import Calibration, fits_plan
 from nnanomaly.inference.case_work import CaseWork
 from nnanomaly.inference.checkpoint_choice import calibration_command, check_checkpoint
 from nnanomaly.inference.fold_model import load_trained_fold
@@ -219,6 +219,8 @@ def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> Loade
         trained = load_trained_fold(paths, plans, fold, device, checkpoint=options.checkpoint)
         if trained.checkpoints != calibration.checkpoints:
             raise IntegrityError("CALIB-STALE", f"{path} belongs to other checkpoints. Run: {command}")
+        if not fits_plan(calibration, plans.inference):
+            raise IntegrityError("CALIB-STALE", f"{path} belongs to other settings of `inference`. Run: {command}")
         models[fold] = FoldModel(
             reconstruct=trained.reconstruct, detect=trained.detect, inpaint=trained.inpaint, calibration=calibration
         )
