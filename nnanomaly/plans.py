@@ -34,8 +34,10 @@ FELT_BY_NETWORKS = (
     "num_samples",
     "quantise",
     "precision",
+    "residual_of",
+    "extra_sigmas",
 )
-"""Fields of the inference that change a reconstruction; the others act on what comes out."""
+"""Fields of the inference that change what is reconstructed; the others act on what comes out."""
 PLANS_NAMES = {"default": "nnAnomalyPlans", "paper": "nnAnomalyPaperPlans"}
 CODECS = ("vq", "kl", "haar", "identity")
 FIXED_CODECS = {"haar": (2, 8), "identity": (1, 1)}
@@ -45,6 +47,7 @@ NO_PART_OF_A_NETWORK = ("training", "gate", "self_training_iterations", "crop_mm
 LATER_FIELDS: dict[str, dict[str, object]] = {
     "vqgan": {"codec": "vq", "kl_weight": 1e-6},
     "ddpm": {"class_dropout": 0.0},
+    "inference": {"residual_of": "input", "extra_sigmas": []},
 }
 """Fields younger than schema 1, and the values at which they change nothing: an identity leaves these out."""
 
@@ -394,10 +397,10 @@ class InferencePlan:
     quantise: bool
     """Whether latents snap to the nearest code before they are decoded."""
     anomaly_map: str
-    """`absolute` (HU), `zscore` (by healthy residuals at that distance to the organ) or `zscore_intensity` (by distance
-    and by the HU of the reconstruction)."""
+    """`absolute` (HU), `zscore` (by healthy residuals at that distance to the organ), `zscore_intensity` (by distance
+    and by the HU of the reconstruction) or `ssim` (the z-score of one minus the structural similarity)."""
     smoothing_mm: float
-    """Standard deviation of the Gaussian that smooths the residual; 0 = none."""
+    """Standard deviation of the Gaussian that smooths the residual (for `ssim`, what is compared); 0 = none."""
     organ_gate_mm: float
     """Distance outside the organ at which the map begins to fade; negative = no gate."""
     threshold: str
@@ -411,7 +414,8 @@ class InferencePlan:
     precision: str = "fp32"
     """`fp32`, or `bf16` autocast in the networks; the sampler itself is always fp32."""
     residual_of: str = "input"
-    """What the reconstruction is compared with: the `input`, or the `autoencoded` one (cancels the codec's error)."""
+    """What the reconstruction is compared with: the `input`, the `autoencoded` one (cancels the codec's error), or the
+    `unguided` reconstruction of the same noise (leaves what guidance changes: the counterfactual difference)."""
     detector: str = "residual"
     """What makes the map: `residual` (see `anomaly_map`), or `head` (probability of the lesion head)."""
     mirroring: bool = False
@@ -420,14 +424,20 @@ class InferencePlan:
     """Smaller candidates (in voxels of the scan) are dropped."""
     min_diameter_mm: float = 3.0
     """Candidates of smaller equivalent diameter are dropped."""
+    extra_sigmas: tuple[float, ...] = ()
+    """More noise levels: the map is the mean over those of all levels, each by healthy residuals of its own."""
+    inpaint_rounds: int = 0
+    """Rounds in which candidates over 30 mm are drawn anew from their surroundings; 0 = off."""
+    follow_lesions: bool = False
+    """Whether a candidate that a patch cuts off gets another patch further out."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         _require_choice("sampler", self.sampler, tuple(GUIDANCE_OF))
         _require_choice("encode", self.encode, ("invert", "noise"))
         _require_choice("guidance", self.guidance, ("none", "gradient", "relative", "free"))
-        _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore", "zscore_intensity"))
-        _require_choice("residual_of", self.residual_of, ("input", "autoencoded"))
+        _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore", "zscore_intensity", "ssim"))
+        _require_choice("residual_of", self.residual_of, ("input", "autoencoded", "unguided"))
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
         _require_choice("detector", self.detector, ("residual", HEAD))
         _require_choice("precision", self.precision, ("fp32", "bf16"))
@@ -436,6 +446,20 @@ class InferencePlan:
             self.guidance in forms, "guidance", self.guidance, f"sampler {self.sampler} can do {' and '.join(forms)}"
         )
         _require(self.sigma > 0, "sigma", self.sigma, "must be positive")
+        _require(all(s > 0 for s in self.extra_sigmas), "extra_sigmas", self.extra_sigmas, "must be positive")
+        _require(self.inpaint_rounds >= 0, "inpaint_rounds", self.inpaint_rounds, "must not be negative; 0 = off")
+        _require(
+            not self.follow_lesions or self.threshold == "calibrated",
+            "follow_lesions",
+            self.follow_lesions,
+            "a candidate of one patch needs threshold `calibrated`",
+        )
+        _require(
+            self.residual_of != "unguided" or self.guidance != "none",
+            "residual_of",
+            self.residual_of,
+            "without guidance that difference is nought everywhere",
+        )
         _require(self.num_steps >= 1, "num_steps", self.num_steps, "must be at least 1")
         _require(
             self.guidance_scale >= 0,
@@ -445,6 +469,11 @@ class InferencePlan:
         )
         _require(0 < self.hysteresis <= 1, "hysteresis", self.hysteresis, "must lie in (0, 1]")
         _require(self.num_samples >= 1, "num_samples", self.num_samples, "must be at least 1")
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """All noise levels, that of the plan first."""
+        return (self.sigma, *self.extra_sigmas)
 
     @property
     def needs_classifier(self) -> bool:
@@ -493,11 +522,18 @@ class Plans:
             f"{self.ddpm.process} needs {samplers}",
         )
         trained_for = self.ddpm.max_sigma if self.ddpm.process == "edm" else float("inf")
+        highest = max(self.inference.sigmas)
         _require(
-            self.inference.sigma <= trained_for,
-            "inference.sigma",
-            self.inference.sigma,
+            highest <= trained_for,
+            "inference.sigma" if highest == self.inference.sigma else "inference.extra_sigmas",
+            highest,
             f"the diffusion model is trained for noise levels up to ddpm.max_sigma = {trained_for:g} only",
+        )
+        _require(
+            self.inference.inpaint_rounds == 0 or self.ddpm.process == "edm",
+            "inference.inpaint_rounds",
+            self.inference.inpaint_rounds,
+            f"must be 0 where ddpm.process is {self.ddpm.process}: only edm inpaints",
         )
         dropout, guidance = self.ddpm.class_dropout, self.inference.guidance
         _require(
@@ -551,7 +587,10 @@ class Plans:
             unused = {*NO_PART_OF_A_NETWORK, *_unchanged_later_fields(stage, document[stage])}
             relevant[stage] = {key: value for key, value in document[stage].items() if key not in unused}
         if HEAD in stages:
-            relevant["inference"] = {name: document["inference"][name] for name in FELT_BY_NETWORKS}
+            unused = _unchanged_later_fields("inference", document["inference"])
+            relevant["inference"] = {n: document["inference"][n] for n in FELT_BY_NETWORKS if n not in unused}
+            if self.inference.anomaly_map == "ssim":  # the head sees another residual than that in HU
+                relevant["inference"]["anomaly_map"] = "ssim"
         if "classifier" in stages:
             relevant["classifier"] |= _other_classifier_input(document["ddpm"])
         return document_hash(relevant)

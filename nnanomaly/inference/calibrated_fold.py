@@ -2,7 +2,7 @@
 
 import torch
 
-from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.calibration import Calibration, fits_plan
 from nnanomaly.inference.checkpoint_choice import calibration_command
 from nnanomaly.inference.fold_model import load_trained_fold
 from nnanomaly.inference.predictor import FoldModel
@@ -18,7 +18,7 @@ def load_calibrated_fold(
     """A trained fold and its calibration for a checkpoint of the ddpm.
 
     Raises ConfigurationError (CFG-MODEL) without a calibration and IntegrityError (CALIB-STALE) for one of other
-    checkpoints, each with the command that mends it, and what `load_trained_fold` raises.
+    checkpoints or settings, each with the command that mends it, and what `load_trained_fold` raises.
     """
     dataset, plans_name = plans.dataset_name, plans.plans_name
     path = paths.fold(dataset, plans_name, "ddpm", fold) / calibration_json(checkpoint)
@@ -29,4 +29,8 @@ def load_calibrated_fold(
     trained = load_trained_fold(paths, plans, fold, device, checkpoint=checkpoint)
     if trained.checkpoints != calibration.checkpoints:
         raise IntegrityError("CALIB-STALE", f"{path} belongs to other checkpoints. Run: {command}")
-    return FoldModel(reconstruct=trained.reconstruct, detect=trained.detect, calibration=calibration)
+    if not fits_plan(calibration, plans.inference):
+        raise IntegrityError("CALIB-STALE", f"{path} belongs to other settings of `inference`. Run: {command}")
+    return FoldModel(
+        reconstruct=trained.reconstruct, detect=trained.detect, inpaint=trained.inpaint, calibration=calibration
+    )

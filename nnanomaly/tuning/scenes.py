@@ -16,7 +16,7 @@ from nnanomaly.inference.anomaly_map import organ_gate
 from nnanomaly.inference.composition import Composite, compose
 from nnanomaly.inference.patch_map import PatchArray
 from nnanomaly.inference.postprocessing import threshold_mask
-from nnanomaly.inference.predictor import FoldModel, detect_lesions, map_of_patch
+from nnanomaly.inference.predictor import FoldModel, detect_lesions, read_patch
 from nnanomaly.plans import HEAD, Plans
 from nnanomaly.preprocessing.preprocessor import COVERAGE, ORGAN
 from nnanomaly.roi.components import Component, find_components
@@ -86,7 +86,7 @@ def trace_scene(scene: Scene, model: FoldModel, plans: Plans, *, criteria: Crite
 
 def _layers(patch: ScenePatch, model: FoldModel, plans: Plans) -> tuple[Grid, FloatArray, BoolArray]:
     """What of a patch is composed, in the order of `_views`: the map first, as the detection wants it."""
-    reconstruction, anomaly = map_of_patch(patch.array, patch.grid, patch.name, model=model, plans=plans)
+    reconstruction, anomaly = read_patch(patch.array, patch.grid, patch.name, model=model, plans=plans)
     organ = np.asarray(patch.array[ORGAN], dtype=np.float32)
     gate = organ_gate(signed_distance_mm(organ > 0.5, patch.grid.spacing_mm), plans.inference.organ_gate_mm)
     layers = (anomaly, reconstruction.image_hu, reconstruction.autoencoded_hu, reconstruction.healthy_hu, gate, organ)

@@ -22,7 +22,7 @@ from nnanomaly.inference.calibrate_api import (
 )
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
 from nnanomaly.inference.postprocessing import otsu_threshold
-from nnanomaly.inference.predictor import FoldModel, map_of_patch
+from nnanomaly.inference.predictor import FoldModel, read_patch
 from nnanomaly.paths import SWEEP, Paths
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import COVERAGE
@@ -103,8 +103,10 @@ def _trials(
 def _try(trained: TrainedFold, plans: Plans, healthy: Mapping[str, StoredPatch], trials: Sequence[Trial]) -> Outcome:
     """Calibrate one setting on healthy organs, then find the lesions of the trials with it."""
     calibration = calibration_of(trained, healthy, plans)
-    model = FoldModel(reconstruct=trained.reconstruct, detect=trained.detect, calibration=calibration)
-    maps = [map_of_patch(trial.array, trial.grid, trial.name, model=model, plans=plans)[1] for trial in trials]
+    model = FoldModel(
+        reconstruct=trained.reconstruct, detect=trained.detect, inpaint=trained.inpaint, calibration=calibration
+    )
+    maps = [read_patch(trial.array, trial.grid, trial.name, model=model, plans=plans).anomaly for trial in trials]
     otsu = plans.inference.threshold == "otsu"
 
     def threshold(anomaly: FloatArray, trial: Trial) -> float:
