@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from references import Reference, arguments_of, calibrate, plans_of, predict, training_of
+from references import Reference, arguments_of, begin_training, calibrate, plans_of, predict, trained_network
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nnanomaly.build import build_head
-from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint
+from nnanomaly.checkpoint import FINAL, checkpoint_hash
 from nnanomaly.dataset.organ_labels import HEALTHY
 from nnanomaly.device import autocast, choose_device
 from nnanomaly.inference.detectors import residual_detector
@@ -76,16 +76,15 @@ def main() -> None:
     folder, start = arguments.o / "training", time.process_time()
     train(paths, plans, arguments.f, folder)
     logger.info("training: %.0f CPU seconds", time.process_time() - start)
-    network = build_head(plans)
-    network.load_state_dict(load_checkpoint(folder / FINAL)["averaged_weights"])
+    network = trained_network(folder, plans)
     reference = Reference(
         paths=paths,
         plans=plans,
         fold=arguments.f,
         detect=residual_detector(plans.inference),
-        reconstruct=denoiser_of(network.eval(), plans),
+        reconstruct=denoiser_of(network, plans),
         made_of={"coarse_noise": checkpoint_hash(folder / FINAL)},
-        training=(training_of("coarse_noise", training, folder),),
+        trained_in=folder,
     )
     predict(reference, calibrate(reference), arguments.o / "calibrated")
 
@@ -106,7 +105,7 @@ def train(paths: Paths, plans: Plans, fold: int | str, folder: Path) -> None:
         plan=training,
         run_dir=folder,
         validation=fixed_batches(replace(loaders[1], augment=unchanged), VALIDATION_BATCHES),
-        extra={"plans_identity": "coarse_noise"},
+        extra=begin_training(folder, plans),
         resume=True,
     )
     logger.info("validation: %s", result)

@@ -2,9 +2,9 @@
 
 The map is the distance from the median HU of the organ in the patch, in robust standard deviations (1.4826 x median
 absolute deviation), smoothed as the plans smooth a residual. Six folders of predictions: `below_*` counts what is
-darker alone, `beyond_*` what is darker or brighter; `*_organ` looks within the organ mask, `*_gate` outside it as well,
-where the soft gate of the plans fades it, and `*_distance` relates the latter to healthy organs at the same distance
-from the surface, as the z-score of a residual does. The threshold (how many deviations) is chosen on the healthy
+darker alone, `beyond_*` what is darker or brighter. `*_gate` looks in and around the organ, where the soft gate of the
+plans fades it; `*_organ` within the organ mask alone, `*_depth` likewise, but related to healthy organs at the same
+depth under the surface, as the z-score of a residual is. The threshold (how many deviations) is chosen on the healthy
 validation organs.
 
 Usage: `python benchmarks/intensity.py 501 -p PLANS -f 0 -o FOLDER`, with the three `nnanomaly_*` variables set, after
@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from references import Reference, arguments_of, calibrate, itself, plans_of, predict
+from references import NO_STATISTICS, Reference, arguments_of, calibrate, itself, plans_of, predict
 
 from nnanomaly.inference.anomaly_map import (
     Residual,
@@ -41,10 +41,12 @@ from nnanomaly.plans import Plans
 from nnanomaly.volume import Triple
 
 FloatArray = NDArray[np.float32]
-Deviation = Callable[[PatchReconstruction, Residual], FloatArray]
+BoolArray = NDArray[np.bool_]
+Sign = Callable[[FloatArray], FloatArray]
 logger = logging.getLogger("nnanomaly.intensity")
-SIGNS: dict[str, Callable[[FloatArray], FloatArray]] = {"below": lambda value: np.maximum(-value, 0), "beyond": np.abs}
-PLACES = ("organ", "gate", "distance")
+SIGNS: dict[str, Sign] = {"below": lambda value: np.maximum(-value, 0), "beyond": np.abs}
+PLACES = ("gate", "organ", "depth")
+DEPTH_EDGES_MM = tuple(edge for edge in DISTANCE_EDGES_MM if edge < 0)
 MAD_TO_SIGMA = 1.4826
 
 
@@ -69,58 +71,62 @@ def main() -> None:
 
 
 def detector_of(side: str, place: str, paths: Paths, plans: Plans, fold: int | str) -> Detector:
-    """The detector of a folder; `distance` first looks at the healthy validation organs, as calibration does."""
+    """The detector of a folder; `depth` first looks at the healthy validation organs, as calibration does."""
     z, y, x = (plans.inference.smoothing_mm / spacing for spacing in plans.preprocessing.spacing_mm)
-    if place == "organ":
-        return organ_detector(SIGNS[side], sigma_voxels=(z, y, x))
-    deviation = deviation_of(SIGNS[side], sigma_voxels=(z, y, x))
     if place == "gate":
-        return gated_detector(deviation, None, gate_mm=plans.inference.organ_gate_mm)
+        return gate_detector(SIGNS[side], sigma_voxels=(z, y, x), gate_mm=plans.inference.organ_gate_mm)
+    detect = organ_detector(SIGNS[side], sigma_voxels=(z, y, x))
+    if place == "organ":
+        return detect
     residuals = []
     for name, patch in healthy_validation_patches(paths.preprocessed(plans.dataset_name), plans, fold).items():
         seen = reconstruct_patch(patch.array, name, reconstruct=itself, plans=plans)
         residual = residual_of_patch(patch.array, patch.grid, seen, plans.inference)
-        residuals.append(replace(residual, value_hu=deviation(seen, residual)))
-    statistics = measure_residuals(residuals, edges_mm=DISTANCE_EDGES_MM)
-    return gated_detector(deviation, statistics, gate_mm=plans.inference.organ_gate_mm)
+        value = detect(seen, residual, NO_STATISTICS)
+        residuals.append(replace(residual, value_hu=value, covered=organ_of(residual)))
+    return depth_detector(detect, measure_residuals(residuals, edges_mm=DEPTH_EDGES_MM))
 
 
-def organ_detector(sign: Callable[[FloatArray], FloatArray], *, sigma_voxels: Triple) -> Detector:
-    """Deviations within the organ mask; what lies beside it is not smoothed into it."""
-
-    def detect(patch: PatchReconstruction, residual: Residual, _: ResidualStatistics) -> FloatArray:
-        organ = ((residual.distance_mm <= 0) & residual.covered).astype(np.float32)
-        deviation = robust_deviation(patch.image_hu, organ > 0) * organ
-        share = np.maximum(smooth(organ, sigma_voxels), 1e-3)
-        return np.asarray(sign(smooth(deviation, sigma_voxels) / share) * organ, dtype=np.float32)
-
-    return detect
-
-
-def gated_detector(deviation: Deviation, statistics: ResidualStatistics | None, *, gate_mm: float) -> Detector:
-    """Deviations, or their z-score among those of healthy organs at that distance, faded off the organ."""
+def gate_detector(sign: Sign, *, sigma_voxels: Triple, gate_mm: float) -> Detector:
+    """Deviations in and around the organ, faded off it."""
 
     def detect(patch: PatchReconstruction, residual: Residual, _: ResidualStatistics) -> FloatArray:
-        value = deviation(patch, residual)
-        if statistics is not None:
-            value = residual_zscore(replace(residual, value_hu=value), statistics)
-        gated = value * organ_gate(residual.distance_mm, gate_mm)
+        deviation = robust_deviation(patch.image_hu, organ_of(residual))
+        gated = sign(smooth(deviation, sigma_voxels)) * organ_gate(residual.distance_mm, gate_mm)
         return np.where(residual.covered, gated, 0.0).astype(np.float32)
 
     return detect
 
 
-def deviation_of(sign: Callable[[FloatArray], FloatArray], *, sigma_voxels: Triple) -> Deviation:
-    """Smoothed deviation of every voxel of a patch from the parenchyma of its organ."""
+def organ_detector(sign: Sign, *, sigma_voxels: Triple) -> Detector:
+    """Deviations within the organ mask; what lies beside it is not smoothed into it."""
 
-    def deviation(patch: PatchReconstruction, residual: Residual) -> FloatArray:
-        organ = (residual.distance_mm <= 0) & residual.covered
-        return sign(smooth(robust_deviation(patch.image_hu, organ), sigma_voxels))
+    def detect(patch: PatchReconstruction, residual: Residual, _: ResidualStatistics) -> FloatArray:
+        organ = organ_of(residual).astype(np.float32)
+        deviation = robust_deviation(patch.image_hu, organ_of(residual)) * organ
+        share: FloatArray = np.maximum(smooth(organ, sigma_voxels), np.float32(1e-3))
+        return sign(smooth(deviation, sigma_voxels) / share) * organ
 
-    return deviation
+    return detect
 
 
-def robust_deviation(image_hu: FloatArray, organ: NDArray[np.bool_]) -> FloatArray:
+def depth_detector(detect: Detector, statistics: ResidualStatistics) -> Detector:
+    """The z-score of what a detector says within the organ among what it says of healthy organs at that depth."""
+
+    def relate(patch: PatchReconstruction, residual: Residual, _: ResidualStatistics) -> FloatArray:
+        value = detect(patch, residual, statistics)
+        zscore = residual_zscore(replace(residual, value_hu=value), statistics)
+        return np.where(organ_of(residual), zscore, 0.0).astype(np.float32)
+
+    return relate
+
+
+def organ_of(residual: Residual) -> BoolArray:
+    """The organ, where the scan shows it."""
+    return (residual.distance_mm <= 0) & residual.covered
+
+
+def robust_deviation(image_hu: FloatArray, organ: BoolArray) -> FloatArray:
     """(HU - median of the organ) / (1.4826 MAD of the organ, at least 1 HU); 0 everywhere without a voxel of it."""
     values = image_hu[organ]
     if values.size == 0:

@@ -5,7 +5,6 @@ healthy validation organs, the composition and the post-processing of the method
 """
 
 import argparse
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -15,10 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from ablation_models import budget_of_run
+from ablation_rows import METHOD_JSON
 from numpy.typing import NDArray
+from torch import nn
 
 from nnanomaly import __version__
+from nnanomaly.build import build_head
+from nnanomaly.checkpoint import FINAL, load_checkpoint
 from nnanomaly.dataset.raw_dataset import list_cases, load_description
+from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibrate_api import calibration_of, healthy_validation_patches
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.case_work import CaseWork
@@ -29,12 +34,13 @@ from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.inference.reconstruct import Reconstruction, Reconstructor
 from nnanomaly.inference.status_table import write_status
 from nnanomaly.paths import IMAGES_TS, ORGAN_MASKS_TS, Paths
-from nnanomaly.plans import Plans, TrainingPlan, load_plans
-from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.plans import Plans, load_plans
+from nnanomaly.utilities.json_io import document_hash, to_document, write_json
 
 logger = logging.getLogger("nnanomaly.references")
 FALSE_CANDIDATES_PER_ORGAN = 0.3
-METHOD_JSON = "method.json"
+NO_STATISTICS = ResidualStatistics(edges_mm=(), mean_hu=(0.0,), std_hu=(1.0,))
+"""Where there is no residual that could have any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +58,9 @@ class Reference:
     reconstruct: Reconstructor
     """What the map may compare the scan with."""
     made_of: dict[str, str]
-    """SHA-256 of the checkpoints behind it, or other words that say what it is."""
-    training: tuple[dict[str, Any], ...] = ()
-    """What its training took, as `training_of` says it."""
+    """One name, and the SHA-256 of the checkpoint behind it or other words that say what it is."""
+    trained_in: Path | None = None
+    """Folder of its training, if it had any."""
 
 
 def itself(patches: Sequence[NDArray[np.floating]], names: Sequence[str]) -> Reconstruction:
@@ -126,19 +132,20 @@ def predict(reference: Reference, calibration: Calibration, output: Path) -> Non
     for case in list_cases(raw / IMAGES_TS, description.file_ending):
         rows += work.write(work.predict(work.prepare(case)))
     write_status(output, rows, keep_earlier=False, part=None)
-    method = {"cpu_seconds": time.process_time() - start, "training": list(reference.training)}
-    write_json(output / METHOD_JSON, method)
+    seconds, trained_in = time.process_time() - start, reference.trained_in
+    budgets = [budget_of_run(name, trained_in) for name in reference.made_of] if trained_in is not None else []
+    write_json(output / METHOD_JSON, {"cpu_seconds": seconds, "training": [to_document(item) for item in budgets]})
 
 
-def training_of(stage: str, plan: TrainingPlan, folder: Path) -> dict[str, Any]:
-    """Seed, steps, patches a step and minutes of a training run; those of a resumed run are an estimate."""
-    lines = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
-    last = [line for line in lines if line["kind"] == "train"][-1]
-    minutes = last["iteration"] / last["iterations_per_second"] / 60
-    return {
-        "stage": stage,
-        "seed": plan.seed,
-        "iterations": last["iteration"],
-        "batch": plan.batch_size,
-        "minutes": minutes,
-    }
+def begin_training(folder: Path, plans: Plans) -> dict[str, Any]:
+    """Note in `debug.json` what is trained; returns what a checkpoint must say to be continued."""
+    write_json(folder / "debug.json", {"version": __version__, "training": to_document(plans.head.training)})
+    network = {name: value for name, value in to_document(plans.head).items() if name != "training"}
+    return {"plans_identity": document_hash({"preprocessing": to_document(plans.preprocessing), "network": network})}
+
+
+def trained_network(folder: Path, plans: Plans) -> nn.Module:
+    """The network of a finished training, with its averaged weights."""
+    network = build_head(plans)
+    network.load_state_dict(load_checkpoint(folder / FINAL)["averaged_weights"])
+    return network.eval()

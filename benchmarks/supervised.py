@@ -11,7 +11,6 @@ Usage: `python benchmarks/supervised.py 501 -p PLANS -f 0 -o FOLDER [--num_itera
 """
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -22,14 +21,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from references import Reference, arguments_of, calibrate, itself, plans_of, predict, training_of
+from references import (
+    NO_STATISTICS,
+    Reference,
+    arguments_of,
+    begin_training,
+    calibrate,
+    itself,
+    plans_of,
+    predict,
+    trained_network,
+)
 
 from nnanomaly.build import build_head
-from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint
+from nnanomaly.checkpoint import FINAL, checkpoint_hash
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch, save_patch
 from nnanomaly.dataset.raw_dataset import load_description
 from nnanomaly.device import choose_device
-from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.detectors import head_detector
 from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
 from nnanomaly.lesion_head.examples import LESION, flipped, training_example
@@ -47,8 +55,6 @@ from nnanomaly.tuning.trials import Trial, drawn_trials
 from nnanomaly.utilities.json_io import to_document
 
 logger = logging.getLogger("nnanomaly.supervised")
-NO_STATISTICS = ResidualStatistics(edges_mm=(), mean_hu=(0.0,), std_hu=(1.0,))
-"""There is no residual that could have any."""
 VARIANTS_PER_PATCH = 6
 """Augmented variants of every patch beside the patch itself."""
 PLAN = HeadPlan(
@@ -82,16 +88,15 @@ def main() -> None:
     folder, start = arguments.o / "training", time.process_time()
     train(paths, plans, arguments.f, folder)
     logger.info("training: %.0f CPU seconds", time.process_time() - start)
-    network = build_head(plans)
-    network.load_state_dict(load_checkpoint(folder / FINAL)["averaged_weights"])
+    network = trained_network(folder, plans)
     reference = Reference(
         paths=paths,
         plans=plans,
         fold=arguments.f,
-        detect=head_detector(network.eval(), plans, choose_device("cpu")),
+        detect=head_detector(network, plans, choose_device("cpu")),
         reconstruct=itself,
         made_of={"supervised": checkpoint_hash(folder / FINAL)},
-        training=(training_of("supervised", training, folder),),
+        trained_in=folder,
     )
     calibration = calibrate(reference)
     predict(reference, calibration, arguments.o / "calibrated")
@@ -114,7 +119,7 @@ def train(paths: Paths, plans: Plans, fold: int | str, folder: Path) -> None:
         plan=training,
         run_dir=folder,
         validation=fixed_batches(val_batches, MAX_VALIDATION_BATCHES),
-        extra={"plans_identity": json.dumps(to_document(plans.head)["inputs"])},
+        extra=begin_training(folder, plans),
         resume=True,
     )
     logger.info("validation: %s", result)
