@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from references import (
     NO_STATISTICS,
     Reference,
@@ -40,13 +39,11 @@ from nnanomaly.dataset.raw_dataset import load_description
 from nnanomaly.device import choose_device
 from nnanomaly.inference.detectors import head_detector
 from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
-from nnanomaly.lesion_head.examples import LESION, flipped, training_example
+from nnanomaly.lesion_head.examples import LESION, EditedPatch, flipped, training_example, vary_patch
 from nnanomaly.lesion_head.head_stage import SEEN, HeadStage
 from nnanomaly.lesion_head.train_head_api import MAX_VALIDATION_BATCHES
 from nnanomaly.paths import LABELS_TR, Paths
 from nnanomaly.plans import HeadPlan, Plans, TrainingPlan
-from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
-from nnanomaly.training.augmentation import augment_patch
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.fold_data import PatchSet, load_fold
 from nnanomaly.training.loop import fit
@@ -151,22 +148,21 @@ def make_examples(folder: Path, trials: list[Trial], plans: Plans, *, variants: 
             name = f"{trial.name}__v{variant}"
             if (folder / f"{name}.json").is_file():
                 continue
-            array, lesions = varied(trial, seed=plans.head.training.seed, variant=variant)
-            seen = reconstruct_patch(array, name, reconstruct=itself, plans=plans)
-            residual = residual_of_patch(array, trial.grid, seen, plans.inference)
-            example = training_example(seen, residual, NO_STATISTICS, lesions, window_hu=window)
+            edited = varied(trial, seed=plans.head.training.seed, variant=variant)
+            seen = reconstruct_patch(edited.array, name, reconstruct=itself, plans=plans)
+            residual = residual_of_patch(edited.array, trial.grid, seen, plans.inference)
+            example = training_example(seen, residual, NO_STATISTICS, edited.lesions, window_hu=window)
             save_patch(folder, name, example, metadata={"grid": to_document(trial.grid), "variant": variant})
 
 
-def varied(trial: Trial, *, seed: int, variant: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Patch `[3, Z, Y, X]` and lesions: as they are (variant 0), or moved and drifted together."""
+def varied(trial: Trial, *, seed: int, variant: int) -> EditedPatch:
+    """The patch and its lesions as they are (variant 0), or moved and drifted together."""
     array = np.asarray(trial.array, dtype=np.float32)
-    stacked = np.stack([array[IMAGE], array[ORGAN], trial.lesions, array[COVERAGE]])
-    if variant:
-        key = int.from_bytes(hashlib.sha256(f"{trial.name}/{variant}".encode()).digest()[:8], "little")
-        stacked = augment_patch(stacked, np.random.default_rng((seed, key)))
-    image, organ, lesions, covered = stacked
-    return np.stack([image, organ, covered]), lesions > 0.5
+    drawn = EditedPatch(array=array, lesions=trial.lesions, kinds=())
+    if not variant:
+        return drawn
+    key = int.from_bytes(hashlib.sha256(f"{trial.name}/{variant}".encode()).digest()[:8], "little")
+    return vary_patch(drawn, np.random.default_rng((seed, key)))
 
 
 if __name__ == "__main__":
