@@ -54,7 +54,7 @@ def main() -> None:
     """Calibrate and predict all maps."""
     arguments = arguments_of(__doc__.splitlines()[0]).parse_args()
     paths = Paths.from_env()
-    plans = plans_of(paths, paths.dataset_name(arguments.dataset), arguments.p)
+    plans = plans_of(paths, arguments)
     for side in SIGNS:
         for place in PLACES:
             name, start = f"{side}_{place}", time.process_time()

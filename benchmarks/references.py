@@ -39,6 +39,7 @@ from nnanomaly.utilities.json_io import document_hash, to_document, write_json
 
 logger = logging.getLogger("nnanomaly.references")
 FALSE_CANDIDATES_PER_ORGAN = 0.3
+"""What the lesion head is calibrated to."""
 NO_STATISTICS = ResidualStatistics(edges_mm=(), mean_hu=(0.0,), std_hu=(1.0,))
 """Where there is no residual that could have any."""
 
@@ -76,14 +77,20 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("-p", required=True, help="plans whose patches and post-processing are used")
     parser.add_argument("-f", default="0", help="fold")
     parser.add_argument("-o", type=Path, required=True, help="folder of this reference")
+    parser.add_argument(
+        "--false_candidates",
+        type=float,
+        default=FALSE_CANDIDATES_PER_ORGAN,
+        help=f"per healthy validation organ, by which the threshold is chosen (default {FALSE_CANDIDATES_PER_ORGAN})",
+    )
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return parser
 
 
-def plans_of(paths: Paths, dataset: str, name: str, **inference: Any) -> Plans:
-    """The plans, with the threshold that the lesion head has and other changes of the inference."""
-    plans = load_plans(paths.plans(dataset, name))
-    wanted = {"threshold": "calibrated", "false_candidates_per_organ": FALSE_CANDIDATES_PER_ORGAN, **inference}
+def plans_of(paths: Paths, arguments: argparse.Namespace, **inference: Any) -> Plans:
+    """The plans that were asked for, with a calibrated threshold and other changes of the inference."""
+    plans = load_plans(paths.plans(paths.dataset_name(arguments.dataset), arguments.p))
+    wanted = {"threshold": "calibrated", "false_candidates_per_organ": arguments.false_candidates, **inference}
     return replace(plans, inference=replace(plans.inference, **wanted))
 
 
