@@ -1,6 +1,6 @@
 """The bar above: a U-Net that is trained on the lesions that a person drew, which the method never sees.
 
-Trunk, loss, optimiser, budget, flips and augmentation are those of the lesion head, and so are patches and
+Trunk, loss, optimiser, flips and augmentation are those of the lesion head, and so are patches (never cropped) and
 post-processing. The network sees the scan and the distance to the organ, of all organs of the training side, with
 their drawn lesions. Written are `FOLDER/training` (can be continued) and two folders of predictions:
 `FOLDER/calibrated`, with the threshold chosen on healthy organs as for the head, and `FOLDER/half`, at a probability
@@ -15,7 +15,6 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,19 +34,18 @@ from references import (
 from nnanomaly.build import build_head
 from nnanomaly.checkpoint import FINAL, checkpoint_hash
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch, save_patch
-from nnanomaly.dataset.raw_dataset import load_description
 from nnanomaly.device import choose_device
 from nnanomaly.inference.detectors import head_detector
 from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
 from nnanomaly.lesion_head.examples import LESION, EditedPatch, flipped, training_example, vary_patch
 from nnanomaly.lesion_head.head_stage import SEEN, HeadStage
 from nnanomaly.lesion_head.train_head_api import MAX_VALIDATION_BATCHES
-from nnanomaly.paths import LABELS_TR, Paths
+from nnanomaly.paths import Paths
 from nnanomaly.plans import HeadPlan, Plans, TrainingPlan
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.fold_data import PatchSet, load_fold
 from nnanomaly.training.loop import fit
-from nnanomaly.tuning.sweep_api import drawn_reference
+from nnanomaly.tuning.drawn_lesions import DrawnLesions
 from nnanomaly.tuning.trials import Trial, drawn_trials
 from nnanomaly.utilities.json_io import to_document
 
@@ -135,8 +133,7 @@ def batches_of(folder: Path, training: TrainingPlan) -> PatchBatches:
 def drawn_lesions(paths: Paths, plans: Plans, side: PatchSet) -> list[Trial]:
     """The patches of a side with their drawn lesions."""
     stored: Mapping[str, StoredPatch] = {n: load_patch(side.folder, n, verify=False) for n in side.names}
-    raw = paths.raw(plans.dataset_name)
-    return drawn_trials(stored, partial(drawn_reference, raw / LABELS_TR, load_description(raw)))
+    return drawn_trials(stored, DrawnLesions.of_dataset(paths.raw(plans.dataset_name)).read)
 
 
 def make_examples(folder: Path, trials: list[Trial], plans: Plans, *, variants: int) -> None:
