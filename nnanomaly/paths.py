@@ -224,6 +224,7 @@ def keep_trackers_local() -> None:
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # it refuses to write into a folder otherwise
 
 
 def mlflow_server() -> str | None:

@@ -7,6 +7,7 @@ from nnanomaly.cli import options
 from nnanomaly.cli.progress import progress_bar
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import OVERLAYS, Paths
+from nnanomaly.utilities.errors import ConfigurationError
 
 
 def plot_overlay_pngs(argv: Arguments = None) -> int:
@@ -25,7 +26,10 @@ def _plot_overlay_pngs(arguments: argparse.Namespace) -> int:
 
     paths = Paths.from_env()
     dataset = paths.dataset_name(arguments.d)
-    plans = load_plans(paths.plans(dataset, options.plans_name(arguments)))
+    path = paths.plans(dataset, options.plans_name(arguments))
+    if not path.exists():
+        raise ConfigurationError("CFG-PLANS", f"{path} does not exist. Run nnanomaly_plan_and_preprocess -d {dataset}")
+    plans = load_plans(path)
     folder = arguments.o or paths.preprocessed(dataset) / OVERLAYS
     with progress_bar(f"{dataset}: overlays") as show:
         report = draw_overlays(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
@@ -23,6 +24,7 @@ FINEST_MM = 1.0
 COLORS = ("tab:cyan", "tab:orange", "tab:green", "tab:pink", "tab:olive", "tab:purple", "tab:brown", "tab:blue")
 PLANES = (("axial", "A", "P", "R", "L"), ("coronal", "S", "I", "R", "L"), ("sagittal", "S", "I", "A", "P"))
 """Plane across world axis 0 (z), 1 (y), 2 (x), and the letters at its upper, lower, left and right edge."""
+LINE_INCHES = 0.22
 OUTLINE = [withStroke(linewidth=2, foreground="black")]
 
 
@@ -46,7 +48,10 @@ def overlay_figure(
     """Three planes of a scan `[1, Z, Y, X]` in HU, each where it cuts most of the organs, and a line per organ."""
     grid = display_grid(image.grid)
     drawn = [(organ, COLORS[k % len(COLORS)]) for k, organ in enumerate(organs)]
-    figure = Figure(figsize=(15, 5.5 + 0.25 * len(organs)), layout="constrained")
+    text_height = LINE_INCHES * (len(organs) + 1)
+    height = 5.5 + text_height
+    below = text_height / height
+    figure = Figure(figsize=(15, height), layout=ConstrainedLayoutEngine(rect=(0, below, 1, 1 - below)))
     figure.suptitle(title)
     masks = [organ.mask for organ in organs if organ.mask is not None and organ.mask.array.any()]
     for axis, (index, letters) in enumerate(zip(fullest_planes(masks, grid), PLANES, strict=True)):
@@ -58,10 +63,9 @@ def overlay_figure(
                 _draw_outline(
                     axes, _slice(sample_labels_on_grid(organ.mask, plane(grid, axis, index)), axis), organ, color
                 )
-    lines = [f"{organ.name} ({color.removeprefix('tab:')}): {organ.text}" for organ, color in drawn]
-    for k, ((organ, _), line) in enumerate(zip(drawn, lines, strict=True)):
-        color = "red" if organ.suspicious else "black"
-        figure.text(0.02, 0.02 + 0.2 * (len(lines) - 1 - k) / figure.get_figheight(), line, color=color)
+    for line, (organ, color) in enumerate(reversed(drawn)):
+        text = f"{organ.name} ({color.removeprefix('tab:')}): {organ.text}"
+        figure.text(0.02, (line + 0.5) * LINE_INCHES / height, text, color="red" if organ.suspicious else "black")
     return figure
 
 

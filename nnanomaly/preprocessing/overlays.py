@@ -1,4 +1,4 @@
-"""Overlay pictures of a dataset: the files that preprocessing reads, a PNG per training case, a fault costs one case."""
+"""Overlay pictures of a dataset: what preprocessing reads, a PNG per training case; a fault costs one case."""
 
 import functools
 import logging

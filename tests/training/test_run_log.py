@@ -1,7 +1,9 @@
 """What a training says and draws: lines with the time left, panels in plain words, three samples, a tracker's share."""
 
 import logging
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -57,7 +59,7 @@ def test_a_validation_is_one_line_with_the_mean_loss_since_the_last_and_the_time
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, 0.0, *[10.0] * 100])
-    monkeypatch.setattr(run_log.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(run_log, "time", SimpleNamespace(monotonic=lambda: next(clock), strftime=time.strftime))
     with caplog.at_level(logging.INFO, logger="nnanomaly"):
         follow(tmp_path, Recorder())
     assert caplog.messages == [

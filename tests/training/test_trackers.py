@@ -15,7 +15,13 @@ from nnanomaly.paths import TRACKERS, tracker_from_env
 from nnanomaly.training.trackers import TRACKER_OF, TrackedRun, Tracker, open_tracker
 from nnanomaly.utilities.errors import ConfigurationError
 
-VARIABLES = ("WANDB_MODE", "WANDB_ERROR_REPORTING", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_TRACKING_URI")
+VARIABLES = (
+    "WANDB_MODE",
+    "WANDB_ERROR_REPORTING",
+    "MLFLOW_DISABLE_TELEMETRY",
+    "MLFLOW_ALLOW_FILE_STORE",
+    "MLFLOW_TRACKING_URI",
+)
 
 
 @pytest.fixture(autouse=True)
