@@ -5,6 +5,7 @@ shown as radiologists see them: the patient's right on the left of the picture. 
 the geometry in the file alone, so an organ on the wrong side of them is either named wrongly or stored wrongly.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ COLORS = ("tab:cyan", "tab:orange", "tab:green", "tab:pink", "tab:olive", "tab:p
 PLANES = (("axial", "A", "P", "R", "L"), ("coronal", "S", "I", "R", "L"), ("sagittal", "S", "I", "A", "P"))
 """Plane across world axis 0 (z), 1 (y), 2 (x), and the letters at its upper, lower, left and right edge."""
 LINE_INCHES = 0.22
+MOST_LETTERS = 190
+"""Of a line below the planes; the log has the whole of it."""
 OUTLINE = [withStroke(linewidth=2, foreground="black")]
 
 
@@ -65,6 +68,7 @@ def overlay_figure(
                 )
     for line, (organ, color) in enumerate(reversed(drawn)):
         text = f"{organ.name} ({color.removeprefix('tab:')}): {organ.text}"
+        text = textwrap.shorten(text, MOST_LETTERS, placeholder=" ...")
         figure.text(0.02, (line + 0.5) * LINE_INCHES / height, text, color="red" if organ.suspicious else "black")
     return figure
 
