@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patheffects import withStroke
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from numpy.typing import NDArray
 
 from nnanomaly.preprocessing.resampling import sample_labels_on_grid, sample_on_grid
@@ -28,7 +28,7 @@ PLANES = (("axial", "A", "P", "R", "L"), ("coronal", "S", "I", "R", "L"), ("sagi
 LINE_INCHES = 0.22
 MOST_LETTERS = 190
 """Of a line below the planes; the log has the whole of it."""
-OUTLINE = [withStroke(linewidth=2, foreground="black")]
+OUTLINE: list[AbstractPathEffect] = [withStroke(linewidth=2, foreground="black")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

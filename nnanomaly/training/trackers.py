@@ -30,14 +30,14 @@ class TrackedRun:
     folder: Path
     """Folder of the fold."""
     name: str
-    """Dataset, plans, stage and fold."""
+    """Dataset, stage and fold."""
     settings: Mapping[str, Any]
     """What debug.json holds."""
 
 
 def tracked_run(folder: Path, settings: Mapping[str, Any]) -> TrackedRun:
     """The run in `folder` with the settings of its debug.json."""
-    name = " ".join([settings["dataset"], settings["stage"], f"fold {settings['fold']}", folder.name])
+    name = f"{settings['dataset']} {settings['stage']} fold {settings['fold']}"
     return TrackedRun(folder=folder, name=name, settings=settings)
 
 
