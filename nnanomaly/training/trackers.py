@@ -77,7 +77,7 @@ class TensorBoardTracker:
         from torch.utils.tensorboard import SummaryWriter
 
         later = iteration + 1 if iteration else None
-        self._writer: Any = SummaryWriter(str(self.run.folder / TRACKED), purge_step=later)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(self.run.folder / TRACKED), purge_step=later)
         self._writer.add_text("settings", f"    {json.dumps(self.run.settings, indent=2, default=str)}", iteration)
 
     def log(self, iteration: int, numbers: Mapping[str, float]) -> None:

@@ -32,7 +32,7 @@ def raw_folder(tmp_path: Path, write_nifti: Callable[..., Path]) -> Path:
             name = other[organ] if case == "swapped" else organ
             write_nifti(folder / "organMasksTr" / case / f"{name}.nii.gz", mask, spacing_mm=(5, 5, 5))
         if case == "broken":
-            image.write_bytes(image.read_bytes()[:400])
+            image.write_bytes(image.read_bytes()[:-20])
     document = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "tumor": 1},
