@@ -26,6 +26,8 @@ COMMANDS = (
     "compare",
     "import_nndetection",
     "export_nndetection",
+    "export_model_to_zip",
+    "install_pretrained_model_from_zip",
     "demo",
 )
 

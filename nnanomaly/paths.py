@@ -66,6 +66,10 @@ class Paths:
         """Folder of a dataset's fingerprint, plans, splits and patches."""
         return _required(self.preprocessed_root, PREPROCESSED) / dataset
 
+    def results_folder(self) -> Path:
+        """Folder of all trained models."""
+        return _required(self.results_root, RESULTS)
+
     def plans(self, dataset: str, plans_name: str) -> Path:
         """The plans file."""
         return self.preprocessed(dataset) / f"{plans_name}.json"
@@ -76,7 +80,7 @@ class Paths:
 
     def model(self, dataset: str, plans_name: str, stage: str, trainer: str = TRAINER) -> Path:
         """Folder of one trained stage, all folds."""
-        return _required(self.results_root, RESULTS) / dataset / f"{trainer}__{plans_name}__{stage}"
+        return self.results_folder() / dataset / f"{trainer}__{plans_name}__{stage}"
 
     def fold(self, dataset: str, plans_name: str, stage: str, fold: int | str, trainer: str = TRAINER) -> Path:
         """Folder of one trained stage and fold; raises ConfigurationError (CFG-FOLD) for what is no name of a fold."""

@@ -13,6 +13,7 @@ from nnanomaly.cli.labelling import label_reports
 from nnanomaly.cli.masks import segment_organs
 from nnanomaly.cli.planning import extract_fingerprint, plan_and_preprocess, plan_experiment, preprocess
 from nnanomaly.cli.prediction import predict
+from nnanomaly.cli.sharing import export_model_to_zip, install_pretrained_model_from_zip
 from nnanomaly.cli.training import train
 from nnanomaly.cli.tuning import sweep
 
@@ -25,9 +26,11 @@ __all__ = [
     "evaluate",
     "evaluate_folder",
     "export_dicom",
+    "export_model_to_zip",
     "export_nndetection",
     "extract_fingerprint",
     "import_nndetection",
+    "install_pretrained_model_from_zip",
     "label_reports",
     "make_dataset",
     "plan_and_preprocess",
