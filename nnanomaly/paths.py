@@ -192,6 +192,18 @@ def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
+def folder_settings() -> dict[str, str | None]:
+    """The folder variables as they are set, whatever they hold; raw falls back to that of nnU-Net."""
+    settings = {name: os.environ.get(name) or None for name in (RAW, PREPROCESSED, RESULTS)}
+    return {**settings, RAW: settings[RAW] or os.environ.get("nnUNet_raw") or None}
+
+
+def threads_from_env() -> int | None:
+    """Threads of numerical libraries (`OMP_NUM_THREADS`), or None where it is not set to a number."""
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    return int(value) if value.isdecimal() else None
+
+
 def let_threads_sleep() -> None:
     """Make waiting threads of numerical libraries sleep instead of spin, unless the user chose; before they are loaded.
 

@@ -7,6 +7,7 @@ from nnanomaly.cli.comparison import compare, evaluate
 from nnanomaly.cli.conversion import convert_kits, convert_msd, make_dataset
 from nnanomaly.cli.demonstration import demo
 from nnanomaly.cli.dicom import convert_dicom, export_dicom
+from nnanomaly.cli.doctor import doctor
 from nnanomaly.cli.evaluation import evaluate_folder
 from nnanomaly.cli.interchange import export_nndetection, import_nndetection
 from nnanomaly.cli.labelling import label_reports
@@ -23,6 +24,7 @@ __all__ = [
     "convert_kits",
     "convert_msd",
     "demo",
+    "doctor",
     "evaluate",
     "evaluate_folder",
     "export_dicom",
