@@ -71,7 +71,7 @@ def check_versions() -> Iterator[Finding]:
     for requirement in _requirements(extra=None):
         found = _installed(requirement)
         good = found is not None and requirement.specifier.contains(found, prereleases=True)
-        remedy = "" if good else f"; {requirement} is needed: pip install '{requirement}'"
+        remedy = "" if good else f"; {_as_typed(requirement)} is needed: pip install '{_as_typed(requirement)}'"
         state = OK if good else FAULT
         yield Finding(topic="versions", name=requirement.name, state=state, text=f"{found or 'not installed'}{remedy}")
 
@@ -137,7 +137,7 @@ def check_machine() -> Iterator[Finding]:
 def check_extras() -> Iterator[Finding]:
     """Which of the optional packages are complete."""
     for extra in sorted(_extras()):
-        missing = [str(item) for item in _requirements(extra=extra) if _installed(item) is None]
+        missing = [_as_typed(item) for item in _requirements(extra=extra) if _installed(item) is None]
         text = "complete" if not missing else f"lacks {', '.join(missing)}: pip install {PACKAGE}[{extra}]"
         yield Finding(topic="extras", name=extra, state=NOTE if missing else OK, text=text)
 
@@ -181,6 +181,11 @@ def _requirements(*, extra: str | None) -> list[Requirement]:
     environment = {"extra": extra or ""}
     found = [Requirement(line) for line in _declared() if bool(EXTRA_PATTERN.search(line)) == (extra is not None)]
     return [item for item in found if item.marker is None or item.marker.evaluate(environment)]
+
+
+def _as_typed(requirement: Requirement) -> str:
+    """A requirement without its marker."""
+    return f"{requirement.name}{requirement.specifier}"
 
 
 def _extras() -> set[str]:

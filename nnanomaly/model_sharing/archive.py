@@ -145,7 +145,8 @@ def _read_manifest(path: Path, archive: Path) -> Manifest:
             )
         manifest = from_document(Manifest, document, source=MANIFEST_JSON)
     except (DataError, ConfigurationError) as error:
-        raise IntegrityError("MODEL-CONTENT", f"{archive}: its manifest cannot be read: {error}") from error
+        reason = str(error).replace(str(path), MANIFEST_JSON)
+        raise IntegrityError("MODEL-CONTENT", f"{archive}: its manifest cannot be read: {reason}") from error
     if (manifest.format, manifest.format_version) != (FORMAT, FORMAT_VERSION):
         raise IntegrityError(
             "MODEL-VERSION",
