@@ -28,6 +28,9 @@ COMMANDS = (
     "compare",
     "import_nndetection",
     "export_nndetection",
+    "export_model_to_zip",
+    "install_pretrained_model_from_zip",
+    "doctor",
     "demo",
 )
 
@@ -66,6 +69,7 @@ setup(
         "safetensors>=0.5",
         "matplotlib>=3.8",
         "threadpoolctl>=3.2",
+        "packaging>=23",
         "pyyaml>=6",
         "tqdm",
     ],

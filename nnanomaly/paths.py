@@ -70,6 +70,10 @@ class Paths:
         """Folder of a dataset's fingerprint, plans, splits and patches."""
         return _required(self.preprocessed_root, PREPROCESSED) / dataset
 
+    def results_folder(self) -> Path:
+        """Folder of all trained models."""
+        return _required(self.results_root, RESULTS)
+
     def plans(self, dataset: str, plans_name: str) -> Path:
         """The plans file."""
         return self.preprocessed(dataset) / f"{plans_name}.json"
@@ -80,7 +84,7 @@ class Paths:
 
     def model(self, dataset: str, plans_name: str, stage: str, trainer: str = TRAINER) -> Path:
         """Folder of one trained stage, all folds."""
-        return _required(self.results_root, RESULTS) / dataset / f"{trainer}__{plans_name}__{stage}"
+        return self.results_folder() / dataset / f"{trainer}__{plans_name}__{stage}"
 
     def fold(self, dataset: str, plans_name: str, stage: str, fold: int | str, trainer: str = TRAINER) -> Path:
         """Folder of one trained stage and fold; raises ConfigurationError (CFG-FOLD) for what is no name of a fold."""
@@ -190,6 +194,18 @@ def environment_for(paths: Paths) -> dict[str, str]:
 def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
     """A copy of the environment of this process with some variables changed."""
     return {**os.environ, **changes}
+
+
+def folder_settings() -> dict[str, str | None]:
+    """The folder variables as they are set, whatever they hold; raw falls back to that of nnU-Net."""
+    settings = {name: os.environ.get(name) or None for name in (RAW, PREPROCESSED, RESULTS)}
+    return {**settings, RAW: settings[RAW] or os.environ.get("nnUNet_raw") or None}
+
+
+def threads_from_env() -> int | None:
+    """Threads of numerical libraries (`OMP_NUM_THREADS`), or None where it is not set to a number."""
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    return int(value) if value.isdecimal() else None
 
 
 def let_threads_sleep() -> None:

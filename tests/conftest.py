@@ -194,12 +194,14 @@ def write_untrained_model() -> Callable[..., None]:
     def write(paths: Paths, plans: Plans, *, validation: dict[str, float] | None = None, fold: int = 0) -> None:
         import torch
 
-        from nnanomaly.build import build_classifier, build_unet, build_vqgan
+        from nnanomaly.build import build_classifier, build_head, build_unet, build_vqgan
         from nnanomaly.checkpoint import FINAL, checkpoint_hash, save_checkpoint
         from nnanomaly.utilities.json_io import write_json
 
         torch.manual_seed(0)
         builders = {"vqgan": build_vqgan, "classifier": build_classifier, "ddpm": build_unet}
+        if plans.inference.detector == HEAD:
+            builders[HEAD] = build_head
         hashes: dict[str, str] = {}
         for stage, build in builders.items():
             network, folder = build(plans), paths.fold(plans.dataset_name, plans.plans_name, stage, fold)
@@ -210,6 +212,7 @@ def write_untrained_model() -> Callable[..., None]:
                 "averaged_weights": network.state_dict(),
                 "validation": {"auc_sigma_1.0": 0.9} if validation is None else validation,
                 **({"vqgan_sha256": hashes["vqgan"]} if hashes else {}),
+                **({"checkpoints": dict(hashes)} if stage == HEAD else {}),
             }
             save_checkpoint(folder / FINAL, state)
             hashes[stage] = checkpoint_hash(folder / FINAL)

@@ -136,6 +136,20 @@ def check_part(arguments: argparse.Namespace) -> None:
         )
 
 
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """All arguments of the export of a model."""
+    parser.add_argument("-d", required=True, help="dataset name or id")
+    parser.add_argument("-o", required=True, type=Path, help="the zip to write")
+    parser.add_argument("-f", nargs="+", default=None, help="folds (default: all that are trained and calibrated)")
+    add_plans(parser)
+    _add_trainer(parser)
+    parser.add_argument("-c", default="3d", help="configuration: 3d, or 3d_fullres as in nnU-Net (default 3d)")
+    parser.add_argument("-chk", default="checkpoint_final.pth", help="checkpoint of the ddpm, final after installation")
+    parser.add_argument("-licence", default="", help="what others may do with the model, for its card")
+    parser.add_argument("-origin", default="", help="who made the model, for its card")
+    parser.add_argument("--force", action="store_true", help="replace an existing zip")
+
+
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """All arguments of the sweep."""
     _add_validation_side(parser)

@@ -8,7 +8,6 @@ with the axes as they lie in the file; `Grid.direction` says where they point.
 import gzip
 import itertools
 import logging
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,12 @@ from nnanomaly.imageio.nifti_extensions import label_table
 from nnanomaly.imageio.nifti_geometry import copy_geometry, ras_affine
 from nnanomaly.imageio.nifti_header import LONGEST_HEADER, Layout, parse_layout
 from nnanomaly.imageio.nifti_stream import TruncatedError, is_compressed, stream
+from nnanomaly.imageio.voxel_values import refuse_labels, refuse_value, whole_numbers
 from nnanomaly.utilities.errors import DataError, EnvironmentFault
 from nnanomaly.utilities.json_io import write_atomically
 from nnanomaly.volume import Grid, Volume
 
 COMPRESSION_LEVEL = 3
-LABEL_TOLERANCE = 1e-3
 _WRITTEN_DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
 _UNIT_MM = 2
 _LOGGER = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ def read_volume(path: Path) -> Volume:
             if wrong.size and fault is None:
                 fault = start + int(wrong[0]), float(stored[wrong[0]])
     if fault is not None:
-        _refuse_value(path, layout, fault, num_faults)
+        refuse_value(path, layout.grid.shape, fault, num_faults)
     return Volume(array.reshape(1, *layout.grid.shape), layout.grid)
 
 
@@ -77,14 +76,9 @@ def read_labels(path: Path) -> Volume:
         if whole:
             part[:] = stored
             continue
-        values = _scale(stored, layout)
-        rounded = np.rint(values)
-        fits = (np.abs(values - rounded) <= LABEL_TOLERANCE) & (np.abs(rounded) <= np.iinfo(np.int32).max)
-        part[:] = np.where(fits, rounded, 0)
-        others.update(float(value) for value in np.unique(values[~fits])[:5])
-    if others:
-        listed = ", ".join(f"{value:.6g}" for value in sorted(others)[:5])
-        raise DataError("INT-LABELS", f"{path} holds values that are no labels: {listed}. Store whole numbers.")
+        part[:], wrong = whole_numbers(_scale(stored, layout))
+        others.update(wrong)
+    refuse_labels(path, others)
     return Volume(array.reshape(1, *layout.grid.shape), layout.grid)
 
 
@@ -175,13 +169,6 @@ def _voxels(path: Path, layout: Layout, blocks: Iterator[bytes]) -> Iterator[tup
 def _scale(stored: NDArray[np.generic], layout: Layout) -> NDArray[np.float64]:
     with np.errstate(over="ignore", invalid="ignore"):
         return stored.astype(np.float64) * layout.slope + layout.intercept
-
-
-def _refuse_value(path: Path, layout: Layout, fault: tuple[int, float], count: int) -> None:
-    index, value = fault
-    place = tuple(int(i) for i in np.unravel_index(index, layout.grid.shape))
-    code, meaning = ("INT-RANGE", "too large for float32") if math.isfinite(value) else ("INT-NONFINITE", "not finite")
-    raise DataError(code, f"{path} has {count} voxels that are {meaning}, the first is {value} at [z, y, x] = {place}.")
 
 
 def _write(path: Path, array: NDArray[np.generic], header: nibabel.Nifti1Header) -> None:

@@ -5,7 +5,6 @@ That is the array order of this package: `[Z, Y, X]` names the axes (k, j, i), w
 """
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from nnanomaly.imageio.nifti_geometry import grid_from_header
 from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.memory import available_memory_bytes
 from nnanomaly.volume import Grid, Shape
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
@@ -140,17 +140,6 @@ def _check_size(num_bytes: int, path: Path, *, compressed_bytes: int) -> None:
             f"{path} has {compressed_bytes} bytes and would inflate to {num_bytes} ({ratio:.0f} times, more than "
             f"{MAX_SUSPECT_RATIO}). Check where it comes from.",
         )
-
-
-def available_memory_bytes() -> float:
-    """Memory that can be used without swapping; the whole memory, or infinity, where the system does not tell."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return float(line.split()[1]) * 1024
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (OSError, ValueError, AttributeError):
-        return math.inf
 
 
 def _scaling(header: nibabel.Nifti1Header, path: Path) -> tuple[float, float]:

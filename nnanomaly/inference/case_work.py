@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files
-from nnanomaly.imageio.nifti import read_volume
+from nnanomaly.inference.case_input import read_case
 from nnanomaly.inference.prediction_files import remove_case, write_case
 from nnanomaly.inference.predictor import CasePatches, CaseResult, FoldModel, find_patches, predict_patches
 from nnanomaly.inference.status_table import Row, failed_row, status_rows
 from nnanomaly.plans import Plans
-from nnanomaly.preprocessing.preprocessor import read_organ_mask
 from nnanomaly.utilities.errors import EnvironmentFault, UserError
 from nnanomaly.volume import Volume
 
@@ -76,13 +75,9 @@ class CaseWork:
         """Read the scan and its masks, cut and resample the patches."""
         try:
             image_path = image_files(self.images_folder, case, self.description)[0]
-            image = read_volume(image_path)
-            masks = {
-                organ: read_organ_mask(self.masks_folder, case, organ, image=image_path, description=self.description)[
-                    0
-                ]
-                for organ in self.plans.organs
-            }
+            image, masks = read_case(
+                image_path, self.masks_folder, case=case, organs=self.plans.organs, description=self.description
+            )
             patches = find_patches(image, masks, case=case, plans=self.plans)
         except (UserError, FileNotFoundError) as error:
             return Failed(case=case, reason=str(error))

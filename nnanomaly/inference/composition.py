@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.preprocessing.resampling import paste_onto_grid
-from nnanomaly.volume import Box, Grid
+from nnanomaly.volume import Box, Grid, Volume
 
 FloatArray = NDArray[np.float32]
 
@@ -49,6 +49,20 @@ def compose(patches: Sequence[tuple[Grid, FloatArray, NDArray[np.bool_]]], targe
     covered = weights > 0
     divisor: FloatArray = np.where(covered, weights, 1.0)
     return Composite(union, total / divisor, covered)
+
+
+def over_scan(composite: Composite | None, image: Volume) -> tuple[FloatArray, FloatArray]:
+    """Anomaly map and healthy reconstruction (HU) `[Z, Y, X]` on all of the scan, from the maps 0 and 1 of `composite`.
+
+    Where no patch covers the scan the map is 0 and the reconstruction is the scan itself.
+    """
+    anomaly = np.zeros(image.grid.shape, dtype=np.float32)
+    healthy: FloatArray = image.array[0].astype(np.float32)
+    if composite is not None:
+        inner = composite.box.slices
+        anomaly[inner] = composite.maps[0]
+        healthy[inner] = np.where(composite.coverage, composite.maps[1], healthy[inner])
+    return anomaly, healthy
 
 
 def _paste(

@@ -4,26 +4,21 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from nnanomaly import __version__
-from nnanomaly.checkpoint import find_folds
-from nnanomaly.dataset.raw_dataset import DatasetDescription, list_cases, load_description
-from nnanomaly.device import choose_device, memory_fault
-from nnanomaly.inference.calibrated_fold import load_calibrated_fold
+from nnanomaly.dataset.raw_dataset import list_cases
+from nnanomaly.device import memory_fault
+from nnanomaly.inference.case_input import masks_beside
 from nnanomaly.inference.case_work import CaseWork
-from nnanomaly.inference.checkpoint_choice import check_checkpoint
+from nnanomaly.inference.loaded_model import ModelRequest, choose_dataset, load_model
 from nnanomaly.inference.prediction_files import finished_status, write_folder_documents
-from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.inference.status_table import INCOMPLETE, Row, status_rows, write_status
-from nnanomaly.paths import PLANS_JSON, Paths, calibration_json, check_fold, fold_order
-from nnanomaly.plans import Plans, load_plans
+from nnanomaly.paths import Paths
 from nnanomaly.utilities.errors import ConfigurationError
-from nnanomaly.utilities.json_io import to_document
 from nnanomaly.utilities.pipeline import pipeline
 
 logger = logging.getLogger(__name__)
@@ -56,27 +51,17 @@ class PredictionOptions:
     num_writing: int = 1
     """Cases that are written meanwhile."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
-    """A model with everything a case needs."""
-
-    dataset: str
-    """Dataset it was trained on."""
-    description: DatasetDescription
-    """Its dataset.json."""
-    plans: Plans
-    """Its plans."""
-    folds: dict[str, FoldModel]
-    """Trained folds."""
-    provenance: dict[str, Any]
-    """Folds, checkpoints and calibration, for predict_from_raw_data_args.json."""
+    @property
+    def model(self) -> ModelRequest:
+        """Which model predicts."""
+        return ModelRequest(
+            folds=self.folds, plans_name=self.plans_name, checkpoint=self.checkpoint, device=self.device
+        )
 
 
 @memory_fault("End other programs on the device or use -device cpu, and go on with --continue_prediction.")
 def predict_folder(paths: Paths, images: str, output: Path, options: PredictionOptions) -> list[str]:
     """Predict all cases of a folder; returns the cases that failed or have no organ, now or in the run continued."""
-    check_checkpoint(options.checkpoint)
     if not 0 <= options.part_id < options.num_parts:
         raise ConfigurationError(
             "CFG-PARTS", f"-part_id {options.part_id} of -num_parts {options.num_parts}: parts count from 0"
@@ -85,12 +70,12 @@ def predict_folder(paths: Paths, images: str, output: Path, options: PredictionO
         raise ConfigurationError(
             "CFG-NP", f"-npp {options.num_preprocessing} -nps {options.num_writing}: 0 (one after the other), 1, 2, ..."
         )
-    dataset = _choose_dataset(paths, options)
+    dataset = choose_dataset(paths, options.dataset, options.model)
     images_folder = _resolve_images(paths, images, dataset)
     _refuse_same_folder(images_folder, output)
-    model = _load_model(paths, dataset, options)
+    model = load_model(paths, dataset, options.model)
     cases = list_cases(images_folder, model.description.file_ending)[options.part_id :: options.num_parts]
-    masks_folder = options.organ_masks or _masks_beside(images_folder)
+    masks_folder = options.organ_masks or masks_beside(images_folder)
     provenance = {
         "version": __version__,
         "torch_version": torch.__version__,
@@ -133,29 +118,6 @@ def _predict_cases(work: CaseWork, cases: Sequence[str], options: PredictionOpti
     return sorted(rows, key=lambda row: cases.index(row["case"]))
 
 
-def _choose_dataset(paths: Paths, options: PredictionOptions) -> str:
-    """The named dataset, or the only one with a trained and calibrated ddpm."""
-    if options.dataset is not None:
-        return paths.dataset_name(options.dataset)
-    models = {name: paths.model(name, options.plans_name, "ddpm") for name in sorted(paths.dataset_names())}
-    trained = [name for name, model in models.items() if _calibrated_folds(model, options.checkpoint)]
-    if not trained:  # a single one that lacks its calibration is told how to get it
-        trained = [name for name, model in models.items() if find_folds(model, options.checkpoint)]
-    if len(trained) != 1:
-        found = ", ".join(trained) or "none"
-        raise ConfigurationError(
-            "CFG-MODEL",
-            f"-d is needed: datasets with a {options.checkpoint} of a ddpm of plans {options.plans_name}: {found}",
-        )
-    logger.info("using the model of %s", trained[0])
-    return trained[0]
-
-
-def _calibrated_folds(model_folder: Path, checkpoint: str) -> list[str]:
-    folds = find_folds(model_folder, checkpoint)
-    return [fold for fold in folds if (model_folder / f"fold_{fold}" / calibration_json(checkpoint)).is_file()]
-
-
 def _resolve_images(paths: Paths, images: str, dataset: str) -> Path:
     """`-i` as given, else as a folder of the raw dataset."""
     if Path(images).is_dir():
@@ -167,64 +129,9 @@ def _resolve_images(paths: Paths, images: str, dataset: str) -> Path:
     raise ConfigurationError("CFG-INPUT", f"-i {images} is not a folder (looked in {', '.join(map(str, candidates))})")
 
 
-def _masks_beside(images_folder: Path) -> Path:
-    """`organMasksTs` for `imagesTs`: the folder of masks that belongs to a folder of images."""
-    name = images_folder.resolve().name
-    suffix = name.removeprefix("images") if name.startswith("images") else ""
-    return images_folder.resolve().parent / f"organMasks{suffix}"
-
-
 def _refuse_same_folder(images_folder: Path, output: Path) -> None:
     inside, outside = output.resolve(), images_folder.resolve()
     if inside == outside or outside in inside.parents:
         raise ConfigurationError(
             "CFG-OUTPUT", f"-o {output} lies in the images folder {images_folder}. Choose another folder."
         )
-
-
-def _choose_folds(model_folder: Path, dataset: str, options: PredictionOptions) -> list[str]:
-    """The folds that were asked for, all of them trained, or those that can predict; in the order of their numbers."""
-    trained = find_folds(model_folder, options.checkpoint)
-    if options.folds is None:
-        if not trained:
-            raise ConfigurationError(
-                "CFG-MODEL",
-                f"no fold with a {options.checkpoint} in {model_folder}. Run: nnanomaly_train {dataset} ddpm",
-            )
-        return _calibrated_folds(model_folder, options.checkpoint) or trained
-    folds = sorted({check_fold(fold) for fold in options.folds}, key=fold_order)
-    missing = [fold for fold in folds if fold not in trained]
-    if missing:
-        raise ConfigurationError(
-            "CFG-MODEL",
-            f"fold {missing[0]} has no {options.checkpoint} in {model_folder} (folds that have: "
-            f"{', '.join(trained) or 'none'}). Run: nnanomaly_train {dataset} ddpm {missing[0]}",
-        )
-    return folds
-
-
-def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> LoadedModel:
-    model_folder = paths.model(dataset, options.plans_name, "ddpm")
-    folds = _choose_folds(model_folder, dataset, options)
-    plans = load_plans(model_folder / PLANS_JSON)
-    device = choose_device(options.device)
-    models, provenance = {}, {}
-    for fold in folds:
-        models[fold] = load_calibrated_fold(paths, plans, fold, device, checkpoint=options.checkpoint)
-        calibration = models[fold].calibration
-        provenance[fold] = {"checkpoints": calibration.checkpoints, "calibration": to_document(calibration)}
-    return LoadedModel(
-        dataset=dataset,
-        description=load_description(model_folder),
-        plans=plans,
-        folds=models,
-        provenance={
-            "dataset": dataset,
-            "plans_name": plans.plans_name,
-            "plans_identity": plans.identity,
-            "checkpoint_name": options.checkpoint,
-            "device": str(device),
-            "inference": to_document(plans.inference),
-            "folds": provenance,
-        },
-    )

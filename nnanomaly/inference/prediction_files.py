@@ -10,6 +10,7 @@ import numpy as np
 
 from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.imageio.nifti import write_like
+from nnanomaly.inference.composition import over_scan
 from nnanomaly.inference.postprocessing import Candidate
 from nnanomaly.inference.predictor import CaseResult
 from nnanomaly.paths import (
@@ -59,17 +60,9 @@ def mask_value(description: DatasetDescription) -> int:
 def write_case(
     output: Path, case: str, image: Volume, image_path: Path, result: CaseResult, *, description: DatasetDescription
 ) -> None:
-    """Mask, anomaly map, healthy reconstruction and candidates of a case, on the grid and with the header of its image.
-
-    Where no patch covers the scan the map is 0 and the reconstruction is the scan itself.
-    """
+    """Mask, anomaly map, healthy reconstruction and candidates of a case, with the grid and header of its image."""
     candidates_path(output, case).unlink(missing_ok=True)
-    anomaly = np.zeros(image.grid.shape, dtype=np.float32)
-    healthy = image.array[0].astype(np.float32)
-    if result.composite is not None:
-        inner = result.composite.box.slices
-        anomaly[inner] = result.composite.maps[0]
-        healthy[inner] = np.where(result.composite.coverage, result.composite.maps[1], healthy[inner])
+    anomaly, healthy = over_scan(result.composite, image)
     name = f"{case}{description.file_ending}"
     write_like(output / MAPS / name, anomaly, image_path)
     rounded = np.clip(np.rint(healthy), -32768, 32767).astype(np.int16)

@@ -15,12 +15,16 @@ def load_organ_mask(path: Path, label: int | None, *, grid: Grid, image: Path) -
     `label` is the organ's value in a map of several organs; without one every voxel that is not 0 belongs to it. A mask
     on another grid raises `DataError`.
     """
-    mask = reader_writer_for(path).read_labels(path)
+    return organ_on_grid(reader_writer_for(path).read_labels(path), path, label, grid=grid, image=image)
+
+
+def organ_on_grid(mask: Volume, source: Path, label: int | None, *, grid: Grid, image: Path) -> Volume:
+    """`load_organ_mask` for a label map that is read; `source` and `image` are what an error calls the two."""
     distance = grid.largest_corner_distance_mm(mask.grid)
     if mask.grid.shape != grid.shape or distance > SAME_GRID_MM:
         raise DataError(
             "GEO-PAIR",
-            f"{path} (shape {mask.grid.shape}) does not lie on the grid of {image} (shape {grid.shape}): "
+            f"{source} (shape {mask.grid.shape}) does not lie on the grid of {image} (shape {grid.shape}): "
             f"corners up to {distance:.4g} mm apart. Make the mask from this image, or resample it onto its grid.",
         )
     organ = mask.array != 0 if label is None else mask.array == label

@@ -33,6 +33,9 @@ COMMANDS = (
     "compare",
     "import_nndetection",
     "export_nndetection",
+    "export_model_to_zip",
+    "install_pretrained_model_from_zip",
+    "doctor",
     "demo",
 )
 HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn", "pydicom", "highdicom")

@@ -1,0 +1,132 @@
+"""Which trained model predicts, and loading it with everything a case needs; shared by the command and Python."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnanomaly.checkpoint import FINAL, find_folds
+from nnanomaly.dataset.raw_dataset import DatasetDescription, load_description
+from nnanomaly.device import choose_device
+from nnanomaly.inference.calibrated_fold import load_calibrated_fold
+from nnanomaly.inference.checkpoint_choice import check_checkpoint
+from nnanomaly.inference.predictor import FoldModel
+from nnanomaly.paths import PLANS_JSON, Paths, calibration_json, check_fold, fold_order
+from nnanomaly.plans import Plans, load_plans
+from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.json_io import to_document
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """Which of the trained models of a dataset; `-chk` and its kin."""
+
+    folds: tuple[str, ...] | None = None
+    """Folds to average; None = all that are trained and calibrated."""
+    plans_name: str
+    """Plans of the model."""
+    checkpoint: str = FINAL
+    """Checkpoint of the ddpm; the other stages are always final."""
+    device: str | None = None
+    """Device name; None = cuda where there is one, else cpu."""
+
+    def __post_init__(self) -> None:
+        """Refuse a checkpoint that training never writes."""
+        check_checkpoint(self.checkpoint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model with everything a case needs."""
+
+    dataset: str
+    """Dataset it was trained on."""
+    description: DatasetDescription
+    """Its dataset.json."""
+    plans: Plans
+    """Its plans."""
+    folds: dict[str, FoldModel]
+    """Trained folds."""
+    provenance: dict[str, Any]
+    """Folds, checkpoints and calibration, for predict_from_raw_data_args.json."""
+
+
+def choose_dataset(paths: Paths, dataset: str | None, request: ModelRequest) -> str:
+    """The named dataset, or for None the only one with a trained and calibrated ddpm.
+
+    Raises ConfigurationError: CFG-DATASET for an unknown one, CFG-MODEL where there are none or several.
+    """
+    if dataset is not None:
+        return paths.dataset_name(dataset)
+    models = {name: paths.model(name, request.plans_name, "ddpm") for name in sorted(paths.dataset_names())}
+    trained = [name for name, model in models.items() if _calibrated_folds(model, request.checkpoint)]
+    if not trained:  # a single one that lacks its calibration is told how to get it
+        trained = [name for name, model in models.items() if find_folds(model, request.checkpoint)]
+    if len(trained) != 1:
+        found = ", ".join(trained) or "none"
+        raise ConfigurationError(
+            "CFG-MODEL",
+            f"-d is needed: datasets with a {request.checkpoint} of a ddpm of plans {request.plans_name}: {found}",
+        )
+    logger.info("using the model of %s", trained[0])
+    return trained[0]
+
+
+def load_model(paths: Paths, dataset: str, request: ModelRequest) -> LoadedModel:
+    """Load the folds of a model onto the device.
+
+    Raises ConfigurationError (CFG-MODEL, CFG-DEVICE, CKPT-MISSING) for what is not trained or not there, and
+    IntegrityError (CALIB-STALE, CKPT-...) for parts that do not belong together.
+    """
+    model_folder = paths.model(dataset, request.plans_name, "ddpm")
+    folds = _choose_folds(model_folder, dataset, request)
+    plans = load_plans(model_folder / PLANS_JSON)
+    device = choose_device(request.device)
+    models, provenance = {}, {}
+    for fold in folds:
+        models[fold] = load_calibrated_fold(paths, plans, fold, device, checkpoint=request.checkpoint)
+        calibration = models[fold].calibration
+        provenance[fold] = {"checkpoints": calibration.checkpoints, "calibration": to_document(calibration)}
+    return LoadedModel(
+        dataset=dataset,
+        description=load_description(model_folder),
+        plans=plans,
+        folds=models,
+        provenance={
+            "dataset": dataset,
+            "plans_name": plans.plans_name,
+            "plans_identity": plans.identity,
+            "checkpoint_name": request.checkpoint,
+            "device": str(device),
+            "inference": to_document(plans.inference),
+            "folds": provenance,
+        },
+    )
+
+
+def _choose_folds(model_folder: Path, dataset: str, request: ModelRequest) -> list[str]:
+    """The folds that were asked for, all of them trained, or those that can predict; in the order of their numbers."""
+    trained = find_folds(model_folder, request.checkpoint)
+    if request.folds is None:
+        if not trained:
+            raise ConfigurationError(
+                "CFG-MODEL",
+                f"no fold with a {request.checkpoint} in {model_folder}. Run: nnanomaly_train {dataset} ddpm",
+            )
+        return _calibrated_folds(model_folder, request.checkpoint) or trained
+    folds = sorted({check_fold(fold) for fold in request.folds}, key=fold_order)
+    missing = [fold for fold in folds if fold not in trained]
+    if missing:
+        raise ConfigurationError(
+            "CFG-MODEL",
+            f"fold {missing[0]} has no {request.checkpoint} in {model_folder} (folds that have: "
+            f"{', '.join(trained) or 'none'}). Run: nnanomaly_train {dataset} ddpm {missing[0]}",
+        )
+    return folds
+
+
+def _calibrated_folds(model_folder: Path, checkpoint: str) -> list[str]:
+    folds = find_folds(model_folder, checkpoint)
+    return [fold for fold in folds if (model_folder / f"fold_{fold}" / calibration_json(checkpoint)).is_file()]

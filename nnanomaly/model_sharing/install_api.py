@@ -1,0 +1,134 @@
+"""A model archive into the results folder: unpacked aside, checked, tried, and only then put in its place.
+
+The weights become checkpoints of this program again. Their hashes are others than those of the original, so every
+link between the stages and the calibration is made anew; that the parts belong together was checked at the export, and
+the hashes of the manifest keep them together.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from nnanomaly.checkpoint import FINAL, checkpoint_hash, save_checkpoint
+from nnanomaly.dataset.raw_dataset import load_description
+from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.loaded_model import ModelRequest, load_model
+from nnanomaly.model_sharing.archive import unpack
+from nnanomaly.model_sharing.manifest import MANIFEST_JSON, MODEL_CARD, NAME_PATTERN, Manifest
+from nnanomaly.model_sharing.weights import import_weights
+from nnanomaly.paths import (
+    CALIBRATION_JSON,
+    DATASET_JSON,
+    DATASET_PATTERN,
+    LATENT_SCALING_JSON,
+    PLANS_JSON,
+    Paths,
+    check_fold,
+)
+from nnanomaly.plans import HEAD, STAGES, Plans, load_plans
+from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError, UserError
+from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+
+MALFORMED = (RuntimeError, LookupError, TypeError, AttributeError, ValueError, FileNotFoundError)
+"""What networks and readers raise for weights and documents that fit no plans."""
+
+
+def install_model(paths: Paths, archive: Path, *, overwrite: bool, max_gb: float) -> Manifest:
+    """Install an exported model; returns its manifest.
+
+    Raises ConfigurationError (CFG-OUTPUT) if there is a model of that name, and IntegrityError (MODEL-...) for an
+    archive that is not what it claims to be; the results folder is then as it was.
+    """
+    root = paths.results_folder()
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix=".tmp-install-") as temporary:
+        work = Path(temporary)
+        unpacked, staged = work / "archive", Paths(None, None, work / "results")
+        unpacked.mkdir()
+        manifest = unpack(archive, unpacked, max_bytes=max_gb * 1e9)
+        with _blame(archive, work):
+            plans = load_plans(unpacked / PLANS_JSON)
+            _check_names(manifest, plans)
+        _refuse_existing(paths, plans, overwrite)
+        with _blame(archive, work):
+            for fold in manifest.folds:
+                _build_fold(staged, plans, check_fold(fold), unpacked)
+            request = ModelRequest(folds=manifest.folds, plans_name=plans.plans_name, device="cpu")
+            load_model(staged, plans.dataset_name, request)
+        _put_in_place(staged, paths, plans, work / "replaced")
+    return manifest
+
+
+@contextmanager
+def _blame(archive: Path, work: Path) -> Iterator[None]:
+    """Say of what is wrong with unpacked files that it is wrong with the archive."""
+    try:
+        yield
+    except EnvironmentFault:
+        raise
+    except (UserError, *MALFORMED) as error:
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line.removeprefix("[NNA-MODEL-CONTENT] ").replace(f"{work}/", "")
+        raise IntegrityError("MODEL-CONTENT", f"{archive} holds no model that can predict: {reason}") from error
+
+
+def _check_names(manifest: Manifest, plans: Plans) -> None:
+    """Folders are named after the dataset and the plans: refuse names that are none, or two for one thing."""
+    names = (plans.dataset_name, plans.plans_name)
+    if names != (manifest.dataset, manifest.plans_name):
+        raise IntegrityError(
+            "MODEL-CONTENT", f"manifest and plans name different models, {manifest.dataset!r} and {names}"
+        )
+    if not all(map(NAME_PATTERN.fullmatch, names)) or not DATASET_PATTERN.match(plans.dataset_name):
+        raise IntegrityError("MODEL-CONTENT", f"{names} are no names of a dataset and of plans")
+    if not manifest.folds:
+        raise IntegrityError("MODEL-CONTENT", "it has no fold")
+
+
+def _refuse_existing(paths: Paths, plans: Plans, overwrite: bool) -> None:
+    folders = [paths.model(plans.dataset_name, plans.plans_name, stage) for stage in (*STAGES, HEAD)]
+    existing = [folder for folder in folders if folder.exists()]
+    if existing and not overwrite:
+        raise ConfigurationError(
+            "CFG-OUTPUT", f"{existing[0]} exists already. Move it away, or add --force to replace that model."
+        )
+
+
+def _build_fold(staged: Paths, plans: Plans, fold: str, unpacked: Path) -> None:
+    """Checkpoints, latent scaling and calibration of a fold, linked to each other by the hashes they have here."""
+    source = unpacked / f"fold_{fold}"
+    document = read_json(source / CALIBRATION_JSON)
+    calibration = from_document(Calibration, document, source=f"fold_{fold}/{CALIBRATION_JSON}")
+    hashes: dict[str, str] = {}
+    for stage in (name for name in (*STAGES, HEAD) if name in calibration.checkpoints):
+        links = {"vqgan": {}, HEAD: {"checkpoints": dict(hashes)}}.get(stage, {"vqgan_sha256": hashes.get("vqgan", "")})
+        folder = staged.fold(plans.dataset_name, plans.plans_name, stage, fold)
+        save_checkpoint(folder / FINAL, {**import_weights(source / stage), **links})
+        hashes[stage] = checkpoint_hash(folder / FINAL)
+        for name in (PLANS_JSON, DATASET_JSON):
+            write_json(folder.parent / name, read_json(unpacked / name))
+    values = read_json(source / LATENT_SCALING_JSON)["values"]
+    vqgan, ddpm = (staged.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in ("vqgan", "ddpm"))
+    write_json(vqgan / LATENT_SCALING_JSON, {"vqgan_sha256": hashes["vqgan"], "values": values})
+    write_json(ddpm / CALIBRATION_JSON, to_document(replace(calibration, checkpoints=hashes)))
+    for name in (MANIFEST_JSON, MODEL_CARD):
+        (ddpm.parent / name).write_bytes((unpacked / name).read_bytes())
+    load_description(ddpm.parent)
+
+
+def _put_in_place(staged: Paths, paths: Paths, plans: Plans, replaced: Path) -> None:
+    """Rename the folders of all stages; the ddpm, which prediction looks for, goes first and comes last."""
+    stages = ("ddpm", HEAD, "classifier", "vqgan")
+    replaced.mkdir()
+    for stage in stages:
+        target = paths.model(plans.dataset_name, plans.plans_name, stage)
+        if target.exists():
+            target.rename(replaced / stage)
+    for stage in reversed(stages):
+        source = staged.model(plans.dataset_name, plans.plans_name, stage)
+        if source.exists():
+            target = paths.model(plans.dataset_name, plans.plans_name, stage)
+            target.parent.mkdir(exist_ok=True)
+            source.rename(target)
