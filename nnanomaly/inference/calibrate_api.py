@@ -5,6 +5,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nnanomaly.checkpoint import FINAL
@@ -12,14 +14,25 @@ from nnanomaly.dataset.organ_labels import HEALTHY, read_label_snapshot
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import choose_device, memory_fault
-from nnanomaly.inference.calibration import Calibration, choose_threshold
+from nnanomaly.inference.anomaly_map import Residual
+from nnanomaly.inference.calibration import Calibration, choose_score_threshold, choose_threshold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
-from nnanomaly.inference.patch_map import healthy_statistics, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.patch_map import (
+    PatchReconstruction,
+    healthy_statistics,
+    reconstruct_patch,
+    residual_of_patch,
+    scene_of_patch,
+)
+from nnanomaly.inference.postprocessing import find_regions
+from nnanomaly.inference.reducer import probabilities
+from nnanomaly.inference.reduction import features_on_own_grid
 from nnanomaly.paths import PLANS_JSON, SPLITS_JSON, Paths, calibration_json
-from nnanomaly.plans import Plans, load_plans, save_plans
+from nnanomaly.plans import InferencePlan, Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.volume import Grid
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +78,15 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
         for reconstruction, residual, patch in zip(reconstructions, residuals, stored, strict=True)
     ]
     num_organs = len({(patch.metadata["case"], patch.metadata["organ"]) for patch in stored})
-    threshold, rate = choose_threshold(maps, num_organs, plans.inference)
+    threshold, rate = choose_threshold(maps, num_organs, plans.inference.before_reduction)
+    score_threshold = None
+    if trained.reducer is not None:
+        features = [
+            _features(anomaly, grid, threshold, reconstruction, residual, plans.inference)
+            for (anomaly, grid), reconstruction, residual in zip(maps, reconstructions, residuals, strict=True)
+        ]
+        scores = probabilities(trained.reducer, np.concatenate(features))
+        score_threshold, rate = choose_score_threshold(scores, num_organs, plans.inference)
     return Calibration(
         statistics=statistics,
         threshold=threshold,
@@ -74,7 +95,21 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
         guidance=trained.guidance,
         guidance_reason=trained.guidance_reason,
         checkpoints=trained.checkpoints,
+        score_threshold=score_threshold,
     )
+
+
+def _features(
+    anomaly: NDArray[np.float32],
+    grid: Grid,
+    threshold: float,
+    reconstruction: PatchReconstruction,
+    residual: Residual,
+    plan: InferencePlan,
+) -> NDArray[np.float64]:
+    """`[N, F]`: features of the candidates of a patch."""
+    scene = scene_of_patch(reconstruction, residual, anomaly, grid.spacing_mm)
+    return features_on_own_grid(find_regions(anomaly, threshold, grid, plan), scene)
 
 
 def healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dict[str, StoredPatch]:

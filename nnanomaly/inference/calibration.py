@@ -27,7 +27,7 @@ class Calibration:
     threshold: float
     """Threshold on the anomaly map (z-score or HU, as the plan says)."""
     false_candidates_per_organ: float
-    """What that threshold leaves on the healthy validation organs."""
+    """What that threshold, and the one on the probability, leave on the healthy validation organs."""
     num_organs: int
     """Healthy validation organs measured."""
     guidance: bool
@@ -36,6 +36,8 @@ class Calibration:
     """Why, or why not."""
     checkpoints: dict[str, str]
     """SHA-256 of the checkpoint of every stage this calibration belongs to."""
+    score_threshold: float | None = None
+    """Candidates whose probability is not above this are sorted out; None without a reduction."""
 
 
 def choose_threshold(
@@ -55,3 +57,15 @@ def choose_threshold(
             break
         best = (float(threshold), found / num_organs)
     return best
+
+
+def choose_score_threshold(scores: NDArray[np.float64], num_organs: int, plan: InferencePlan) -> tuple[float, float]:
+    """Lowest threshold above which healthy organs keep at most the plan's number of candidates each.
+
+    `scores [N]`: probabilities of all candidates of `num_organs` healthy organs. Returns the threshold (0 when all may
+    stay) and the number of candidates per organ above it.
+    """
+    allowed = int(plan.false_candidates_per_organ * num_organs + 1e-9)
+    ranked = np.sort(scores)[::-1]
+    threshold = float(ranked[allowed]) if len(ranked) > allowed else 0.0
+    return threshold, np.count_nonzero(scores > threshold) / num_organs

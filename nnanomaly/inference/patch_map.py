@@ -18,12 +18,13 @@ from nnanomaly.inference.anomaly_map import (
     residual_zscore,
     smooth,
 )
+from nnanomaly.inference.candidate_features import Scene
 from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.roi.distance import signed_distance_mm
-from nnanomaly.volume import Grid
+from nnanomaly.volume import Grid, Triple
 
 FloatArray = NDArray[np.float32]
 PatchArray = NDArray[np.floating]
@@ -51,6 +52,20 @@ def reconstruct_patch(array: PatchArray, name: str, *, reconstruct: Reconstructo
         image_hu=denormalise(np.asarray(array[IMAGE], dtype=np.float32), window),
         healthy_hu=denormalise(result.healthy[0, 0].numpy(), window),
         autoencoded_hu=denormalise(result.autoencoded[0, 0].numpy(), window),
+    )
+
+
+def scene_of_patch(
+    reconstruction: PatchReconstruction, residual: Residual, anomaly: FloatArray, spacing_mm: Triple
+) -> Scene:
+    """What the candidates of a patch's map are described by."""
+    return Scene(
+        anomaly=anomaly,
+        image_hu=reconstruction.image_hu,
+        healthy_hu=reconstruction.healthy_hu,
+        distance_mm=residual.distance_mm,
+        covered=residual.covered,
+        spacing_mm=spacing_mm,
     )
 
 

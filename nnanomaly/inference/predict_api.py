@@ -219,7 +219,9 @@ def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> Loade
         trained = load_trained_fold(paths, plans, fold, device, checkpoint=options.checkpoint)
         if trained.checkpoints != calibration.checkpoints:
             raise IntegrityError("CALIB-STALE", f"{path} belongs to other checkpoints. Run: {command}")
-        models[fold] = FoldModel(reconstruct=trained.reconstruct, detect=trained.detect, calibration=calibration)
+        models[fold] = FoldModel(
+            reconstruct=trained.reconstruct, detect=trained.detect, calibration=calibration, reducer=trained.reducer
+        )
         provenance[fold] = {"checkpoints": trained.checkpoints, "calibration": to_document(calibration)}
     return LoadedModel(
         dataset=dataset,

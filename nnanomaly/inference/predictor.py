@@ -8,13 +8,18 @@ from numpy.typing import NDArray
 
 from nnanomaly.dataset.patch_store import patch_name
 from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.candidate_features import Scene
 from nnanomaly.inference.composition import Composite, compose
 from nnanomaly.inference.detectors import Detector
 from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
-from nnanomaly.inference.postprocessing import Candidate, find_candidates, otsu_threshold
+from nnanomaly.inference.postprocessing import Candidate, Region, find_regions, mask_of, otsu_threshold
 from nnanomaly.inference.reconstruct import Reconstructor
+from nnanomaly.inference.reducer import Reducer
+from nnanomaly.inference.reduction import features_on_patches, mean_probabilities, scored
 from nnanomaly.plans import InferencePlan, Plans
-from nnanomaly.preprocessing.preprocessor import COVERAGE, OrganPatch, preprocess_case
+from nnanomaly.preprocessing.normalization import denormalise
+from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN, OrganPatch, preprocess_case
+from nnanomaly.roi.distance import signed_distance_mm
 from nnanomaly.volume import Box, Grid, Volume
 
 FloatArray = NDArray[np.float32]
@@ -30,6 +35,8 @@ class FoldModel:
     """Reconstructions to maps."""
     calibration: Calibration
     """Healthy residuals and threshold."""
+    reducer: Reducer | None = None
+    """What sorts candidates out, where the plans say so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +91,19 @@ def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Seq
     maps = [_average_maps(patch, models, plans) for patch in patches]
     covered = [np.asarray(patch.array[COVERAGE]) > 0.5 for patch in patches]
     composite = compose([(p.grid, m, c) for p, m, c in zip(patches, maps, covered, strict=True)], grid)
-    calibrated = float(np.mean([model.calibration.threshold for model in models]))
-    mask_volume, candidates, threshold = _detect(composite, grid, plans.inference, calibrated)
+    mask, candidates, threshold = np.zeros(grid.shape, dtype=bool), list[Candidate](), None
+    if composite is not None:
+        threshold = _threshold(composite, plans.inference, models)
+        inner = grid.crop(composite.box)
+        regions = find_regions(composite.maps[0], threshold, inner, plans.inference)
+        if plans.inference.reduction != "none" and regions:
+            scenes = [(p.grid, _scene(p, m, plans)) for p, m in zip(patches, maps, strict=True)]
+            regions = _reduced(regions, inner, scenes, models)
+        mask[composite.box.slices] = mask_of(regions, inner.shape)
+        candidates = [_moved(region.candidate, composite.box.start) for region in regions]
     return CaseResult(
         composite=composite,
-        mask=mask_volume,
+        mask=mask,
         candidates=candidates,
         threshold=threshold,
         patches=patches,
@@ -114,22 +129,38 @@ def _average_maps(patch: OrganPatch, models: Sequence[FoldModel], plans: Plans) 
     return np.mean(per_fold, axis=0, dtype=np.float32)
 
 
-def _detect(
-    composite: Composite | None, grid: Grid, plan: InferencePlan, calibrated: float
-) -> tuple[NDArray[np.bool_], list[Candidate], float | None]:
-    """Threshold and candidates on the covered part of the scan, in indices of the whole."""
-    mask = np.zeros(grid.shape, dtype=bool)
-    if composite is None:
-        return mask, [], None
-    anomaly = composite.maps[0]
-    threshold = otsu_threshold(anomaly, composite.coverage) if plan.threshold == "otsu" else calibrated
-    inner, candidates = find_candidates(anomaly, threshold, grid.crop(composite.box), plan)
-    mask[composite.box.slices] = inner
-    moved = [replace(candidate, box=_shifted(candidate.box, composite.box.start)) for candidate in candidates]
-    return mask, moved, threshold
+def _threshold(composite: Composite, plan: InferencePlan, models: Sequence[FoldModel]) -> float:
+    """What the map of a case must exceed."""
+    if plan.threshold == "otsu":
+        return otsu_threshold(composite.maps[0], composite.coverage)
+    return float(np.mean([model.calibration.threshold for model in models]))
 
 
-def _shifted(box: Box, offset: tuple[int, int, int]) -> Box:
+def _scene(patch: OrganPatch, maps: FloatArray, plans: Plans) -> Scene:
+    """A patch with its maps `[2, Z, Y, X]`, as candidates are described by."""
+    return Scene(
+        anomaly=maps[0],
+        image_hu=denormalise(np.asarray(patch.array[IMAGE], dtype=np.float32), plans.preprocessing.window_hu),
+        healthy_hu=maps[1],
+        distance_mm=signed_distance_mm(np.asarray(patch.array[ORGAN]) > 0.5, patch.grid.spacing_mm),
+        covered=np.asarray(patch.array[COVERAGE]) > 0.5,
+        spacing_mm=patch.grid.spacing_mm,
+    )
+
+
+def _reduced(
+    regions: Sequence[Region], grid: Grid, scenes: Sequence[tuple[Grid, Scene]], models: Sequence[FoldModel]
+) -> list[Region]:
+    """The regions whose mean probability over the folds exceeds the folds' mean threshold."""
+    reducers = [model.reducer for model in models if model.reducer is not None]
+    limits = [model.calibration.score_threshold for model in models]
+    scores = mean_probabilities(reducers, features_on_patches(regions, grid, scenes))
+    return scored(regions, scores, float(np.mean([limit for limit in limits if limit is not None])))
+
+
+def _moved(candidate: Candidate, offset: tuple[int, int, int]) -> Candidate:
+    """The candidate in indices of the whole scan."""
+    box = candidate.box
     z, y, x = (int(a + b) for a, b in zip(box.start, offset, strict=True))
     dz, dy, dx = box.shape
-    return Box((z, y, x), (z + dz, y + dy, x + dx))
+    return replace(candidate, box=Box((z, y, x), (z + dz, y + dy, x + dx)))
