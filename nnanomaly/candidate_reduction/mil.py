@@ -16,7 +16,7 @@ from nnanomaly.inference.reducer import Reducer, standardise
 
 Floats = NDArray[np.float64]
 NUM_HIDDEN = 8
-NUM_STEPS = 600
+NUM_STEPS = 400
 LEARNING_RATE = 0.02
 PENALTY = 3e-3
 """Weight of the sum of squared weights: a few hundred candidates do not bear more freedom."""
@@ -92,8 +92,8 @@ class WeakTensors:
             terms.append(F.softplus(-_logits(self.positives, weights)).mean())
         if self.bags:
             of_all = _logits(torch.cat(self.bags), weights)
-            of_all = torch.split(of_all, [len(bag) for bag in self.bags])
-            terms.append(torch.stack([bag_loss(logits) for logits in of_all]).mean())
+            of_each = torch.split(of_all, [len(bag) for bag in self.bags])
+            terms.append(torch.stack([bag_loss(logits) for logits in of_each]).mean())
         return torch.stack(terms).sum()
 
 
