@@ -14,7 +14,7 @@ from nnanomaly.dataset.patch_store import StoredPatch, load_patch
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibrate_api import calibration_of, healthy_validation_patches
 from nnanomaly.inference.fold_model import load_trained_fold
-from nnanomaly.inference.reducer_file import TrainedReducer, identity_of, save_reducer
+from nnanomaly.inference.reducer_file import TrainedReducer, save_reducer
 from nnanomaly.paths import REDUCER_JSON, Paths
 from nnanomaly.plans import REDUCTION, load_plans, save_plans
 from nnanomaly.training.fold_data import PatchSet, load_fold
@@ -54,7 +54,7 @@ def train_reduction(paths: Paths, dataset: str, *, fold: int | str, plans_name: 
         TrainedReducer(
             reducer=reducer,
             checkpoints=trained.checkpoints,
-            inference=identity_of(reduced),
+            inference=reduced.inference,
             num_candidates=counts,
         ),
     )

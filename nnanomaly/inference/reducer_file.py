@@ -1,17 +1,13 @@
 """The file of a reducer, and to which networks and settings it belongs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from nnanomaly.inference.reducer import Reducer
-from nnanomaly.plans import REDUCTION, Plans
+from nnanomaly.plans import REDUCTION, InferencePlan, Plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
-
-CALIBRATED_LATER = ("reduction", "false_candidates_per_organ")
-"""Fields of the inference that may change without a new reducer: the calibration follows them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,16 +18,10 @@ class TrainedReducer:
     """The model."""
     checkpoints: dict[str, str]
     """SHA-256 of the checkpoint of every stage whose maps it was trained on."""
-    inference: dict[str, Any]
-    """The inference plan those maps were made with."""
+    inference: InferencePlan
+    """The plan those maps were made with."""
     num_candidates: dict[str, int]
     """What it was trained on: `negatives`, `positives`, `bags`, and candidates `in_bags`."""
-
-
-def identity_of(plans: Plans) -> dict[str, Any]:
-    """What of the inference plan a reducer depends on."""
-    document: dict[str, Any] = to_document(plans.inference)
-    return {key: value for key, value in document.items() if key not in CALIBRATED_LATER}
 
 
 def save_reducer(path: Path, trained: TrainedReducer) -> None:
@@ -45,10 +35,15 @@ def load_reducer(path: Path, plans: Plans, checkpoints: Mapping[str, str], *, fo
     if not path.is_file():
         raise ConfigurationError("CKPT-MISSING", f"{path} does not exist. {remedy}")
     trained = from_document(TrainedReducer, read_json(path), source=str(path))
-    if trained.checkpoints != dict(checkpoints) or trained.inference != identity_of(plans):
+    if trained.checkpoints != dict(checkpoints) or _what_counts(trained.inference) != _what_counts(plans.inference):
         raise IntegrityError(
             "CKPT-REDUCTION",
             f"{path} was trained on the maps of other checkpoints or inference settings than those that are there "
             f"now. {remedy}",
         )
     return trained.reducer
+
+
+def _what_counts(plan: InferencePlan) -> InferencePlan:
+    """A plan without the fields that may change without a new reducer, since the calibration follows them."""
+    return replace(plan, reduction="none", false_candidates_per_organ=0.0)
