@@ -19,6 +19,7 @@ COMMANDS = (
     "preprocess",
     "train",
     "sweep",
+    "diagnose",
     "predict",
     "export_dicom",
     "evaluate_folder",

@@ -10,12 +10,10 @@ from tqdm import tqdm
 
 from nnanomaly.candidate_reduction.mil import WeakCandidates
 from nnanomaly.dataset.patch_store import StoredPatch
-from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.candidate_features import FEATURES
-from nnanomaly.inference.fold_model import TrainedFold
-from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch, scene_of_patch
 from nnanomaly.inference.postprocessing import Region, find_regions
-from nnanomaly.inference.reduction import features_on_own_grid
+from nnanomaly.inference.predictor import FoldModel, read_patch
+from nnanomaly.inference.reduction import features_on_own_grid, scene_of_patch
 from nnanomaly.lesion_head.example_store import edited_patch, with_organ
 from nnanomaly.plans import Plans
 from nnanomaly.synthesis.kinds import KINDS
@@ -34,21 +32,16 @@ teaches nothing."""
 class CandidateFinder:
     """A trained fold whose map has a threshold."""
 
-    trained: TrainedFold
-    """Reconstruction and map."""
-    calibration: Calibration
-    """Healthy residuals, and the threshold before candidates are sorted out."""
+    model: FoldModel
+    """Reconstruction and map, and the threshold before candidates are sorted out."""
     plans: Plans
     """Plans of the fold."""
 
     def find(self, array: NDArray[np.floating], grid: Grid, name: str) -> tuple[list[Region], Floats]:
         """Regions of a patch `[3, Z, Y, X]` and their features `[N, F]`; `name` keys the noise."""
-        plan = self.plans.inference
-        reconstruction = reconstruct_patch(array, name, reconstruct=self.trained.reconstruct, plans=self.plans)
-        residual = residual_of_patch(array, grid, reconstruction, plan)
-        anomaly = self.trained.detect(reconstruction, residual, self.calibration.statistics)
-        regions = find_regions(anomaly, self.calibration.threshold, grid, plan)
-        scene = scene_of_patch(reconstruction, residual, anomaly, grid.spacing_mm)
+        seen, anomaly = read_patch(array, grid, name, model=self.model, plans=self.plans)
+        regions = find_regions(anomaly, self.model.calibration.threshold, grid, self.plans.inference)
+        scene = scene_of_patch(array, grid, anomaly=anomaly, healthy_hu=seen.healthy_hu, plans=self.plans)
         return regions, features_on_own_grid(regions, scene)
 
 

@@ -1,7 +1,8 @@
 """Training the reducer of a fold, and the plans that say that candidates are sorted out from now on.
 
 Opens patches and weak labels, and nothing else: no drawn lesion. The candidates are those of the training side, whose
-organs the networks have seen; the thresholds are chosen on the validation side, whose organs they have not.
+organs the networks have seen, at statistics and a threshold of that side; those of prediction are chosen on the
+validation side, whose organs the networks have not seen.
 """
 
 import logging
@@ -12,8 +13,9 @@ from nnanomaly.candidate_reduction.mil import WeakCandidates, fit_reducer
 from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
 from nnanomaly.dataset.patch_store import StoredPatch, load_patch
 from nnanomaly.device import choose_device, memory_fault
-from nnanomaly.inference.calibrate_api import calibration_of, healthy_validation_patches
+from nnanomaly.inference.calibrate_api import calibration_of
 from nnanomaly.inference.fold_model import load_trained_fold
+from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.inference.reducer_file import TrainedReducer, save_reducer
 from nnanomaly.paths import REDUCER_JSON, Paths
 from nnanomaly.plans import REDUCTION, load_plans, save_plans
@@ -34,12 +36,16 @@ def train_reduction(paths: Paths, dataset: str, *, fold: int | str, plans_name: 
     plans = load_plans(paths.plans(dataset, plans_name))
     reduced = replace(plans, inference=replace(plans.inference, reduction="mil"))
     before = replace(plans, inference=reduced.inference.before_reduction)
-    preprocessed = paths.preprocessed(dataset)
-    train, _ = load_fold(preprocessed, plans.data_identifier, fold)
+    train, _ = load_fold(paths.preprocessed(dataset), plans.data_identifier, fold)
     trained = load_trained_fold(paths, before, fold, choose_device(options.device))
-    calibration = calibration_of(trained, healthy_validation_patches(preprocessed, plans, fold), before)
-    finder = CandidateFinder(trained=trained, calibration=calibration, plans=before)
-    candidates = collect_candidates(_patches(train, HEALTHY), _patches(train, UNHEALTHY), finder)
+    healthy = _patches(train, HEALTHY)
+    # Residuals of organs that the networks have seen are smaller: their own statistics and threshold make up for it.
+    calibration = calibration_of(trained, healthy, before)
+    model = FoldModel(
+        reconstruct=trained.reconstruct, detect=trained.detect, inpaint=trained.inpaint, calibration=calibration
+    )
+    finder = CandidateFinder(model=model, plans=before)
+    candidates = collect_candidates(healthy, _patches(train, UNHEALTHY), finder)
     _refuse_too_few(candidates, calibration.threshold)
     counts = {
         "negatives": len(candidates.negatives),

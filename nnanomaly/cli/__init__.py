@@ -14,7 +14,7 @@ from nnanomaly.cli.masks import segment_organs
 from nnanomaly.cli.planning import extract_fingerprint, plan_and_preprocess, plan_experiment, preprocess
 from nnanomaly.cli.prediction import predict
 from nnanomaly.cli.training import train
-from nnanomaly.cli.tuning import sweep
+from nnanomaly.cli.tuning import diagnose, sweep
 
 __all__ = [
     "compare",
@@ -22,6 +22,7 @@ __all__ = [
     "convert_kits",
     "convert_msd",
     "demo",
+    "diagnose",
     "evaluate",
     "evaluate_folder",
     "export_dicom",

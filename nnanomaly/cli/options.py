@@ -103,9 +103,7 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-organ_masks", type=Path, default=None, help="organ masks (default: organMasksTs for imagesTs)"
     )
-    parser.add_argument(
-        "-chk", default="checkpoint_final.pth", help="checkpoint of the ddpm: checkpoint_final.pth, _best or _latest"
-    )
+    _add_checkpoint(parser)
     _add_device(parser)
     parser.add_argument(
         "-npp", type=int, default=1, help="cases read and preprocessed ahead; 0: one after the other (default 1)"
@@ -134,19 +132,49 @@ def check_part(arguments: argparse.Namespace) -> None:
 
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """All arguments of the sweep."""
-    parser.add_argument("dataset_name_or_id", help="dataset name or id")
-    parser.add_argument("-f", default="0", help="fold whose validation side is used (default 0)")
-    add_plans(parser)
+    _add_validation_side(parser)
     parser.add_argument(
         "-sigmas", nargs="+", type=float, default=None, help="noise levels (default: around the plan's)"
     )
     parser.add_argument("-scales", nargs="+", type=float, default=None, help="guidance scales (default likewise)")
+    parser.add_argument("-metric", choices=("dice", "f1"), default="dice", help="what must be best (default dice)")
+
+
+def add_diagnose(parser: argparse.ArgumentParser) -> None:
+    """All arguments of the diagnosis."""
+    _add_validation_side(parser)
+    _add_checkpoint(parser)
+    parser.add_argument(
+        "-rounds",
+        type=_positive_number,
+        default=2,
+        help="lesions inserted into every healthy organ, one at a time (default 2)",
+    )
+
+
+def _add_validation_side(parser: argparse.ArgumentParser) -> None:
+    """A fold of a dataset and the known lesions of its validation side."""
+    parser.add_argument("dataset_name_or_id", help="dataset name or id")
+    parser.add_argument("-f", default="0", help="fold whose validation side is used (default 0)")
+    add_plans(parser)
     parser.add_argument(
         "--drawn", action="store_true", help="use lesions drawn by a person (labelsTr), as the paper did; else inserted"
     )
-    parser.add_argument("-metric", choices=("dice", "f1"), default="dice", help="what must be best (default dice)")
     parser.add_argument("-seed", type=int, default=0, help="seed of the inserted lesions")
     _add_device(parser)
+
+
+def _positive_number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
+    return number
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-chk", default="checkpoint_final.pth", help="checkpoint of the ddpm: checkpoint_final.pth, _best or _latest"
+    )
 
 
 def _add_trainer(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 another checkpoint than the final one a file beside it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +14,22 @@ from nnanomaly.dataset.organ_labels import HEALTHY, read_label_snapshot
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import choose_device, memory_fault
-from nnanomaly.inference.anomaly_map import Residual
 from nnanomaly.inference.calibration import Calibration, choose_score_threshold, choose_threshold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
+from nnanomaly.inference.inpainting import Inpainting, only_large, with_large_candidates_inpainted
 from nnanomaly.inference.patch_map import (
+    FloatArray,
     PatchReconstruction,
     healthy_statistics,
     reconstruct_patch,
     residual_of_patch,
-    scene_of_patch,
 )
 from nnanomaly.inference.postprocessing import find_regions
 from nnanomaly.inference.reducer import probabilities
-from nnanomaly.inference.reduction import features_on_own_grid
+from nnanomaly.inference.reduction import features_on_own_grid, scene_of_patch
 from nnanomaly.paths import PLANS_JSON, SPLITS_JSON, Paths, calibration_json
-from nnanomaly.plans import InferencePlan, Plans, load_plans, save_plans
+from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import to_document, write_json
 from nnanomaly.volume import Grid
@@ -65,27 +65,29 @@ def calibrate_fold(
 
 
 def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], plans: Plans) -> Calibration:
-    """Residual statistics and threshold of a trained fold on patches of healthy organs (by name); writes nothing."""
-    stored = list(healthy.values())
+    """Residual statistics and thresholds of a trained fold on patches of healthy organs (by name); writes nothing."""
+    stored, before = list(healthy.values()), plans.inference.before_reduction
     reconstructions, residuals = [], []
     for name, patch in tqdm(healthy.items(), desc="calibration", disable=None, leave=False):
         reconstruction = reconstruct_patch(patch.array, name, reconstruct=trained.reconstruct, plans=plans)
         reconstructions.append(reconstruction)
         residuals.append(residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference))
-    statistics = healthy_statistics(residuals, plans.inference)
+    statistics, inpaint_threshold = healthy_statistics(residuals, plans.inference), None
     maps = [
         (trained.detect(reconstruction, residual, statistics), patch.grid)
         for reconstruction, residual, patch in zip(reconstructions, residuals, stored, strict=True)
     ]
     num_organs = len({(patch.metadata["case"], patch.metadata["organ"]) for patch in stored})
-    threshold, rate = choose_threshold(maps, num_organs, plans.inference.before_reduction)
+    if trained.inpaint is not None:
+        inpaint_threshold, _ = choose_threshold(maps, num_organs, only_large(before))
+        how = Inpainting(
+            inpaint=trained.inpaint, detect=trained.detect, statistics=statistics, threshold=inpaint_threshold
+        )
+        reconstructions, maps = _after_inpainting(healthy, reconstructions, how, plans)
+    threshold, rate = choose_threshold(maps, num_organs, before)
     score_threshold = None
     if trained.reducer is not None:
-        features = [
-            _features(anomaly, grid, threshold, reconstruction, residual, plans.inference)
-            for (anomaly, grid), reconstruction, residual in zip(maps, reconstructions, residuals, strict=True)
-        ]
-        scores = probabilities(trained.reducer, np.concatenate(features))
+        scores = probabilities(trained.reducer, _features(stored, reconstructions, maps, threshold, plans))
         score_threshold, rate = choose_score_threshold(scores, num_organs, plans.inference)
     return Calibration(
         statistics=statistics,
@@ -95,21 +97,37 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
         guidance=trained.guidance,
         guidance_reason=trained.guidance_reason,
         checkpoints=trained.checkpoints,
+        inpaint_threshold=inpaint_threshold,
         score_threshold=score_threshold,
     )
 
 
+def _after_inpainting(
+    patches: Mapping[str, StoredPatch], firsts: Sequence[PatchReconstruction], how: Inpainting, plans: Plans
+) -> tuple[list[PatchReconstruction], list[tuple[FloatArray, Grid]]]:
+    """Patches and their maps as prediction makes them: large candidates of the first map are drawn anew."""
+    reconstructions, maps = [], []
+    for (name, patch), first in zip(patches.items(), firsts, strict=True):
+        seen = with_large_candidates_inpainted(patch.array, patch.grid, name, first=first, how=how, plans=plans)
+        residual = residual_of_patch(patch.array, patch.grid, seen, plans.inference)
+        reconstructions.append(seen)
+        maps.append((how.detect(seen, residual, how.statistics), patch.grid))
+    return reconstructions, maps
+
+
 def _features(
-    anomaly: NDArray[np.float32],
-    grid: Grid,
+    patches: Sequence[StoredPatch],
+    reconstructions: Sequence[PatchReconstruction],
+    maps: Sequence[tuple[FloatArray, Grid]],
     threshold: float,
-    reconstruction: PatchReconstruction,
-    residual: Residual,
-    plan: InferencePlan,
+    plans: Plans,
 ) -> NDArray[np.float64]:
-    """`[N, F]`: features of the candidates of a patch."""
-    scene = scene_of_patch(reconstruction, residual, anomaly, grid.spacing_mm)
-    return features_on_own_grid(find_regions(anomaly, threshold, grid, plan), scene)
+    """`[N, F]`: features of the candidates of all patches."""
+    rows = []
+    for patch, seen, (anomaly, grid) in zip(patches, reconstructions, maps, strict=True):
+        scene = scene_of_patch(patch.array, grid, anomaly=anomaly, healthy_hu=seen.healthy_hu, plans=plans)
+        rows.append(features_on_own_grid(find_regions(anomaly, threshold, grid, plans.inference), scene))
+    return np.concatenate(rows)
 
 
 def healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dict[str, StoredPatch]:

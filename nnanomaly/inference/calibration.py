@@ -36,8 +36,16 @@ class Calibration:
     """Why, or why not."""
     checkpoints: dict[str, str]
     """SHA-256 of the checkpoint of every stage this calibration belongs to."""
+    inpaint_threshold: float | None = None
+    """Threshold on the first map for candidates over 30 mm, which are drawn anew; None = none are."""
     score_threshold: float | None = None
     """Candidates whose probability is not above this are sorted out; None without a reduction."""
+
+
+def fits_plan(calibration: Calibration, plan: InferencePlan) -> bool:
+    """Whether a calibration has statistics of every noise level, and a threshold for inpainting if there is any."""
+    levels = 1 + len(calibration.statistics.extra)
+    return levels == len(plan.sigmas) and (calibration.inpaint_threshold is not None) == (plan.inpaint_rounds > 0)
 
 
 def choose_threshold(

@@ -7,6 +7,7 @@ import torch
 
 from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint
 from nnanomaly.inference.detectors import Detector, head_detector, residual_detector
+from nnanomaly.inference.inpainting import Inpainter, build_inpainter
 from nnanomaly.inference.reconstruct import LatentModels, Reconstructor, build_reconstructor
 from nnanomaly.inference.reducer import Reducer
 from nnanomaly.inference.reducer_file import load_reducer
@@ -30,6 +31,8 @@ class TrainedFold:
     """Why, or why not."""
     checkpoints: dict[str, str]
     """SHA-256 of the checkpoint of every stage."""
+    inpaint: Inpainter | None = None
+    """Draws large candidates anew; None = the plan does not ask for it."""
     reducer: Reducer | None = None
     """What sorts candidates out, where the plans say so."""
 
@@ -71,6 +74,7 @@ def load_trained_fold(
     return TrainedFold(
         reconstruct=build_reconstructor(codec, models, seed=seed, device=device),
         detect=detect,
+        inpaint=build_inpainter(codec, models, seed=seed, device=device) if plans.inference.inpaint_rounds else None,
         guidance=guidance,
         guidance_reason=reason,
         checkpoints=checkpoints,

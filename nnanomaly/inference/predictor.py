@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,20 @@ from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.candidate_features import Scene
 from nnanomaly.inference.composition import Composite, compose
 from nnanomaly.inference.detectors import Detector
-from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
-from nnanomaly.inference.postprocessing import Candidate, Region, find_regions, mask_of, otsu_threshold
+from nnanomaly.inference.following import Scan, further_patches, only_lesion
+from nnanomaly.inference.inpainting import Inpainter, Inpainting, with_large_candidates_inpainted
+from nnanomaly.inference.patch_map import PatchReconstruction, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.postprocessing import Candidate, find_regions, mask_of, otsu_threshold
 from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.inference.reducer import Reducer
-from nnanomaly.inference.reduction import features_on_patches, mean_probabilities, scored
+from nnanomaly.inference.reduction import Sorter, scene_of_patch, sorter
 from nnanomaly.plans import InferencePlan, Plans
-from nnanomaly.preprocessing.normalization import denormalise
-from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN, OrganPatch, preprocess_case
-from nnanomaly.roi.distance import signed_distance_mm
+from nnanomaly.preprocessing.preprocessor import COVERAGE, OrganPatch, preprocess_case
 from nnanomaly.volume import Box, Grid, Volume
 
 FloatArray = NDArray[np.float32]
+MOST_FURTHER = 6
+"""Patches further out of one case; a candidate that leads farther is no lesion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +38,19 @@ class FoldModel:
     """Reconstructions to maps."""
     calibration: Calibration
     """Healthy residuals and threshold."""
+    inpaint: Inpainter | None = None
+    """Draws large candidates anew."""
     reducer: Reducer | None = None
     """What sorts candidates out, where the plans say so."""
+
+
+class PatchReading(NamedTuple):
+    """What a fold makes of a patch."""
+
+    reconstruction: PatchReconstruction
+    """The healthy one, after inpainting if there was any."""
+    anomaly: FloatArray
+    """Its map `[Z, Y, X]`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +61,8 @@ class CasePatches:
     """The patches of all organs."""
     status: dict[str, str]
     """As in `CaseResult`."""
+    scan: Scan | None = None
+    """What further patches are cut from; None = the plan does not follow lesions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,25 +98,22 @@ def find_patches(image: Volume, masks: Mapping[str, Volume], *, case: str, plans
         found = preprocess_case(image, mask, plans.preprocessing, case=case, organ=organ)
         status[organ] = _status(found)
         patches += found
-    return CasePatches(patches=patches, status=status)
+    scan = Scan(image=image, masks=dict(masks)) if plans.inference.follow_lesions else None
+    return CasePatches(patches=patches, status=status, scan=scan)
 
 
 def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Sequence[FoldModel]) -> CaseResult:
     """Reconstruct the patches of a case and find lesions on the scan's own grid."""
-    patches = found.patches
+    calibrated = float(np.mean([model.calibration.threshold for model in models]))
+    patches = list(found.patches)
     maps = [_average_maps(patch, models, plans) for patch in patches]
+    if found.scan is not None:
+        _follow(patches, maps, found.scan, threshold=calibrated, models=models, plans=plans)
     covered = [np.asarray(patch.array[COVERAGE]) > 0.5 for patch in patches]
     composite = compose([(p.grid, m, c) for p, m, c in zip(patches, maps, covered, strict=True)], grid)
-    mask, candidates, threshold = np.zeros(grid.shape, dtype=bool), list[Candidate](), None
-    if composite is not None:
-        threshold = _threshold(composite, plans.inference, models)
-        inner = grid.crop(composite.box)
-        regions = find_regions(composite.maps[0], threshold, inner, plans.inference)
-        if plans.inference.reduction != "none" and regions:
-            scenes = [(p.grid, _scene(p, m, plans)) for p, m in zip(patches, maps, strict=True)]
-            regions = _reduced(regions, inner, scenes, models)
-        mask[composite.box.slices] = mask_of(regions, inner.shape)
-        candidates = [_moved(region.candidate, composite.box.start) for region in regions]
+    scenes = _scenes(patches, maps, plans)
+    keep = sorter_of(models, scenes[: len(found.patches)], scenes[len(found.patches) :])
+    mask, candidates, threshold = detect_lesions(composite, grid, plans.inference, calibrated, keep=keep)
     return CaseResult(
         composite=composite,
         mask=mask,
@@ -109,6 +122,28 @@ def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Seq
         patches=patches,
         status=found.status,
     )
+
+
+def _follow(
+    patches: list[OrganPatch],
+    maps: list[FloatArray],
+    scan: Scan,
+    *,
+    threshold: float,
+    models: Sequence[FoldModel],
+    plans: Plans,
+) -> None:
+    """Append the patches further out that the candidates of each organ lead to, and their maps; no more than six."""
+    most, number = len(patches) + MOST_FURTHER, 0
+    while number < min(len(patches), most):
+        patch, anomaly = patches[number], maps[number][0]
+        known = [other.grid for other in patches if other.organ == patch.organ]
+        further = further_patches(patch, anomaly, threshold=threshold, scan=scan, known=known, plans=plans)
+        for other in further[: most - len(patches)]:
+            seen = only_lesion(other, _average_maps(other.patch, models, plans), plans.inference.hysteresis * threshold)
+            patches.append(seen[0])
+            maps.append(seen[1])
+        number += 1
 
 
 def _status(patches: list[OrganPatch]) -> str:
@@ -122,40 +157,60 @@ def _average_maps(patch: OrganPatch, models: Sequence[FoldModel], plans: Plans) 
     name = patch_name(patch.case, patch.organ, tile=patch.tile, num_tiles=patch.num_tiles)
     per_fold = []
     for model in models:
-        reconstruction = reconstruct_patch(patch.array, name, reconstruct=model.reconstruct, plans=plans)
-        residual = residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference)
-        anomaly = model.detect(reconstruction, residual, model.calibration.statistics)
-        per_fold.append(np.stack([anomaly, reconstruction.healthy_hu]))
+        reading = read_patch(patch.array, patch.grid, name, model=model, plans=plans)
+        per_fold.append(np.stack([reading.anomaly, reading.reconstruction.healthy_hu]))
     return np.mean(per_fold, axis=0, dtype=np.float32)
 
 
-def _threshold(composite: Composite, plan: InferencePlan, models: Sequence[FoldModel]) -> float:
-    """What the map of a case must exceed."""
-    if plan.threshold == "otsu":
-        return otsu_threshold(composite.maps[0], composite.coverage)
-    return float(np.mean([model.calibration.threshold for model in models]))
+def read_patch(array: NDArray[np.floating], grid: Grid, name: str, *, model: FoldModel, plans: Plans) -> PatchReading:
+    """Reconstruct a patch `[3, Z, Y, X]`, draw its large candidates anew if the plan says so, and map it."""
+    seen = reconstruct_patch(array, name, reconstruct=model.reconstruct, plans=plans)
+    statistics, threshold = model.calibration.statistics, model.calibration.inpaint_threshold
+    if model.inpaint is not None and threshold is not None:
+        how = Inpainting(inpaint=model.inpaint, detect=model.detect, statistics=statistics, threshold=threshold)
+        seen = with_large_candidates_inpainted(array, grid, name, first=seen, how=how, plans=plans)
+    residual = residual_of_patch(array, grid, seen, plans.inference)
+    return PatchReading(seen, model.detect(seen, residual, statistics))
 
 
-def _scene(patch: OrganPatch, maps: FloatArray, plans: Plans) -> Scene:
-    """A patch with its maps `[2, Z, Y, X]`, as candidates are described by."""
-    return Scene(
-        anomaly=maps[0],
-        image_hu=denormalise(np.asarray(patch.array[IMAGE], dtype=np.float32), plans.preprocessing.window_hu),
-        healthy_hu=maps[1],
-        distance_mm=signed_distance_mm(np.asarray(patch.array[ORGAN]) > 0.5, patch.grid.spacing_mm),
-        covered=np.asarray(patch.array[COVERAGE]) > 0.5,
-        spacing_mm=patch.grid.spacing_mm,
-    )
+def detect_lesions(
+    composite: Composite | None, grid: Grid, plan: InferencePlan, calibrated: float, *, keep: Sorter | None = None
+) -> tuple[NDArray[np.bool_], list[Candidate], float | None]:
+    """Mask `[Z, Y, X]`, candidates and threshold from the first of the composed maps, in indices of the whole scan.
+
+    `calibrated` is the threshold unless the plan asks for Otsu's, which is None without a map. `keep` sorts out
+    candidates; it is asked only if there are any.
+    """
+    mask = np.zeros(grid.shape, dtype=bool)
+    if composite is None:
+        return mask, [], None
+    anomaly = composite.maps[0]
+    threshold = otsu_threshold(anomaly, composite.coverage) if plan.threshold == "otsu" else calibrated
+    inner = grid.crop(composite.box)
+    regions = find_regions(anomaly, threshold, inner, plan)
+    if keep is not None and regions:
+        regions = keep(regions, inner)
+    mask[composite.box.slices] = mask_of(regions, inner.shape)
+    return mask, [_moved(region.candidate, composite.box.start) for region in regions], threshold
 
 
-def _reduced(
-    regions: Sequence[Region], grid: Grid, scenes: Sequence[tuple[Grid, Scene]], models: Sequence[FoldModel]
-) -> list[Region]:
-    """The regions whose mean probability over the folds exceeds the folds' mean threshold."""
+def sorter_of(
+    models: Sequence[FoldModel], patches: Sequence[tuple[Grid, Scene]], further: Sequence[tuple[Grid, Scene]] = ()
+) -> Sorter | None:
+    """What sorts out the candidates of these patches, at the folds' mean threshold; None without reducers."""
     reducers = [model.reducer for model in models if model.reducer is not None]
-    limits = [model.calibration.score_threshold for model in models]
-    scores = mean_probabilities(reducers, features_on_patches(regions, grid, scenes))
-    return scored(regions, scores, float(np.mean([limit for limit in limits if limit is not None])))
+    limits = [model.calibration.score_threshold for model in models if model.calibration.score_threshold is not None]
+    return sorter(reducers, float(np.mean(limits)), patches, further) if reducers else None
+
+
+def _scenes(patches: Sequence[OrganPatch], maps: Sequence[FloatArray], plans: Plans) -> list[tuple[Grid, Scene]]:
+    """The patches with their maps `[2, Z, Y, X]`, where candidates are sorted out; else nothing."""
+    if plans.inference.reduction == "none":
+        return []
+    return [
+        (patch.grid, scene_of_patch(patch.array, patch.grid, anomaly=of[0], healthy_hu=of[1], plans=plans))
+        for patch, of in zip(patches, maps, strict=True)
+    ]
 
 
 def _moved(candidate: Candidate, offset: tuple[int, int, int]) -> Candidate:

@@ -4,7 +4,7 @@ Features are always taken on the grid of a patch, in training, calibration and p
 differ in resolution and noise, those of patches do not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +13,33 @@ from numpy.typing import NDArray
 from nnanomaly.inference.candidate_features import FEATURES, Scene, candidate_features
 from nnanomaly.inference.postprocessing import Region
 from nnanomaly.inference.reducer import Reducer, probabilities
+from nnanomaly.plans import Plans
+from nnanomaly.preprocessing.normalization import denormalise
+from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.preprocessing.resampling import sample_labels_on_grid
 from nnanomaly.roi.components import Component
+from nnanomaly.roi.distance import signed_distance_mm
 from nnanomaly.volume import Grid, Volume
 
 Floats = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float32]
+Sorter = Callable[[Sequence[Region], Grid], list[Region]]
+"""Regions on a grid -> those that stay, best first."""
+
+
+def scene_of_patch(
+    array: NDArray[np.floating], grid: Grid, *, anomaly: FloatArray, healthy_hu: FloatArray, plans: Plans
+) -> Scene:
+    """A patch `[3, Z, Y, X]` with its map and its healthy reconstruction, as candidates are described by."""
+    return Scene(
+        anomaly=anomaly,
+        image_hu=denormalise(np.asarray(array[IMAGE], dtype=np.float32), plans.preprocessing.window_hu),
+        healthy_hu=healthy_hu,
+        distance_mm=signed_distance_mm(np.asarray(array[ORGAN]) > 0.5, grid.spacing_mm),
+        covered=np.asarray(array[COVERAGE]) > 0.5,
+        spacing_mm=grid.spacing_mm,
+    )
 
 
 def features_on_own_grid(regions: Sequence[Region], scene: Scene) -> Floats:
@@ -26,16 +47,25 @@ def features_on_own_grid(regions: Sequence[Region], scene: Scene) -> Floats:
     return _stacked([candidate_features(_whole(r.component, scene.covered.shape), scene) for r in regions])
 
 
-def features_on_patches(regions: Sequence[Region], grid: Grid, patches: Sequence[tuple[Grid, Scene]]) -> Floats:
+def features_on_patches(
+    regions: Sequence[Region],
+    grid: Grid,
+    patches: Sequence[tuple[Grid, Scene]],
+    further: Sequence[tuple[Grid, Scene]] = (),
+) -> Floats:
     """`[N, F]`: the features of regions on `grid`, each on the patch that holds the most of it.
 
-    Every region must meet a patch, as those of composed maps do.
+    Patches further out, where the organ is not the organ alone, count only for what lies in none of the others. Every
+    region must meet a patch, as those of composed maps do.
     """
     rows = []
     for region in regions:
-        masks = [component_on_grid(region.component, grid, patch_grid) for patch_grid, _ in patches]
-        best = int(np.argmax([np.count_nonzero(mask) for mask in masks]))
-        rows.append(candidate_features(masks[best], patches[best][1]))
+        for group in (patches, further):
+            masks = [component_on_grid(region.component, grid, patch_grid) for patch_grid, _ in group]
+            best = int(np.argmax([np.count_nonzero(mask) for mask in masks]))
+            if masks[best].any():
+                rows.append(candidate_features(masks[best], group[best][1]))
+                break
     return _stacked(rows)
 
 
@@ -59,6 +89,21 @@ def scored(regions: Sequence[Region], scores: Floats, score_threshold: float) ->
         if score > score_threshold
     ]
     return sorted(kept, key=lambda region: -region.candidate.score)
+
+
+def sorter(
+    reducers: Sequence[Reducer],
+    score_threshold: float,
+    patches: Sequence[tuple[Grid, Scene]],
+    further: Sequence[tuple[Grid, Scene]] = (),
+) -> Sorter:
+    """Keeps the regions whose mean probability over the reducers exceeds the threshold; patches as above."""
+
+    def keep(regions: Sequence[Region], grid: Grid) -> list[Region]:
+        scores = mean_probabilities(reducers, features_on_patches(regions, grid, patches, further))
+        return scored(regions, scores, score_threshold)
+
+    return keep
 
 
 def mean_probabilities(reducers: Sequence[Reducer], features: Floats) -> Floats:

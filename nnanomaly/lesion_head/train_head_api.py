@@ -5,11 +5,13 @@ Opens patches and weak labels, never a drawn lesion.
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +24,7 @@ from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.detectors import head_detector
 from nnanomaly.inference.fold_model import load_trained_fold
+from nnanomaly.lesion_head.crops import training_crop
 from nnanomaly.lesion_head.example_store import (
     ExampleMaker,
     example_names,
@@ -32,7 +35,7 @@ from nnanomaly.lesion_head.example_store import (
     variant_of,
     with_organ,
 )
-from nnanomaly.lesion_head.examples import flipped
+from nnanomaly.lesion_head.examples import FloatArray
 from nnanomaly.lesion_head.head_stage import HELD_OUT, SEEN, HeadStage
 from nnanomaly.paths import DATASET_JSON, PLANS_JSON, SUMMARY_JSON, Paths
 from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, Plans, TrainingPlan, load_plans, save_plans
@@ -163,6 +166,14 @@ def _train_twice(
     _fit(run, run.folder, _mixed(run), training, start=head.state_dict())
 
 
+def _augment(run: HeadRun) -> Callable[[FloatArray, np.random.Generator], FloatArray]:
+    """Crop, weigh and mirror as the plans say."""
+    spacing, edge_mm = run.plans.preprocessing.spacing_mm, run.plans.head.crop_mm
+    divisor = 2 ** (len(run.plans.head.widths) - 1)
+    z, y, x = (max(1, round(edge_mm / s / divisor)) * divisor for s in spacing)
+    return partial(training_crop, spacing_mm=spacing, crop_size=(z, y, x) if edge_mm else None)
+
+
 def _synthetic(run: HeadRun) -> PatchBatches:
     """Inserted lesions alone."""
     folder, training = run.examples / "train", run.plans.head.training
@@ -172,7 +183,7 @@ def _synthetic(run: HeadRun) -> PatchBatches:
         [SEEN] * len(names),
         training.batch_size,
         training.seed,
-        flipped,
+        _augment(run),
     )
 
 
@@ -184,7 +195,12 @@ def _mixed(run: HeadRun) -> PatchBatches:
     ]
     labels = [int(folder.name == "unhealthy") for folder, _ in files]
     return PatchBatches(
-        lambda index: load_example(*files[index]), labels, training.batch_size, training.seed, flipped, balanced=True
+        lambda index: load_example(*files[index]),
+        labels,
+        training.batch_size,
+        training.seed,
+        _augment(run),
+        balanced=True,
     )
 
 

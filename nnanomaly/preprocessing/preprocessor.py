@@ -106,6 +106,12 @@ def preprocess_case(image: Volume, mask: Volume, plan: PreprocessingPlan, *, cas
     return patches
 
 
+def cut_patch(image: Volume, mask: Volume, grid: Grid, plan: PreprocessingPlan) -> NDArray[np.float16]:
+    """The array of one patch `[3, *grid.shape]` on a grid that the caller chose."""
+    scan, padding = _without_padding(_surroundings(image, [grid], plan))
+    return _sample(scan, padding, mask, grid=grid, plan=plan)
+
+
 def _surroundings(image: Volume, grids: list[Grid], plan: PreprocessingPlan) -> Volume:
     """The part of the scan that the patches are interpolated from, as far as a spline and its smoothing reach."""
     corners = image.grid.to_index(np.concatenate([grid.corners_mm() for grid in grids]))

@@ -15,7 +15,7 @@ from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.candidate_features import FEATURES
 from nnanomaly.inference.detectors import residual_detector
-from nnanomaly.inference.fold_model import TrainedFold
+from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.inference.reconstruct import Reconstruction
 from nnanomaly.lesion_head.examples import EditedPatch
 from nnanomaly.plans import Plans
@@ -49,13 +49,6 @@ def finder(tiny_plans: Callable[..., Plans]) -> CandidateFinder:
         healthy = torch.full((len(patches), 1, *GRID.shape), -1.0)
         return Reconstruction(healthy, healthy)
 
-    trained = TrainedFold(
-        reconstruct=reconstruct,
-        detect=residual_detector(inference),
-        guidance=False,
-        guidance_reason="",
-        checkpoints={},
-    )
     calibration = Calibration(
         statistics=ResidualStatistics(edges_mm=(), mean_hu=(0.0,), std_hu=(1.0,)),
         threshold=100.0,
@@ -65,7 +58,8 @@ def finder(tiny_plans: Callable[..., Plans]) -> CandidateFinder:
         guidance_reason="",
         checkpoints={},
     )
-    return CandidateFinder(trained=trained, calibration=calibration, plans=plans)
+    model = FoldModel(reconstruct=reconstruct, detect=residual_detector(inference), calibration=calibration)
+    return CandidateFinder(model=model, plans=plans)
 
 
 def without_lesions(name: str, patch: StoredPatch, variant: int, *_: object) -> EditedPatch:

@@ -3,12 +3,18 @@
 import builtins
 import io
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nnanomaly.candidate_reduction import train_reduction_api
+from nnanomaly.dataset.patch_store import StoredPatch
+from nnanomaly.inference.calibrate_api import calibration_of
+from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.fold_model import TrainedFold
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.utilities.json_io import read_json
 
@@ -55,6 +61,40 @@ def test_training_a_reduction_makes_it_part_of_calibration_and_prediction_and_op
         scores = [candidate["score"] for candidate in read_json(path)["candidates"]]
         assert scores == sorted(scores, reverse=True)
         assert all(calibration["score_threshold"] < score < 1 for score in scores)
+
+
+def test_thresholds_for_training_candidates_come_from_training_organs(
+    shell: Any, sensitive: Path, model: Plans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[set[str]] = []
+
+    def watch(trained: TrainedFold, healthy: Mapping[str, StoredPatch], plans: Plans) -> Calibration:
+        measured.append({patch.metadata["case"] for patch in healthy.values()})
+        return calibration_of(trained, healthy, plans)
+
+    monkeypatch.setattr(train_reduction_api, "calibration_of", watch)
+    assert shell("train", 501, "reduction") == 0
+    (cases,) = measured
+    split = read_json(shell.paths.preprocessed(DATASET) / "splits_final.json")[0]
+    assert cases and cases <= set(split["train"])
+
+
+def test_a_reduction_works_with_inpainting_more_noise_levels_and_followed_lesions(
+    shell: Any, sensitive: Path, model: Plans
+) -> None:
+    plans = load_plans(sensitive)
+    together = replace(
+        plans.inference, inpaint_rounds=1, follow_lesions=True, extra_sigmas=(plans.inference.sigma / 2,)
+    )
+    save_plans(sensitive, replace(plans, inference=together))
+    assert shell("train", 501, "reduction") == 0
+    calibration = read_json(shell.paths.fold(DATASET, model.plans_name, "ddpm", 0) / "calibration.json")
+    assert calibration["score_threshold"] is not None
+    assert calibration["inpaint_threshold"] is not None
+    assert len(calibration["statistics"]["extra"]) == 1
+    assert shell("predict", "-i", "imagesTs", "-o", "out", "-d", 501) == 0
+    found = [c for path in Path("out/detections").glob("*.json") for c in read_json(path)["candidates"]]
+    assert all(calibration["score_threshold"] < candidate["score"] < 1 for candidate in found)
 
 
 def test_a_reducer_of_other_settings_is_refused_with_the_command_that_trains_it(

@@ -105,6 +105,15 @@ def test_the_patch_that_holds_most_of_a_candidate_describes_it() -> None:
     assert features[0, FEATURES.index("mean_hu")] == 70
 
 
+def test_a_patch_further_out_describes_only_what_lies_in_no_other() -> None:
+    beside = canonical_grid((0.0, 0.0, 30.0), (20, 20, 20), (2.0, 2.0, 2.0))
+    wide = canonical_grid((0.0, 0.0, 0.0), (30, 60, 60), (1.5, 1.5, 1.5))
+    cut_off, away = region(ball(wide, 7, (0.0, 0.0, 18.0))), region(ball(wide, 7, (0.0, 0.0, 36.0)))
+    own, further = [(PATCH, scene(PATCH, hu=70.0))], [(beside, scene(beside, hu=-50.0))]
+    features = features_on_patches([cut_off, away], wide, own, further)
+    assert features[:, FEATURES.index("mean_hu")].tolist() == [70, -50]
+
+
 def test_the_probability_is_that_of_the_formula_and_clips_what_is_far_away() -> None:
     features = np.zeros((3, len(FEATURES)))
     features[:, FEATURES.index("mean_hu")] = [0.0, 0.5, 1e6]

@@ -24,6 +24,7 @@ COMMANDS = (
     "preprocess",
     "train",
     "sweep",
+    "diagnose",
     "predict",
     "export_dicom",
     "evaluate_folder",
