@@ -42,6 +42,19 @@ class Calibration:
     """Candidates whose probability is not above this are sorted out; None without a reduction."""
 
 
+def _thresholds(maps: Sequence[tuple[FloatArray, Grid]], highest: float, lowest: float) -> FloatArray:
+    """Thresholds to try, descending: evenly spaced, and at the values of the maps, at ranks that double ever again.
+
+    Probabilities crowd near 1: evenly spaced thresholds alone would jump from no candidate to dozens.
+    """
+    values = np.sort(np.concatenate([anomaly[anomaly > lowest] for anomaly, _ in maps]))[::-1]
+    even = np.linspace(highest, lowest, NUM_THRESHOLDS)
+    if not values.size:
+        return np.asarray(even, dtype=np.float32)
+    ranks = np.unique(np.geomspace(1, values.size, NUM_THRESHOLDS).astype(int)) - 1
+    return np.asarray(np.unique(np.concatenate([even, values[ranks]]))[::-1], dtype=np.float32)
+
+
 def fits_plan(calibration: Calibration, plan: InferencePlan) -> bool:
     """Whether a calibration has statistics of every noise level, and a threshold for inpainting if there is any."""
     levels = 1 + len(calibration.statistics.extra)
@@ -59,7 +72,7 @@ def choose_threshold(
     highest = max(float(anomaly.max()) for anomaly, _ in maps)
     typical = float(np.median([np.percentile(anomaly, 90) for anomaly, _ in maps]))
     best = (highest, 0.0)
-    for threshold in np.linspace(highest, min(typical, highest), NUM_THRESHOLDS):
+    for threshold in _thresholds(maps, highest, min(typical, highest)):
         found = sum(len(find_candidates(anomaly, float(threshold), grid, plan)[1]) for anomaly, grid in maps)
         if found > plan.false_candidates_per_organ * num_organs:
             break
