@@ -16,6 +16,8 @@ STAGES = ("vqgan", "classifier", "ddpm")
 """The chain of the published method."""
 HEAD = "head"
 """The stage that may follow it: a network that tells lesions from other residuals."""
+REDUCTION = "reduction"
+"""What may follow either: a model that tells true candidates from false ones."""
 HEAD_INPUTS = ("image", "reconstruction", "zscore", "distance")
 GUIDANCE_OF = {
     "heun": ("none", "relative", "free"),
@@ -420,6 +422,11 @@ class InferencePlan:
     """What makes the map: `residual` (see `anomaly_map`), or `head` (probability of the lesion head)."""
     mirroring: bool = False
     """Whether the probability of the head is the mean over the eight mirrored patches, as in nnU-Net."""
+    reduction: str = "none"
+    """What sorts candidates out: `none` (the threshold alone), or `mil` (a model trained on weak labels)."""
+    reduction_pool: float = 3.0
+    """With `mil`, candidates are first taken at a threshold that lets through this many times
+    `false_candidates_per_organ`."""
     min_voxels: int = 20
     """Smaller candidates (in voxels of the scan) are dropped."""
     min_diameter_mm: float = 3.0
@@ -440,6 +447,10 @@ class InferencePlan:
         _require_choice("residual_of", self.residual_of, ("input", "autoencoded", "unguided"))
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
         _require_choice("detector", self.detector, ("residual", HEAD))
+        _require_choice("reduction", self.reduction, ("none", "mil"))
+        reducible = self.reduction == "none" or self.threshold == "calibrated"
+        _require(reducible, "reduction", self.reduction, "`mil` needs threshold `calibrated`")
+        _require(self.reduction_pool >= 1, "reduction_pool", self.reduction_pool, "must be at least 1")
         _require_choice("precision", self.precision, ("fp32", "bf16"))
         forms = GUIDANCE_OF[self.sampler]
         _require(
@@ -469,6 +480,14 @@ class InferencePlan:
         )
         _require(0 < self.hysteresis <= 1, "hysteresis", self.hysteresis, "must lie in (0, 1]")
         _require(self.num_samples >= 1, "num_samples", self.num_samples, "must be at least 1")
+
+    @property
+    def before_reduction(self) -> "InferencePlan":
+        """The plan of the candidates that are yet to be sorted out; this one itself where none are."""
+        if self.reduction == "none":
+            return self
+        pool = self.false_candidates_per_organ * self.reduction_pool
+        return replace(self, reduction="none", false_candidates_per_organ=pool)
 
     @property
     def sigmas(self) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from nnanomaly.paths import TRACKERS, TRAINER
-from nnanomaly.plans import HEAD, PLANS_NAMES, STAGES
+from nnanomaly.plans import HEAD, PLANS_NAMES, REDUCTION, STAGES
 from nnanomaly.utilities.errors import ConfigurationError
 
 DEFAULT_PROCESSES = 2
@@ -69,7 +69,7 @@ def add_new_dataset(parser: argparse.ArgumentParser, *, name: str | None) -> Non
 def add_training(parser: argparse.ArgumentParser) -> None:
     """All arguments of the training."""
     parser.add_argument("dataset_name_or_id", help="dataset name or id")
-    parser.add_argument("configuration", choices=(*STAGES, HEAD, "all"), help="stage to train")
+    parser.add_argument("configuration", choices=(*STAGES, HEAD, REDUCTION, "all"), help="stage to train")
     parser.add_argument("fold", nargs="?", default="0", help="fold number, or all (default 0)")
     add_plans(parser)
     _add_trainer(parser)

@@ -7,23 +7,25 @@ from nnanomaly.cli import options
 from nnanomaly.cli.refusals import refuse_other_trainer, refuse_several_gpus
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.paths import Paths, tracker_from_env
-from nnanomaly.plans import HEAD
+from nnanomaly.plans import HEAD, REDUCTION
 from nnanomaly.utilities.errors import ConfigurationError
 
-CALIBRATED = ("ddpm", HEAD, "all")
+CALIBRATED = ("ddpm", HEAD, REDUCTION, "all")
 """What a prediction can be made with, once it is calibrated."""
 
 
 def train(argv: Arguments = None) -> int:
     """nnanomaly_train."""
     parser = options.new_parser(
-        "Train a stage; `ddpm` trains the stages it needs first, then calibrates; `head` too; `all`: ddpm, then head."
+        "Train a stage; `ddpm` trains the stages it needs first, then calibrates; `head` and `reduction` calibrate "
+        "too; `all`: ddpm, then head."
     )
     options.add_training(parser)
     return run_command(parser, argv, _train)
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from nnanomaly.candidate_reduction.train_reduction_api import train_reduction
     from nnanomaly.inference.calibrate_api import calibrate_fold
     from nnanomaly.lesion_head.train_head_api import train_head
     from nnanomaly.training.trackers import require_tracker
@@ -52,7 +54,7 @@ def _train(arguments: argparse.Namespace) -> int:
     )
     stages = {"all": ("ddpm", HEAD)}.get(arguments.configuration, (arguments.configuration,))
     for stage in () if arguments.val else stages:
-        train = train_head if stage == HEAD else partial(train_stages, stage=stage)
+        train = {HEAD: train_head, REDUCTION: train_reduction}.get(stage) or partial(train_stages, stage=stage)
         train(paths, dataset, fold=arguments.fold, plans_name=plans_name, options=training)
     if arguments.configuration in CALIBRATED:
         for checkpoint in _checkpoints_to_calibrate(arguments):
@@ -72,10 +74,23 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
         raise ConfigurationError(
             "CFG-FLAGS", "--val and --c exclude each other: --val only calibrates a finished training"
         )
+    optimisation = {
+        "--c": arguments.c,
+        "-num_iterations": arguments.num_iterations,
+        "-lr": arguments.lr,
+        "-batch_size": arguments.batch_size,
+    }
+    given = [flag for flag, value in optimisation.items() if value]
+    if arguments.configuration == REDUCTION and given:
+        raise ConfigurationError(
+            "CFG-FLAGS", f"{given[0]} does not go with {REDUCTION}, which is fitted whole in seconds. Leave it out."
+        )
     calibrating = {"--val": arguments.val, "--val_best": arguments.val_best}
     for flag in (flag for flag, given in calibrating.items() if given):
         if arguments.configuration not in CALIBRATED:
-            raise ConfigurationError("CFG-FLAGS", f"{flag} calibrates a ddpm or a head, not {arguments.configuration}")
+            raise ConfigurationError(
+                "CFG-FLAGS", f"{flag} calibrates a ddpm, a head or a reduction, not {arguments.configuration}"
+            )
     if arguments.chk is not None and not arguments.val:
         raise ConfigurationError(
             "CFG-FLAGS", "-chk names the checkpoint that --val calibrates. Add --val, or leave it out."

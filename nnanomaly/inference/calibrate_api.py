@@ -5,6 +5,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nnanomaly.checkpoint import FINAL
@@ -12,7 +14,7 @@ from nnanomaly.dataset.organ_labels import HEALTHY, read_label_snapshot
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import choose_device, memory_fault
-from nnanomaly.inference.calibration import Calibration, choose_threshold
+from nnanomaly.inference.calibration import Calibration, choose_score_threshold, choose_threshold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
 from nnanomaly.inference.inpainting import Inpainting, only_large, with_large_candidates_inpainted
@@ -23,6 +25,9 @@ from nnanomaly.inference.patch_map import (
     reconstruct_patch,
     residual_of_patch,
 )
+from nnanomaly.inference.postprocessing import find_regions
+from nnanomaly.inference.reducer import probabilities
+from nnanomaly.inference.reduction import features_on_own_grid, scene_of_patch
 from nnanomaly.paths import PLANS_JSON, SPLITS_JSON, Paths, calibration_json
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import DataError
@@ -60,8 +65,8 @@ def calibrate_fold(
 
 
 def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], plans: Plans) -> Calibration:
-    """Residual statistics and threshold of a trained fold on patches of healthy organs (by name); writes nothing."""
-    stored = list(healthy.values())
+    """Residual statistics and thresholds of a trained fold on patches of healthy organs (by name); writes nothing."""
+    stored, before = list(healthy.values()), plans.inference.before_reduction
     reconstructions, residuals = [], []
     for name, patch in tqdm(healthy.items(), desc="calibration", disable=None, leave=False):
         reconstruction = reconstruct_patch(patch.array, name, reconstruct=trained.reconstruct, plans=plans)
@@ -74,12 +79,16 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
     ]
     num_organs = len({(patch.metadata["case"], patch.metadata["organ"]) for patch in stored})
     if trained.inpaint is not None:
-        inpaint_threshold, _ = choose_threshold(maps, num_organs, only_large(plans.inference))
+        inpaint_threshold, _ = choose_threshold(maps, num_organs, only_large(before))
         how = Inpainting(
             inpaint=trained.inpaint, detect=trained.detect, statistics=statistics, threshold=inpaint_threshold
         )
-        maps = _maps_after_inpainting(healthy, reconstructions, how, plans)
-    threshold, rate = choose_threshold(maps, num_organs, plans.inference)
+        reconstructions, maps = _after_inpainting(healthy, reconstructions, how, plans)
+    threshold, rate = choose_threshold(maps, num_organs, before)
+    score_threshold = None
+    if trained.reducer is not None:
+        scores = probabilities(trained.reducer, _features(stored, reconstructions, maps, threshold, plans))
+        score_threshold, rate = choose_score_threshold(scores, num_organs, plans.inference)
     return Calibration(
         statistics=statistics,
         threshold=threshold,
@@ -89,19 +98,36 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
         guidance_reason=trained.guidance_reason,
         checkpoints=trained.checkpoints,
         inpaint_threshold=inpaint_threshold,
+        score_threshold=score_threshold,
     )
 
 
-def _maps_after_inpainting(
+def _after_inpainting(
     patches: Mapping[str, StoredPatch], firsts: Sequence[PatchReconstruction], how: Inpainting, plans: Plans
-) -> list[tuple[FloatArray, Grid]]:
-    """Maps of patches as prediction makes them: large candidates of the first map are drawn anew."""
-    maps = []
+) -> tuple[list[PatchReconstruction], list[tuple[FloatArray, Grid]]]:
+    """Patches and their maps as prediction makes them: large candidates of the first map are drawn anew."""
+    reconstructions, maps = [], []
     for (name, patch), first in zip(patches.items(), firsts, strict=True):
         seen = with_large_candidates_inpainted(patch.array, patch.grid, name, first=first, how=how, plans=plans)
         residual = residual_of_patch(patch.array, patch.grid, seen, plans.inference)
+        reconstructions.append(seen)
         maps.append((how.detect(seen, residual, how.statistics), patch.grid))
-    return maps
+    return reconstructions, maps
+
+
+def _features(
+    patches: Sequence[StoredPatch],
+    reconstructions: Sequence[PatchReconstruction],
+    maps: Sequence[tuple[FloatArray, Grid]],
+    threshold: float,
+    plans: Plans,
+) -> NDArray[np.float64]:
+    """`[N, F]`: features of the candidates of all patches."""
+    rows = []
+    for patch, seen, (anomaly, grid) in zip(patches, reconstructions, maps, strict=True):
+        scene = scene_of_patch(patch.array, grid, anomaly=anomaly, healthy_hu=seen.healthy_hu, plans=plans)
+        rows.append(features_on_own_grid(find_regions(anomaly, threshold, grid, plans.inference), scene))
+    return np.concatenate(rows)
 
 
 def healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dict[str, StoredPatch]:

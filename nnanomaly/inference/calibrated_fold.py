@@ -32,5 +32,9 @@ def load_calibrated_fold(
     if not fits_plan(calibration, plans.inference):
         raise IntegrityError("CALIB-STALE", f"{path} belongs to other settings of `inference`. Run: {command}")
     return FoldModel(
-        reconstruct=trained.reconstruct, detect=trained.detect, inpaint=trained.inpaint, calibration=calibration
+        reconstruct=trained.reconstruct,
+        detect=trained.detect,
+        inpaint=trained.inpaint,
+        reducer=trained.reducer,
+        calibration=calibration,
     )

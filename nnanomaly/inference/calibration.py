@@ -27,7 +27,7 @@ class Calibration:
     threshold: float
     """Threshold on the anomaly map (z-score or HU, as the plan says)."""
     false_candidates_per_organ: float
-    """What that threshold leaves on the healthy validation organs."""
+    """What that threshold, and the one on the probability, leave on the healthy validation organs."""
     num_organs: int
     """Healthy validation organs measured."""
     guidance: bool
@@ -38,6 +38,8 @@ class Calibration:
     """SHA-256 of the checkpoint of every stage this calibration belongs to."""
     inpaint_threshold: float | None = None
     """Threshold on the first map for candidates over 30 mm, which are drawn anew; None = none are."""
+    score_threshold: float | None = None
+    """Candidates whose probability is not above this are sorted out; None without a reduction."""
 
 
 def _thresholds(maps: Sequence[tuple[FloatArray, Grid]], highest: float, lowest: float) -> FloatArray:
@@ -76,3 +78,15 @@ def choose_threshold(
             break
         best = (float(threshold), found / num_organs)
     return best
+
+
+def choose_score_threshold(scores: NDArray[np.float64], num_organs: int, plan: InferencePlan) -> tuple[float, float]:
+    """Lowest threshold above which healthy organs keep at most the plan's number of candidates each.
+
+    `scores [N]`: probabilities of all candidates of `num_organs` healthy organs. Returns the threshold (0 when all may
+    stay) and the number of candidates per organ above it.
+    """
+    allowed = int(plan.false_candidates_per_organ * num_organs + 1e-9)
+    ranked = np.sort(scores)[::-1]
+    threshold = float(ranked[allowed]) if len(ranked) > allowed else 0.0
+    return threshold, np.count_nonzero(scores > threshold) / num_organs

@@ -9,8 +9,10 @@ from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint
 from nnanomaly.inference.detectors import Detector, head_detector, residual_detector
 from nnanomaly.inference.inpainting import Inpainter, build_inpainter
 from nnanomaly.inference.reconstruct import LatentModels, Reconstructor, build_reconstructor
-from nnanomaly.paths import Paths
-from nnanomaly.plans import HEAD, STAGES, InferencePlan, Plans
+from nnanomaly.inference.reducer import Reducer
+from nnanomaly.inference.reducer_file import load_reducer
+from nnanomaly.paths import REDUCER_JSON, Paths
+from nnanomaly.plans import HEAD, REDUCTION, STAGES, InferencePlan, Plans
 from nnanomaly.trained_model import load_classifier, load_codec, load_head, load_unet
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 
@@ -31,6 +33,8 @@ class TrainedFold:
     """SHA-256 of the checkpoint of every stage."""
     inpaint: Inpainter | None = None
     """Draws large candidates anew; None = the plan does not ask for it."""
+    reducer: Reducer | None = None
+    """What sorts candidates out, where the plans say so."""
 
 
 def load_trained_fold(
@@ -62,13 +66,19 @@ def load_trained_fold(
         inference=plans.inference if guidance else replace(plans.inference, guidance="none"),
     )
     codec = load_codec(folders["vqgan"], plans, device)
+    detect, reducer = _detector(folders, checkpoints, plans, device), None
+    if plans.inference.reduction != "none":
+        path = paths.fold(plans.dataset_name, plans.plans_name, REDUCTION, fold) / REDUCER_JSON
+        reducer = load_reducer(path, plans, checkpoints, fold=fold)
+        checkpoints = {**checkpoints, REDUCTION: checkpoint_hash(path)}
     return TrainedFold(
         reconstruct=build_reconstructor(codec, models, seed=seed, device=device),
-        detect=_detector(folders, checkpoints, plans, device),
+        detect=detect,
         inpaint=build_inpainter(codec, models, seed=seed, device=device) if plans.inference.inpaint_rounds else None,
         guidance=guidance,
         guidance_reason=reason,
         checkpoints=checkpoints,
+        reducer=reducer,
     )
 
 

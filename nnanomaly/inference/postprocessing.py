@@ -1,5 +1,6 @@
 """From an anomaly map to a mask and scored candidates (METHOD section 5, steps 4 to 7)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 from nnanomaly.plans import InferencePlan
 from nnanomaly.roi.components import Component, find_components
 from nnanomaly.roi.lesion_size import equivalent_diameter_mm
-from nnanomaly.volume import Box, Grid, Triple
+from nnanomaly.volume import Box, Grid, Shape, Triple
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -31,11 +32,21 @@ class Candidate:
     diameter_mm: float
     """Diameter of the sphere of that volume."""
     score: float
-    """95th percentile of the anomaly map in the component."""
+    """95th percentile of the anomaly map in the component, or its probability where the plan reduces candidates."""
     score_max: float
     """Maximum of the anomaly map in the component."""
     score_mean: float
     """Mean of the anomaly map in the component."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A candidate and its voxels."""
+
+    candidate: Candidate
+    """What is told of it."""
+    component: Component
+    """Where it is."""
 
 
 def otsu_threshold(anomaly: FloatArray, coverage: BoolArray) -> float:
@@ -72,21 +83,33 @@ def _ball(spacing_mm: Triple) -> BoolArray:
 def find_candidates(
     anomaly: FloatArray, threshold: float, grid: Grid, plan: InferencePlan
 ) -> tuple[BoolArray, list[Candidate]]:
+    """`find_regions`, as the mask of all regions and their candidates in descending score."""
+    regions = find_regions(anomaly, threshold, grid, plan)
+    return mask_of(regions, grid.shape), [region.candidate for region in regions]
+
+
+def mask_of(regions: Sequence[Region], shape: Shape) -> BoolArray:
+    """The voxels of all regions."""
+    mask = np.zeros(shape, dtype=bool)
+    for region in regions:
+        mask[region.component.box.slices] |= region.component.mask
+    return mask
+
+
+def find_regions(anomaly: FloatArray, threshold: float, grid: Grid, plan: InferencePlan) -> list[Region]:
     """Threshold (strictly above), grow, clean, split into 26-connected components, drop small ones, score the rest.
 
-    Returns the mask of what is left and its candidates in descending score.
+    Returns what is left in descending score.
     """
     mask = threshold_mask(anomaly, threshold, plan)
     if plan.morphology and mask.any():
         mask = clean_mask(mask, grid.spacing_mm)
-    kept: list[Candidate] = []
-    result = np.zeros(mask.shape, dtype=bool)
+    kept: list[Region] = []
     for component in find_components(mask):
         candidate = _describe(component, anomaly, grid)
         if candidate.num_voxels >= plan.min_voxels and candidate.diameter_mm >= plan.min_diameter_mm:
-            kept.append(candidate)
-            result[component.box.slices] |= component.mask
-    return result, sorted(kept, key=lambda candidate: -candidate.score)
+            kept.append(Region(candidate, component))
+    return sorted(kept, key=lambda region: -region.candidate.score)
 
 
 def _describe(component: Component, anomaly: FloatArray, grid: Grid) -> Candidate:

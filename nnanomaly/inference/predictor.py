@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from nnanomaly.dataset.patch_store import patch_name
 from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.candidate_features import Scene
 from nnanomaly.inference.composition import Composite, compose
 from nnanomaly.inference.detectors import Detector
 from nnanomaly.inference.following import Scan, further_patches, only_lesion
 from nnanomaly.inference.inpainting import Inpainter, Inpainting, with_large_candidates_inpainted
 from nnanomaly.inference.patch_map import PatchReconstruction, reconstruct_patch, residual_of_patch
-from nnanomaly.inference.postprocessing import Candidate, find_candidates, otsu_threshold
+from nnanomaly.inference.postprocessing import Candidate, find_regions, mask_of, otsu_threshold
 from nnanomaly.inference.reconstruct import Reconstructor
+from nnanomaly.inference.reducer import Reducer
+from nnanomaly.inference.reduction import Sorter, scene_of_patch, sorter
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.preprocessor import COVERAGE, OrganPatch, preprocess_case
 from nnanomaly.volume import Box, Grid, Volume
@@ -37,6 +40,8 @@ class FoldModel:
     """Healthy residuals and threshold."""
     inpaint: Inpainter | None = None
     """Draws large candidates anew."""
+    reducer: Reducer | None = None
+    """What sorts candidates out, where the plans say so."""
 
 
 class PatchReading(NamedTuple):
@@ -106,10 +111,12 @@ def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Seq
         _follow(patches, maps, found.scan, threshold=calibrated, models=models, plans=plans)
     covered = [np.asarray(patch.array[COVERAGE]) > 0.5 for patch in patches]
     composite = compose([(p.grid, m, c) for p, m, c in zip(patches, maps, covered, strict=True)], grid)
-    mask_volume, candidates, threshold = detect_lesions(composite, grid, plans.inference, calibrated)
+    scenes = _scenes(patches, maps, plans)
+    keep = sorter_of(models, scenes[: len(found.patches)], scenes[len(found.patches) :])
+    mask, candidates, threshold = detect_lesions(composite, grid, plans.inference, calibrated, keep=keep)
     return CaseResult(
         composite=composite,
-        mask=mask_volume,
+        mask=mask,
         candidates=candidates,
         threshold=threshold,
         patches=patches,
@@ -167,24 +174,48 @@ def read_patch(array: NDArray[np.floating], grid: Grid, name: str, *, model: Fol
 
 
 def detect_lesions(
-    composite: Composite | None, grid: Grid, plan: InferencePlan, calibrated: float
+    composite: Composite | None, grid: Grid, plan: InferencePlan, calibrated: float, *, keep: Sorter | None = None
 ) -> tuple[NDArray[np.bool_], list[Candidate], float | None]:
     """Mask `[Z, Y, X]`, candidates and threshold from the first of the composed maps, in indices of the whole scan.
 
-    `calibrated` is the threshold unless the plan asks for Otsu's, which is None without a map.
+    `calibrated` is the threshold unless the plan asks for Otsu's, which is None without a map. `keep` sorts out
+    candidates; it is asked only if there are any.
     """
     mask = np.zeros(grid.shape, dtype=bool)
     if composite is None:
         return mask, [], None
     anomaly = composite.maps[0]
     threshold = otsu_threshold(anomaly, composite.coverage) if plan.threshold == "otsu" else calibrated
-    inner, candidates = find_candidates(anomaly, threshold, grid.crop(composite.box), plan)
-    mask[composite.box.slices] = inner
-    moved = [replace(candidate, box=_shifted(candidate.box, composite.box.start)) for candidate in candidates]
-    return mask, moved, threshold
+    inner = grid.crop(composite.box)
+    regions = find_regions(anomaly, threshold, inner, plan)
+    if keep is not None and regions:
+        regions = keep(regions, inner)
+    mask[composite.box.slices] = mask_of(regions, inner.shape)
+    return mask, [_moved(region.candidate, composite.box.start) for region in regions], threshold
 
 
-def _shifted(box: Box, offset: tuple[int, int, int]) -> Box:
+def sorter_of(
+    models: Sequence[FoldModel], patches: Sequence[tuple[Grid, Scene]], further: Sequence[tuple[Grid, Scene]] = ()
+) -> Sorter | None:
+    """What sorts out the candidates of these patches, at the folds' mean threshold; None without reducers."""
+    reducers = [model.reducer for model in models if model.reducer is not None]
+    limits = [model.calibration.score_threshold for model in models if model.calibration.score_threshold is not None]
+    return sorter(reducers, float(np.mean(limits)), patches, further) if reducers else None
+
+
+def _scenes(patches: Sequence[OrganPatch], maps: Sequence[FloatArray], plans: Plans) -> list[tuple[Grid, Scene]]:
+    """The patches with their maps `[2, Z, Y, X]`, where candidates are sorted out; else nothing."""
+    if plans.inference.reduction == "none":
+        return []
+    return [
+        (patch.grid, scene_of_patch(patch.array, patch.grid, anomaly=of[0], healthy_hu=of[1], plans=plans))
+        for patch, of in zip(patches, maps, strict=True)
+    ]
+
+
+def _moved(candidate: Candidate, offset: tuple[int, int, int]) -> Candidate:
+    """The candidate in indices of the whole scan."""
+    box = candidate.box
     z, y, x = (int(a + b) for a, b in zip(box.start, offset, strict=True))
     dz, dy, dx = box.shape
-    return Box((z, y, x), (z + dz, y + dy, x + dx))
+    return replace(candidate, box=Box((z, y, x), (z + dz, y + dy, x + dx)))

@@ -146,7 +146,7 @@ def _ensure(
     example_name = f"{name}__v{variant}"
     if (folder / f"{example_name}.json").is_file():
         return
-    edited = _edited(name, patch, variant, kinds, maker)
+    edited = edited_patch(name, patch, variant, kinds, maker.plans)
     reconstruction = reconstruct_patch(edited.array, example_name, reconstruct=maker.reconstruct, plans=maker.plans)
     residual = residual_of_patch(edited.array, patch.grid, reconstruction, maker.plans.inference)
     window = maker.plans.preprocessing.window_hu
@@ -155,14 +155,14 @@ def _ensure(
     save_patch(folder, example_name, example, metadata=metadata)
 
 
-def _edited(name: str, patch: StoredPatch, variant: int, kinds: Sequence[str], maker: ExampleMaker) -> EditedPatch:
+def edited_patch(name: str, patch: StoredPatch, variant: int, kinds: Sequence[str], plans: Plans) -> EditedPatch:
     """The patch as it is (without kinds), or varied and with lesions."""
     array = np.asarray(patch.array, dtype=np.float32)
     if not kinds:
         return EditedPatch(array=array, lesions=np.zeros(array.shape[1:], dtype=bool), kinds=())
     key = int.from_bytes(hashlib.sha256(f"{name}/{variant}".encode()).digest()[:8], "little")
-    rng = np.random.default_rng((maker.plans.head.training.seed, key))
-    window = maker.plans.preprocessing.window_hu
+    rng = np.random.default_rng((plans.head.training.seed, key))
+    window = plans.preprocessing.window_hu
     edited = edit_patch(array, spacing_mm=patch.grid.spacing_mm, window_hu=window, kinds=kinds, rng=rng)
     return vary_patch(edited, rng)
 

@@ -97,7 +97,7 @@ def train_head(paths: Paths, dataset: str, *, fold: int | str, plans_name: str, 
     healthy, held_out, unhealthy = _organs(train, HEALTHY), _organs(val, HEALTHY), _organs(train, UNHEALTHY)
     _require_healthy(healthy, held_out)
     device = choose_device(options.device)
-    without_head = replace(plans, inference=replace(plans.inference, detector="residual"))
+    without_head = replace(plans, inference=replace(plans.inference, detector="residual", reduction="none"))
     trained = load_trained_fold(paths, without_head, fold, device)
     maker = ExampleMaker(
         reconstruct=trained.reconstruct, plans=plans, identity=_identity_of_examples(plans, trained.checkpoints)
@@ -242,10 +242,10 @@ def _validation_batches(folder: Path, batch_size: int) -> list[Batch]:
 
 
 def _make_detector(paths: Paths, dataset: str, plans_name: str, fold: int | str) -> None:
-    """Let the plans detect with the head from now on."""
+    """Let the plans detect with the head from now on; a reducer would know the old maps."""
     plans = load_plans(paths.plans(dataset, plans_name))
     reasons = {**plans.reasons, "inference.detector": f"the lesion head of fold {fold} was trained"}
     save_plans(
         paths.plans(dataset, plans_name),
-        replace(plans, inference=replace(plans.inference, detector=HEAD), reasons=reasons),
+        replace(plans, inference=replace(plans.inference, detector=HEAD, reduction="none"), reasons=reasons),
     )

@@ -16,7 +16,8 @@ from nnanomaly.inference.anomaly_map import organ_gate
 from nnanomaly.inference.composition import Composite, compose
 from nnanomaly.inference.patch_map import PatchArray
 from nnanomaly.inference.postprocessing import threshold_mask
-from nnanomaly.inference.predictor import FoldModel, detect_lesions, read_patch
+from nnanomaly.inference.predictor import FoldModel, detect_lesions, read_patch, sorter_of
+from nnanomaly.inference.reduction import Sorter, scene_of_patch
 from nnanomaly.plans import HEAD, Plans
 from nnanomaly.preprocessing.preprocessor import COVERAGE, ORGAN
 from nnanomaly.roi.components import Component, find_components
@@ -74,7 +75,8 @@ def trace_scene(scene: Scene, model: FoldModel, plans: Plans, *, criteria: Crite
     """Send the patches of a scene through a fold and follow its lesions."""
     layers = [_layers(patch, model, plans) for patch in scene.patches]
     composite = compose(layers, scene.grid) or _nothing(len(layers[0][1]))
-    mask, _, threshold = detect_lesions(composite, scene.grid, plans.inference, model.calibration.threshold)
+    keep = None if model.reducer is None else _sorter(scene.patches, layers, model, plans)
+    mask, _, threshold = detect_lesions(composite, scene.grid, plans.inference, model.calibration.threshold, keep=keep)
     assert threshold is not None, scene.name
     wanted, found = (Volume(array[None], scene.grid) for array in (scene.lesions, mask))
     rule = MatchRule(min_iou=criteria.min_share)
@@ -91,6 +93,17 @@ def _layers(patch: ScenePatch, model: FoldModel, plans: Plans) -> tuple[Grid, Fl
     gate = organ_gate(signed_distance_mm(organ > 0.5, patch.grid.spacing_mm), plans.inference.organ_gate_mm)
     layers = (anomaly, reconstruction.image_hu, reconstruction.autoencoded_hu, reconstruction.healthy_hu, gate, organ)
     return patch.grid, np.stack(layers), np.asarray(patch.array[COVERAGE]) > 0.5
+
+
+def _sorter(
+    patches: Sequence[ScenePatch], layers: Sequence[tuple[Grid, FloatArray, BoolArray]], model: FoldModel, plans: Plans
+) -> Sorter | None:
+    """What sorts out the candidates of patches, which their `_layers` describe."""
+    described = []
+    for patch, (grid, (anomaly, _, _, healthy_hu, _, _), _) in zip(patches, layers, strict=True):
+        scene = scene_of_patch(patch.array, grid, anomaly=anomaly, healthy_hu=healthy_hu, plans=plans)
+        described.append((grid, scene))
+    return sorter_of([model], described)
 
 
 def _nothing(num_layers: int) -> Composite:

@@ -60,6 +60,8 @@ def sweep_fold(
     """Try every setting, keep the best one in the plans, calibrate the fold with it; returns all and the best."""
     plans_path = paths.plans(dataset, plans_name)
     plans = load_plans(plans_path)
+    # A reducer belongs to the maps of one setting.
+    plans = replace(plans, inference=replace(plans.inference, reduction="none"))
     healthy = healthy_validation_patches(paths.preprocessed(dataset), plans, fold)
     trials = _trials(paths, plans, healthy, fold, options)
     variants = candidate_plans(plans, sigmas=options.sigmas, scales=options.scales)

@@ -50,7 +50,9 @@ def test_training_before_preprocessing_names_the_command_to_run_first(shell: Any
     [
         (["501", "ddpm", "--val", "--c"], "--val and --c"),
         (["501", "vqgan", "--val"], "vqgan"),
-        (["501", "classifier", "--val_best"], "--val_best calibrates a ddpm or a head, not classifier"),
+        (["501", "classifier", "--val_best"], "--val_best calibrates a ddpm, a head or a reduction, not classifier"),
+        (["501", "reduction", "-lr", "0.1"], "-lr does not go with reduction"),
+        (["501", "reduction", "--c"], "--c does not go with reduction"),
         (["501", "ddpm", "-chk", "checkpoint_best.pth"], "--val"),
         (["501", "vqgan", "-num_iterations", "0"], "num_iterations"),
         (["501", "vqgan", "-lr", "-1"], "learning_rate"),

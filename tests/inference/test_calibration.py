@@ -1,5 +1,6 @@
-"""Calibrations: which plan they fit, and that those of earlier versions are read."""
+"""Calibrations: which plan they fit, that those of earlier versions are read, thresholds on probabilities."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 
 from nnanomaly.experiment_planning.presets import DEFAULT
 from nnanomaly.inference.anomaly_map import ResidualStatistics
-from nnanomaly.inference.calibration import Calibration, choose_threshold, fits_plan
+from nnanomaly.inference.calibration import Calibration, choose_score_threshold, choose_threshold, fits_plan
+from nnanomaly.plans import InferencePlan, Plans
+from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.json_io import from_document, to_document
 from nnanomaly.volume import Grid
 
@@ -59,3 +62,33 @@ def test_probabilities_that_crowd_near_one_are_told_apart() -> None:
     threshold, rate = choose_threshold(maps, 4, plan)
     assert rate == 0.5
     assert 0.99919 < threshold < 0.9994
+
+
+@pytest.fixture
+def plan(tiny_plans: Callable[..., Plans]) -> InferencePlan:
+    return replace(tiny_plans("default", dataset="Dataset501_Tiny").inference, false_candidates_per_organ=0.5)
+
+
+def test_the_planned_number_of_candidates_stays_above_the_threshold(plan: InferencePlan) -> None:
+    threshold, rate = choose_score_threshold(np.array([0.1, 0.9, 0.4, 0.7]), 4, plan)
+    assert (threshold, rate) == (0.4, 0.5)
+
+
+def test_candidates_of_one_probability_stay_or_go_together(plan: InferencePlan) -> None:
+    assert choose_score_threshold(np.array([0.9, 0.7, 0.7, 0.1]), 4, plan) == (0.7, 0.25)
+
+
+def test_all_may_stay_where_there_are_no_more_than_planned(plan: InferencePlan) -> None:
+    assert choose_score_threshold(np.array([0.2, 0.1]), 4, plan) == (0.0, 0.5)
+    assert choose_score_threshold(np.zeros(0), 4, plan) == (0.0, 0.0)
+
+
+def test_a_reduction_takes_candidates_from_a_larger_pool(plan: InferencePlan) -> None:
+    assert plan.before_reduction is plan
+    reduced = replace(plan, reduction="mil", reduction_pool=3.0)
+    assert reduced.before_reduction == replace(plan, false_candidates_per_organ=1.5)
+
+
+def test_a_reduction_needs_a_calibrated_threshold(plan: InferencePlan) -> None:
+    with pytest.raises(ConfigurationError, match="calibrated"):
+        replace(plan, reduction="mil", threshold="otsu")

@@ -13,6 +13,7 @@ from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.detectors import residual_detector
 from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.inference.reconstruct import Reconstruction
+from nnanomaly.inference.reducer import Reducer
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.normalization import normalise
 from nnanomaly.tuning.diagnose_api import drawn_scenes
@@ -81,6 +82,26 @@ def test_a_fold_that_heals_a_lesion_finds_it(plans: Plans) -> None:
     assert found.residual_shows == pytest.approx(0.75, abs=0.01)
     assert found.map_mean == pytest.approx(60.0, abs=0.1)
     assert result.num_false == 0
+
+
+def test_a_lesion_that_the_reducer_sorts_out_is_not_found(plans: Plans) -> None:
+    lesions = cube(GRID, 8)
+    scene = Scene(name="a", patches=[patch(plans, lesions)], grid=GRID, lesions=lesions)
+    reducer = Reducer(
+        features=("mean_hu",),
+        center=(LESION_HU,),
+        scale=(1.0,),
+        hidden_weights=((1.0,),),
+        hidden_bias=(0.0,),
+        output_weights=(1.0,),
+        output_bias=0.0,
+    )  # p = 0.5 at the mean HU of the lesion
+    heals = fold(plans, healed=0.75)
+    for limit, lost_at in ((0.4, None), (0.6, "cleaning")):
+        calibration = replace(heals.calibration, score_threshold=limit)
+        reduces = replace(heals, calibration=calibration, reducer=reducer)
+        (trace,) = trace_scene(scene, reduces, plans, criteria=Criteria()).lesions
+        assert trace.lost_at == lost_at
 
 
 def test_a_fold_that_gives_a_lesion_back_loses_it_at_the_reconstruction(plans: Plans) -> None:

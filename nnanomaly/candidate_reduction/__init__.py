@@ -1,0 +1,1 @@
+"""Training what sorts candidates out, from weak labels and inserted lesions."""

@@ -1,0 +1,96 @@
+"""The candidates of training organs, by what their weak label or an inserted lesion says of them."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from nnanomaly.candidate_reduction.mil import WeakCandidates
+from nnanomaly.dataset.patch_store import StoredPatch
+from nnanomaly.inference.candidate_features import FEATURES
+from nnanomaly.inference.postprocessing import Region, find_regions
+from nnanomaly.inference.predictor import FoldModel, read_patch
+from nnanomaly.inference.reduction import features_on_own_grid, scene_of_patch
+from nnanomaly.lesion_head.example_store import edited_patch, with_organ
+from nnanomaly.plans import Plans
+from nnanomaly.synthesis.kinds import KINDS
+from nnanomaly.volume import Grid
+
+Floats = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+VARIANTS = 2
+"""Edited copies of every healthy patch."""
+MIN_SHARE, MIN_IOU = 0.5, 0.2
+"""A candidate is on inserted lesions from this share of its voxels or this overlap on; one that only touches them
+teaches nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateFinder:
+    """A trained fold whose map has a threshold."""
+
+    model: FoldModel
+    """Reconstruction and map, and the threshold before candidates are sorted out."""
+    plans: Plans
+    """Plans of the fold."""
+
+    def find(self, array: NDArray[np.floating], grid: Grid, name: str) -> tuple[list[Region], Floats]:
+        """Regions of a patch `[3, Z, Y, X]` and their features `[N, F]`; `name` keys the noise."""
+        seen, anomaly = read_patch(array, grid, name, model=self.model, plans=self.plans)
+        regions = find_regions(anomaly, self.model.calibration.threshold, grid, self.plans.inference)
+        scene = scene_of_patch(array, grid, anomaly=anomaly, healthy_hu=seen.healthy_hu, plans=self.plans)
+        return regions, features_on_own_grid(regions, scene)
+
+
+def collect_candidates(
+    healthy: Mapping[str, StoredPatch], unhealthy: Mapping[str, StoredPatch], finder: CandidateFinder
+) -> WeakCandidates:
+    """Candidates of healthy organs as they are, of the same with inserted lesions, and of unhealthy organs, by name."""
+    negatives, positives = [np.zeros((0, len(FEATURES)))], [np.zeros((0, len(FEATURES)))]
+    for name, patch in tqdm(healthy.items(), desc="healthy organs", disable=None):
+        negatives.append(finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, name)[1])
+    for name, patch in tqdm(with_organ(healthy).items(), desc="inserted lesions", disable=None):
+        for variant in _variants(finder.plans):
+            regions, features, lesions = _inserted(name, patch, variant, finder)
+            on_lesion = np.array([_on_lesion(region, lesions) for region in regions], dtype=float)
+            positives.append(features[on_lesion == 1])
+            negatives.append(features[on_lesion == 0])
+    bags: dict[tuple[str, str], list[Floats]] = defaultdict(list)
+    for name, patch in tqdm(unhealthy.items(), desc="unhealthy organs", disable=None):
+        features = finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, name)[1]
+        bags[(patch.metadata["case"], patch.metadata["organ"])].append(features)
+    together = [np.concatenate(features) for features in bags.values()]
+    return WeakCandidates(
+        negatives=np.concatenate(negatives),
+        positives=np.concatenate(positives),
+        bags=tuple(bag for bag in together if len(bag)),
+    )
+
+
+def _variants(plans: Plans) -> Sequence[int]:
+    """Numbers of edits that the lesion head was not trained on: it is surer of those it knows."""
+    first = plans.head.variants_per_patch + 1
+    return range(first, first + VARIANTS)
+
+
+def _inserted(
+    name: str, patch: StoredPatch, variant: int, finder: CandidateFinder
+) -> tuple[list[Region], Floats, BoolArray]:
+    """Regions of an edited patch, their features, and its lesions `[Z, Y, X]`."""
+    kinds = [kind for kind in KINDS if kind not in finder.plans.head.held_out_kinds]
+    edited = edited_patch(name, patch, variant, kinds, finder.plans)
+    regions, features = finder.find(edited.array, patch.grid, f"{name}__v{variant}")
+    return regions, features, edited.lesions
+
+
+def _on_lesion(region: Region, lesions: BoolArray) -> float:
+    """1 for a candidate on inserted lesions, 0 for one beside them, NaN for one that only touches them."""
+    inside = np.count_nonzero(lesions[region.component.box.slices] & region.component.mask)
+    if inside == 0:
+        return 0.0
+    share = inside / region.component.num_voxels
+    iou = inside / (region.component.num_voxels + np.count_nonzero(lesions) - inside)
+    return 1.0 if share >= MIN_SHARE or iou >= MIN_IOU else float("nan")

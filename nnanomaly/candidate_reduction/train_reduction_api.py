@@ -1,0 +1,84 @@
+"""Training the reducer of a fold, and the plans that say that candidates are sorted out from now on.
+
+Opens patches and weak labels, and nothing else: no drawn lesion. The candidates are those of the training side, whose
+organs the networks have seen, at statistics and a threshold of that side; those of prediction are chosen on the
+validation side, whose organs the networks have not seen.
+"""
+
+import logging
+from dataclasses import replace
+
+from nnanomaly.candidate_reduction.candidates import CandidateFinder, collect_candidates
+from nnanomaly.candidate_reduction.mil import WeakCandidates, fit_reducer
+from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
+from nnanomaly.dataset.patch_store import StoredPatch, load_patch
+from nnanomaly.device import choose_device, memory_fault
+from nnanomaly.inference.calibrate_api import calibration_of
+from nnanomaly.inference.fold_model import load_trained_fold
+from nnanomaly.inference.predictor import FoldModel
+from nnanomaly.inference.reducer_file import TrainedReducer, save_reducer
+from nnanomaly.paths import REDUCER_JSON, Paths
+from nnanomaly.plans import REDUCTION, load_plans, save_plans
+from nnanomaly.training.fold_data import PatchSet, load_fold
+from nnanomaly.training.train_api import REMEDY, TrainingOptions
+from nnanomaly.utilities.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+@memory_fault(REMEDY)
+def train_reduction(paths: Paths, dataset: str, *, fold: int | str, plans_name: str, options: TrainingOptions) -> None:
+    """Train the reducer of a fold on the candidates of its detector, and make it part of the plans.
+
+    Of `options` the device and the seed count. Raises ConfigurationError (CKPT-MISSING) without a trained ddpm (or
+    head, if that detects), DataError (TRAIN-REDUCTION) without candidates of either kind.
+    """
+    plans = load_plans(paths.plans(dataset, plans_name))
+    reduced = replace(plans, inference=replace(plans.inference, reduction="mil"))
+    before = replace(plans, inference=reduced.inference.before_reduction)
+    train, _ = load_fold(paths.preprocessed(dataset), plans.data_identifier, fold)
+    trained = load_trained_fold(paths, before, fold, choose_device(options.device))
+    healthy = _patches(train, HEALTHY)
+    # Residuals of organs that the networks have seen are smaller: their own statistics and threshold make up for it.
+    calibration = calibration_of(trained, healthy, before)
+    model = FoldModel(
+        reconstruct=trained.reconstruct, detect=trained.detect, inpaint=trained.inpaint, calibration=calibration
+    )
+    finder = CandidateFinder(model=model, plans=before)
+    candidates = collect_candidates(healthy, _patches(train, UNHEALTHY), finder)
+    _refuse_too_few(candidates, calibration.threshold)
+    counts = {
+        "negatives": len(candidates.negatives),
+        "positives": len(candidates.positives),
+        "bags": len(candidates.bags),
+        "in_bags": sum(map(len, candidates.bags)),
+    }
+    logger.info("fitting a reducer to %s", counts)
+    reducer = fit_reducer(candidates, seed=options.changes.get("seed", plans.head.training.seed))
+    save_reducer(
+        paths.fold(dataset, plans_name, REDUCTION, fold) / REDUCER_JSON,
+        TrainedReducer(
+            reducer=reducer,
+            checkpoints=trained.checkpoints,
+            inference=reduced.inference,
+            num_candidates=counts,
+        ),
+    )
+    reason = {"inference.reduction": f"the reducer of fold {fold} was trained"}
+    save_plans(paths.plans(dataset, plans_name), replace(reduced, reasons={**plans.reasons, **reason}))
+
+
+def _patches(side: PatchSet, label: str) -> dict[str, StoredPatch]:
+    return {name: load_patch(side.folder, name, verify=False) for name in side.where(label).names}
+
+
+def _refuse_too_few(candidates: WeakCandidates, threshold: float) -> None:
+    """A reducer needs what is certainly false, and something that may be true."""
+    num_true = len(candidates.positives) + len(candidates.bags)
+    if not len(candidates.negatives) or not num_true:
+        raise DataError(
+            "TRAIN-REDUCTION",
+            f"at threshold {threshold:.3g} the training organs have {len(candidates.negatives)} false candidates and "
+            f"{num_true} inserted lesions or unhealthy organs with a candidate; both are needed. Raise "
+            "inference.reduction_pool in the plans, or go on without a reduction.",
+        )

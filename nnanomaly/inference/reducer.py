@@ -1,0 +1,46 @@
+"""The model that gives a candidate its probability: plain numbers, so that it is a JSON document and needs no torch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from nnanomaly.inference.candidate_features import FEATURES
+
+Floats = NDArray[np.float64]
+LARGEST_DEVIATION = 4.0
+"""Standardised features are clipped here: a candidate unlike all that were seen is no reason to extrapolate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reducer:
+    """A perceptron with one hidden layer of H units on F standardised features."""
+
+    features: tuple[str, ...]
+    """Their names, in the order of the weights."""
+    center: tuple[float, ...]
+    """What is taken from every feature, `[F]`."""
+    scale: tuple[float, ...]
+    """What it is then divided by, `[F]`."""
+    hidden_weights: tuple[tuple[float, ...], ...]
+    """`[H, F]`."""
+    hidden_bias: tuple[float, ...]
+    """`[H]`."""
+    output_weights: tuple[float, ...]
+    """`[H]`."""
+    output_bias: float
+    """Added to the sum."""
+
+
+def standardise(features: Floats, center: Floats, scale: Floats) -> Floats:
+    """(features - center) / scale, clipped to +-`LARGEST_DEVIATION`; features `[N, F]`."""
+    return np.asarray(np.clip((features - center) / scale, -LARGEST_DEVIATION, LARGEST_DEVIATION))
+
+
+def probabilities(reducer: Reducer, features: Floats) -> Floats:
+    """p = sigmoid(w2 . tanh(W1 x + b1) + b2) of every row of `features [N, F]` (`FEATURES`), in (0, 1)."""
+    columns = [FEATURES.index(name) for name in reducer.features]
+    x = standardise(features[:, columns], np.asarray(reducer.center), np.asarray(reducer.scale))
+    hidden = np.tanh(x @ np.asarray(reducer.hidden_weights).T + np.asarray(reducer.hidden_bias))
+    return np.asarray(expit(hidden @ np.asarray(reducer.output_weights) + reducer.output_bias))
