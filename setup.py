@@ -13,6 +13,7 @@ COMMANDS = (
     "preprocess",
     "train",
     "sweep",
+    "find_best_configuration",
     "predict",
     "evaluate_folder",
     "evaluate",

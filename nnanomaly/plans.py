@@ -16,6 +16,7 @@ STAGES = ("vqgan", "classifier", "ddpm")
 """The chain of the published method."""
 HEAD = "head"
 """The stage that may follow it: a network that tells lesions from other residuals."""
+DETECTORS = ("residual", HEAD, "both")
 HEAD_INPUTS = ("image", "reconstruction", "zscore", "distance")
 GUIDANCE_OF = {
     "heun": ("none", "relative", "free"),
@@ -403,7 +404,8 @@ class InferencePlan:
     residual_of: str = "input"
     """What the reconstruction is compared with: the `input`, or the `autoencoded` one (cancels the codec's error)."""
     detector: str = "residual"
-    """What makes the map: `residual` (see `anomaly_map`), or `head` (probability of the lesion head)."""
+    """What makes the map: `residual` (see `anomaly_map`), `head` (probability of the lesion head), or `both` (the mean
+    of the two, z-scores brought to [0, 1])."""
     min_voxels: int = 20
     """Smaller candidates (in voxels of the scan) are dropped."""
     min_diameter_mm: float = 3.0
@@ -417,7 +419,7 @@ class InferencePlan:
         _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore", "zscore_intensity"))
         _require_choice("residual_of", self.residual_of, ("input", "autoencoded"))
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
-        _require_choice("detector", self.detector, ("residual", HEAD))
+        _require_choice("detector", self.detector, DETECTORS)
         _require_choice("precision", self.precision, ("fp32", "bf16"))
         forms = GUIDANCE_OF[self.sampler]
         _require(
@@ -438,6 +440,11 @@ class InferencePlan:
     def needs_classifier(self) -> bool:
         """Whether guidance takes the gradient of a classifier."""
         return self.guidance in ("gradient", "relative")
+
+    @property
+    def needs_head(self) -> bool:
+        """Whether the map takes the lesion head."""
+        return self.detector in (HEAD, "both")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

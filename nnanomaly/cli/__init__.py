@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command knows what it has to do, so that `-h` answers at once.
 """
 
+from nnanomaly.cli.best_configuration import find_best_configuration
 from nnanomaly.cli.comparison import compare, evaluate
 from nnanomaly.cli.demonstration import demo
 from nnanomaly.cli.evaluation import evaluate_folder
@@ -19,6 +20,7 @@ __all__ = [
     "evaluate_folder",
     "export_nndetection",
     "extract_fingerprint",
+    "find_best_configuration",
     "import_nndetection",
     "plan_and_preprocess",
     "plan_experiment",

@@ -107,6 +107,37 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--continue_prediction", "--c", action="store_true", help="skip cases that are complete")
 
 
+def add_best_configuration(parser: argparse.ArgumentParser) -> None:
+    """All arguments of the choice of a configuration."""
+    parser.add_argument("dataset_name_or_id", help="dataset name or id")
+    parser.add_argument(
+        "-f", nargs="+", default=None, help="folds whose validation sides are used (default: all trained ones)"
+    )
+    add_plans(parser)
+    parser.add_argument("--drawn", action="store_true", help="use lesions drawn by a person (labelsTr); else inserted")
+    parser.add_argument("--disable_ensembling", action="store_true", help="try no combination of detectors")
+    parser.add_argument(
+        "-max_false_candidates", type=_share, default=0.5, help="most per healthy validation organ (default 0.5)"
+    )
+    parser.add_argument("-variants", type=_count, default=4, help="trials per healthy organ (default 4)")
+    parser.add_argument("-seed", type=int, default=0, help="seed of the inserted lesions")
+    _add_device(parser)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value} is not at least 0")
+    return value
+
+
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """All arguments of the sweep."""
     parser.add_argument("dataset_name_or_id", help="dataset name or id")

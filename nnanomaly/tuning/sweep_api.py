@@ -7,17 +7,13 @@ is written to the plans file, with its reason, and the fold is calibrated anew, 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from nnanomaly.dataset.patch_store import StoredPatch
-from nnanomaly.dataset.raw_dataset import DatasetDescription, load_description
 from nnanomaly.device import choose_device, memory_fault
-from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.inference.calibrate_api import (
     calibrate_fold,
     calibration_of,
@@ -28,15 +24,14 @@ from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
 from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
 from nnanomaly.inference.postprocessing import otsu_threshold
-from nnanomaly.paths import LABELS_TR, SWEEP, Paths
+from nnanomaly.paths import SWEEP, Paths
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import COVERAGE
+from nnanomaly.tuning.drawn_lesions import DrawnLesions
 from nnanomaly.tuning.settings import candidate_plans
 from nnanomaly.tuning.sweep import FloatArray, Outcome, best_outcome, score_trials
 from nnanomaly.tuning.sweep_files import write_sweep
 from nnanomaly.tuning.trials import DIAMETERS_MM, Trial, drawn_trials, inserted_trials
-from nnanomaly.utilities.errors import DataError
-from nnanomaly.volume import Volume
 
 logger = logging.getLogger(__name__)
 
@@ -98,25 +93,12 @@ def _trials(
         return inserted_trials(
             healthy, window_hu=plans.preprocessing.window_hu, seed=options.seed, diameters_mm=DIAMETERS_MM
         )
-    raw = paths.raw(plans.dataset_name)
     patches = validation_patches(paths.preprocessed(plans.dataset_name), plans, fold)
-    trials = drawn_trials(patches, partial(_reference, raw / LABELS_TR, load_description(raw)))
+    drawn = DrawnLesions.of_dataset(paths.raw(plans.dataset_name))
+    trials = drawn_trials(patches, drawn.read)
     if not trials:
-        raise DataError(
-            "SWEEP-DRAWN",
-            f"no validation case has a file in {raw / LABELS_TR}. Sweep without --drawn: lesions are "
-            "then inserted into healthy organs.",
-        )
+        raise drawn.missing()
     return trials
-
-
-def _reference(folder: Path, description: DatasetDescription, case: str) -> Volume | None:
-    """The drawn lesions of a case, None where nobody drew any."""
-    path = folder / f"{case}{description.file_ending}"
-    if not path.is_file():
-        return None
-    labels = reader_writer_for(path).read_labels(path)
-    return replace(labels, array=np.isin(labels.array, description.lesion_values).astype(np.uint8))
 
 
 def _try(trained: TrainedFold, plans: Plans, healthy: Mapping[str, StoredPatch], trials: Sequence[Trial]) -> Outcome:

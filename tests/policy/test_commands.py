@@ -18,6 +18,7 @@ COMMANDS = (
     "preprocess",
     "train",
     "sweep",
+    "find_best_configuration",
     "predict",
     "evaluate_folder",
     "evaluate",
