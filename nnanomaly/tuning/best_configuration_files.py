@@ -96,8 +96,8 @@ def page_of(result: Result, table: pd.DataFrame) -> str:
             f"{result.num_lesions} {result.source} lesions, {result.num_negative} trials without one. F1 at IoU 0.2, "
             "pooled over all trials; false candidates in trials without a lesion count.\n",
             f"{len(choice.allowed)} leave at most {result.limit:g} candidates per healthy organ. The largest F1 of "
-            f"them is {result.tried[choice.best].f1:.3f}; {len(choice.tied)} cannot be told from it (at most one "
-            "standard error of the difference behind, bootstrap over cases). Of these the simplest was chosen: fewest "
+            f"them is {result.tried[choice.best].f1:.3f}; {len(choice.tied)} cannot be told from it (at most two "
+            "standard errors of the difference behind, bootstrap over cases). Of these the simplest was chosen: fewest "
             f"networks, then fewest fields that differ from the plans before, then largest F1.{unseen}\n",
             to_markdown(_text(pd.DataFrame(rows))),
             "\n## What every option can reach\n",

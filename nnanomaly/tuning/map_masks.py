@@ -64,8 +64,7 @@ def _find(anomaly: FloatArray, threshold: float, grid: Grid, plan: InferencePlan
 
 def _shadows(mask: BoolArray) -> list[BoolArray]:
     """Whether anything lies in each plane, for every axis."""
-    planes = mask.any(axis=2)
-    return [planes.any(axis=1), planes.any(axis=0), mask.any(axis=(0, 1))]
+    return [np.asarray(mask.any(axis=others), dtype=bool) for others in ((1, 2), (0, 2), (0, 1))]
 
 
 def _key(anomaly: FloatArray, threshold: float, plan: InferencePlan) -> Key:

@@ -17,6 +17,8 @@ from nnanomaly.tuning.configurations import complexity
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 TP, FP, FN = 0, 1, 2
+NUM_ERRORS = 2.0
+"""One would not do: a difference that a single case makes is one of its own standard errors, four cases make two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,7 +67,7 @@ class Choice:
     best: int
     """Largest F1 among the allowed."""
     tied: list[int]
-    """Allowed, and at most one standard error of the difference behind the best."""
+    """Allowed, and at most `NUM_ERRORS` standard errors of the difference behind the best."""
     allowed: list[int]
     """Within the limit of false candidates per healthy organ."""
     standard_errors: FloatArray
@@ -107,7 +109,7 @@ def choose(
     f1 = np.array([one.f1 for one in tried])
     best = max(allowed, key=lambda index: (f1[index], -index))
     behind, errors = f1[best] - f1, np.nanstd(draws[best] - draws, axis=1)
-    tied = [index for index in allowed if behind[index] <= errors[index]]
+    tied = [index for index in allowed if behind[index] <= NUM_ERRORS * errors[index]]
     unseen = np.stack([number.draws((weights == 0).astype(float)) for number in numbers])
     return Choice(
         chosen=min(tied, key=lambda index: (*complexity(tried[index].plan, start), -f1[index], index)),
@@ -124,7 +126,7 @@ def choose(
 def _f1_of(tried: Tried, cases: Sequence[str]) -> RatioOfSums:
     """F1 as a ratio of sums over cases."""
     _, number = np.unique(np.asarray(cases), return_inverse=True)
-    tp, fp, fn = (np.bincount(number, tried.counts[:, kind]) for kind in (TP, FP, FN))
+    tp, fp, fn = (np.bincount(number, tried.counts[:, kind]).astype(float) for kind in (TP, FP, FN))
     return RatioOfSums(numerator=2 * tp, denominator=2 * tp + fp + fn)
 
 
