@@ -42,8 +42,8 @@ class DrawnLesions:
         """The error when no validation case has a drawing."""
         return DataError(
             "SWEEP-DRAWN",
-            f"no validation case has a file in {self.folder}. Go without --drawn: lesions are then inserted into "
-            "healthy organs.",
+            f"no validation case has a file in {self.folder}. Run it without --drawn: lesions are "
+            "then inserted into healthy organs.",
         )
 
     def _path(self, case: str) -> Path:
