@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
-from nnanomaly.plans import InferencePlan
+from nnanomaly.plans import FELT_BY_NETWORKS, InferencePlan
 from nnanomaly.tuning.configurations import (
     Offer,
     changes,
@@ -56,10 +56,12 @@ def test_otsu_s_threshold_stays_a_choice_where_the_plans_have_it() -> None:
     assert {plan.threshold for plan in configurations(PLAN, offer())} == {"calibrated"}
 
 
-def test_everything_shares_one_reconstruction_and_what_acts_behind_the_map_shares_its_map() -> None:
+def test_what_the_networks_do_not_feel_shares_its_reconstruction_and_what_acts_behind_the_map_its_map() -> None:
     numbered = list(enumerate(configurations(PLAN, offer(head=HEAD_PLAN))))
-    (everything,) = group_by(numbered, reconstruction_of)
-    assert everything == numbered
+    groups = group_by(numbered, reconstruction_of)
+    assert sorted(number for group in groups for number, _ in group) == list(range(len(numbered)))
+    felt = [{tuple(getattr(plan, name) for name in FELT_BY_NETWORKS) for _, plan in group} for group in groups]
+    assert [len(values) for values in felt] == [1] * len(groups) == [1] * len(set.union(*felt))
     assert [len(group) for group in group_by(numbered, map_of)] == [4 * 3 * 2 * 4] * 6
     assert len(group_by([(0, PLAN), (1, replace(PLAN, sigma=1.0))], reconstruction_of)) == 2
 
