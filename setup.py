@@ -7,6 +7,12 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 COMMANDS = (
+    "convert_dicom",
+    "convert_kits",
+    "convert_msd",
+    "make_dataset",
+    "segment_organs",
+    "label_reports",
     "plan_and_preprocess",
     "extract_fingerprint",
     "plan_experiment",
@@ -14,7 +20,9 @@ COMMANDS = (
     "train",
     "sweep",
     "find_best_configuration",
+    "diagnose",
     "predict",
+    "export_dicom",
     "evaluate_folder",
     "evaluate",
     "compare",
@@ -42,7 +50,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["nnanomaly", "nnanomaly.*"]),
-    package_data={"nnanomaly": ["py.typed"]},
+    package_data={"nnanomaly": ["py.typed", "pseudo_labels/packs/*.json"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.10",
@@ -62,7 +70,18 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "dev": ["pytest>=8", "hypothesis", "SimpleITK>=2.5", "ruff>=0.15", "mypy>=1.15", "import-linter>=2.3"],
+        "dicom": ["pydicom>=3.0.2", "SimpleITK>=2.5.7", "highdicom>=0.24"],
+        "dev": [
+            "pytest>=8",
+            "hypothesis",
+            "ruff>=0.15",
+            "mypy>=1.15",
+            "import-linter>=2.3",
+            "pydicom>=3.0.2",
+            "SimpleITK>=2.5.7",
+            "highdicom>=0.24",
+        ],
+        "totalseg": ["TotalSegmentator>=2.4"],
         "oracles": ["monai>=1.6", "diffusers", "PyWavelets", "picai_eval"],
     },
     entry_points={"console_scripts": [f"nnanomaly_{command} = nnanomaly.cli:{command}" for command in COMMANDS]},

@@ -1,6 +1,7 @@
 """The models of the ablation: planned, preprocessed, taken over where they agree, trained; and what that took."""
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,9 @@ from nnanomaly.dataset.raw_dataset import load_description
 from nnanomaly.experiment_planning import plan_and_preprocess_api as planning
 from nnanomaly.experiment_planning import planner
 from nnanomaly.experiment_planning.fingerprint import load_fingerprint
+from nnanomaly.lesion_head.train_head_api import FIRST_ROUND, train_head
 from nnanomaly.paths import CALIBRATION_JSON, FINGERPRINT_JSON, PLANS_JSON, Paths
-from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
+from nnanomaly.plans import HEAD, STAGES, Plans, load_plans, save_plans
 from nnanomaly.training.train_api import TrainingOptions, train_stages
 from nnanomaly.utilities.json_io import from_document, read_json, to_document
 
@@ -48,12 +50,30 @@ def prepare_model(paths: Paths, dataset: str, name: str, model: Mapping[str, Any
     plans = changed(replace(planned, plans_name=name), model.get("changes", {}))
     save_plans(paths.plans(dataset, name), plans)
     planning.preprocess(paths, dataset, plans_name=name, num_processes=2)
-    for stage in STAGES:
+    for stage in (*STAGES, HEAD) if model.get("head", False) else STAGES:
         share_stage(paths, plans, stage, model.get("shares", []))
     if not (paths.fold(dataset, name, "ddpm", FOLD) / FINAL).is_file():
         options = TrainingOptions(device="cpu", num_workers=None, resume=True, changes={})
         train_stages(paths, dataset, "ddpm", fold=FOLD, plans_name=name, options=options)
-    return plans
+    if model.get("head", False):
+        train_missing_head(paths, plans, model.get("shares", []))
+    return load_plans(paths.plans(dataset, name))
+
+
+def train_missing_head(paths: Paths, plans: Plans, others: Sequence[str]) -> None:
+    """Train the lesion head unless there is one; examples and first round of others are taken over if they fit."""
+    mine = paths.fold(plans.dataset_name, plans.plans_name, HEAD, FOLD)
+    for other in others:
+        theirs = paths.fold(plans.dataset_name, other, HEAD, FOLD)
+        if (theirs / "examples").is_dir() and not (mine / "examples").is_dir():
+            shutil.copytree(theirs / "examples", mine / "examples", copy_function=os.link)
+        if (theirs / FINAL).is_file() and not (mine / FIRST_ROUND).is_dir():
+            head = load_plans(theirs.parent / PLANS_JSON).head
+            if plans.head.self_training_iterations and head == replace(plans.head, self_training_iterations=0):
+                shutil.copytree(theirs, mine / FIRST_ROUND, ignore=shutil.ignore_patterns("examples", "plans.json"))
+    if not (mine / FINAL).is_file():
+        options = TrainingOptions(device="cpu", num_workers=None, resume=True, changes={})
+        train_head(paths, plans.dataset_name, fold=FOLD, plans_name=plans.plans_name, options=options)
 
 
 def share_stage(paths: Paths, plans: Plans, stage: str, others: Sequence[str]) -> None:
@@ -63,8 +83,9 @@ def share_stage(paths: Paths, plans: Plans, stage: str, others: Sequence[str]) -
         theirs = paths.model(plans.dataset_name, other, stage)
         if mine.is_dir() or not (theirs / f"fold_{FOLD}" / FINAL).is_file():
             continue
-        if load_plans(theirs / PLANS_JSON).identity_of(stage) == plans.identity_of(stage):
-            shutil.copytree(theirs, mine, ignore=shutil.ignore_patterns(CALIBRATION_JSON))
+        planned = load_plans(theirs / PLANS_JSON)
+        if planned.identity_of(stage) == plans.identity_of(stage) and (stage != HEAD or planned.head == plans.head):
+            shutil.copytree(theirs, mine, ignore=shutil.ignore_patterns(CALIBRATION_JSON), copy_function=os.link)
             save_plans(mine / PLANS_JSON, plans)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,13 @@ PLANS_JSON = "plans.json"
 FINGERPRINT_JSON = "dataset_fingerprint.json"
 SPLITS_JSON = "splits_final.json"
 ORGAN_LABELS_CSV = "organ_labels.csv"
+ORGAN_MASKS_CSV = "organ_masks.csv"
+VERIFY_REPORT_JSON = "verify_report.json"
+SEGMENTATION_JSON = "segmentation.json"
 LATENT_SCALING_JSON = "latent_scaling.json"
 RECONSTRUCTION_GATE_JSON = "reconstruction_gate.json"
 CALIBRATION_JSON = "calibration.json"
-SWEEP = "sweep"
-BEST_CONFIGURATION = "best_configuration"
+SWEEP, DIAGNOSE, BEST_CONFIGURATION = "sweep", "diagnose", "best_configuration"
 ARGUMENTS_JSON = "predict_from_raw_data_args.json"
 BOXES_ENDING = "_boxes.json"
 SUMMARY_JSON = "summary.json"
@@ -130,6 +133,27 @@ class DetectionPaths:
         return _required(self.models_root, DET_MODELS)
 
 
+@dataclass(frozen=True, slots=True)
+class TotalSegmentatorPaths:
+    """The folders of TotalSegmentator, which it finds by the same variables."""
+
+    home: Path | None
+    """Its home folder, if the user set one (`TOTALSEG_HOME_DIR`)."""
+    weights: Path
+    """Where its trained models lie (`TOTALSEG_WEIGHTS_PATH`, else `nnunet/results` in its home)."""
+
+    @classmethod
+    def from_env(cls) -> "TotalSegmentatorPaths":
+        """Read the environment variables; nothing needs to be set."""
+        home = _folder("TOTALSEG_HOME_DIR")
+        default = (home or Path.home() / ".totalsegmentator") / "nnunet" / "results"
+        return cls(home, _folder("TOTALSEG_WEIGHTS_PATH") or default)
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """The environment of this process with these weights and another home, for a program that it starts."""
+        return environment_with({"TOTALSEG_HOME_DIR": str(home), "TOTALSEG_WEIGHTS_PATH": str(self.weights)})
+
+
 def calibration_json(checkpoint: str) -> str:
     """Name of the calibration that belongs to a checkpoint of the ddpm: calibration_best.json to checkpoint_best.pth.
 
@@ -156,7 +180,12 @@ def fold_order(fold: str) -> tuple[bool, int]:
 def environment_for(paths: Paths) -> dict[str, str]:
     """The environment of this process with the three folder variables set, for commands that it starts."""
     folders = {RAW: paths.raw_root, PREPROCESSED: paths.preprocessed_root, RESULTS: paths.results_root}
-    return {**os.environ, **{variable: str(folder.resolve()) for variable, folder in folders.items() if folder}}
+    return environment_with({variable: str(folder.resolve()) for variable, folder in folders.items() if folder})
+
+
+def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
+    """A copy of the environment of this process with some variables changed."""
+    return {**os.environ, **changes}
 
 
 def let_threads_sleep() -> None:

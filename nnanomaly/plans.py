@@ -35,15 +35,22 @@ FELT_BY_NETWORKS = (
     "num_samples",
     "quantise",
     "precision",
+    "residual_of",
+    "extra_sigmas",
 )
-"""Fields of the inference that change a reconstruction; the others act on what comes out."""
+"""Fields of the inference that change what is reconstructed; the others act on what comes out."""
+RESIDUAL_FIELDS = ("residual_of", "smoothing_mm", "anomaly_map")
+"""Fields of the inference that decide which residuals the lesion head sees."""
 PLANS_NAMES = {"default": "nnAnomalyPlans", "paper": "nnAnomalyPaperPlans"}
 CODECS = ("vq", "kl", "haar", "identity")
 FIXED_CODECS = {"haar": (2, 8), "identity": (1, 1)}
 """Codecs that learn nothing: their stride on every axis, and the channels that it leaves of one."""
+NO_PART_OF_A_NETWORK = ("training", "gate", "self_training_iterations", "crop_mm")
+"""Fields of a stage that decide how it is trained, and not what it is."""
 LATER_FIELDS: dict[str, dict[str, object]] = {
     "vqgan": {"codec": "vq", "kl_weight": 1e-6},
     "ddpm": {"class_dropout": 0.0},
+    "inference": {"residual_of": "input", "extra_sigmas": []},
 }
 """Fields younger than schema 1, and the values at which they change nothing: an identity leaves these out."""
 
@@ -339,8 +346,13 @@ class HeadPlan:
     """Residual blocks per level."""
     variants_per_patch: int = 12
     """Inserted variants of every healthy patch whose reconstruction is kept for training."""
+    crop_mm: float = 96.0
+    """Edge of the cubes that it trains on, most of them around a lesion; 0 = whole patches."""
     held_out_kinds: tuple[str, ...] = ("fat",)
     """Kinds of lesions that only validation sees: does the head find what it was never shown?"""
+    self_training_iterations: int = 0
+    """Iterations of a second round, half of whose examples are unhealthy organs with the lesions that the first round
+    sees in them; 0 = none."""
     training: TrainingPlan = TrainingPlan(
         num_iterations=20_000,
         batch_size=2,
@@ -359,6 +371,9 @@ class HeadPlan:
         """Check choices."""
         known = all(name in HEAD_INPUTS for name in self.inputs) and len(self.inputs) > 0
         _require(known, "head.inputs", self.inputs, f"must be some of {', '.join(HEAD_INPUTS)}")
+        _require(self.crop_mm >= 0, "head.crop_mm", self.crop_mm, "must not be negative; 0 = whole patches")
+        count = self.self_training_iterations
+        _require(count >= 0, "head.self_training_iterations", count, "must not be negative")
         _require(self.variants_per_patch >= 1, "head.variants_per_patch", self.variants_per_patch, "must be at least 1")
 
 
@@ -385,10 +400,10 @@ class InferencePlan:
     quantise: bool
     """Whether latents snap to the nearest code before they are decoded."""
     anomaly_map: str
-    """`absolute` (HU), `zscore` (by healthy residuals at that distance to the organ) or `zscore_intensity` (by distance
-    and by the HU of the reconstruction)."""
+    """`absolute` (HU), `zscore` (by healthy residuals at that distance to the organ), `zscore_intensity` (by distance
+    and by the HU of the reconstruction) or `ssim` (the z-score of one minus the structural similarity)."""
     smoothing_mm: float
-    """Standard deviation of the Gaussian that smooths the residual; 0 = none."""
+    """Standard deviation of the Gaussian that smooths the residual (for `ssim`, what is compared); 0 = none."""
     organ_gate_mm: float
     """Distance outside the organ at which the map begins to fade; negative = no gate."""
     threshold: str
@@ -402,22 +417,31 @@ class InferencePlan:
     precision: str = "fp32"
     """`fp32`, or `bf16` autocast in the networks; the sampler itself is always fp32."""
     residual_of: str = "input"
-    """What the reconstruction is compared with: the `input`, or the `autoencoded` one (cancels the codec's error)."""
+    """What the reconstruction is compared with: the `input`, the `autoencoded` one (cancels the codec's error), or the
+    `unguided` reconstruction of the same noise (leaves what guidance changes: the counterfactual difference)."""
     detector: str = "residual"
     """What makes the map: `residual` (see `anomaly_map`), `head` (probability of the lesion head), or `both` (the mean
     of the two, z-scores brought to [0, 1])."""
+    mirroring: bool = False
+    """Whether the probability of the head is the mean over the eight mirrored patches, as in nnU-Net."""
     min_voxels: int = 20
     """Smaller candidates (in voxels of the scan) are dropped."""
     min_diameter_mm: float = 3.0
     """Candidates of smaller equivalent diameter are dropped."""
+    extra_sigmas: tuple[float, ...] = ()
+    """More noise levels: the map is the mean over those of all levels, each by healthy residuals of its own."""
+    inpaint_rounds: int = 0
+    """Rounds in which candidates over 30 mm are drawn anew from their surroundings; 0 = off."""
+    follow_lesions: bool = False
+    """Whether a candidate that a patch cuts off gets another patch further out."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         _require_choice("sampler", self.sampler, tuple(GUIDANCE_OF))
         _require_choice("encode", self.encode, ("invert", "noise"))
         _require_choice("guidance", self.guidance, ("none", "gradient", "relative", "free"))
-        _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore", "zscore_intensity"))
-        _require_choice("residual_of", self.residual_of, ("input", "autoencoded"))
+        _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore", "zscore_intensity", "ssim"))
+        _require_choice("residual_of", self.residual_of, ("input", "autoencoded", "unguided"))
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
         _require_choice("detector", self.detector, DETECTORS)
         _require_choice("precision", self.precision, ("fp32", "bf16"))
@@ -426,6 +450,20 @@ class InferencePlan:
             self.guidance in forms, "guidance", self.guidance, f"sampler {self.sampler} can do {' and '.join(forms)}"
         )
         _require(self.sigma > 0, "sigma", self.sigma, "must be positive")
+        _require(all(s > 0 for s in self.extra_sigmas), "extra_sigmas", self.extra_sigmas, "must be positive")
+        _require(self.inpaint_rounds >= 0, "inpaint_rounds", self.inpaint_rounds, "must not be negative; 0 = off")
+        _require(
+            not self.follow_lesions or self.threshold == "calibrated",
+            "follow_lesions",
+            self.follow_lesions,
+            "a candidate of one patch needs threshold `calibrated`",
+        )
+        _require(
+            self.residual_of != "unguided" or self.guidance != "none",
+            "residual_of",
+            self.residual_of,
+            "without guidance that difference is nought everywhere",
+        )
         _require(self.num_steps >= 1, "num_steps", self.num_steps, "must be at least 1")
         _require(
             self.guidance_scale >= 0,
@@ -435,6 +473,11 @@ class InferencePlan:
         )
         _require(0 < self.hysteresis <= 1, "hysteresis", self.hysteresis, "must lie in (0, 1]")
         _require(self.num_samples >= 1, "num_samples", self.num_samples, "must be at least 1")
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """All noise levels, that of the plan first."""
+        return (self.sigma, *self.extra_sigmas)
 
     @property
     def needs_classifier(self) -> bool:
@@ -488,11 +531,18 @@ class Plans:
             f"{self.ddpm.process} needs {samplers}",
         )
         trained_for = self.ddpm.max_sigma if self.ddpm.process == "edm" else float("inf")
+        highest = max(self.inference.sigmas)
         _require(
-            self.inference.sigma <= trained_for,
-            "inference.sigma",
-            self.inference.sigma,
+            highest <= trained_for,
+            "inference.sigma" if highest == self.inference.sigma else "inference.extra_sigmas",
+            highest,
             f"the diffusion model is trained for noise levels up to ddpm.max_sigma = {trained_for:g} only",
+        )
+        _require(
+            self.inference.inpaint_rounds == 0 or self.ddpm.process == "edm",
+            "inference.inpaint_rounds",
+            self.inference.inpaint_rounds,
+            f"must be 0 where ddpm.process is {self.ddpm.process}: only edm inpaints",
         )
         dropout, guidance = self.ddpm.class_dropout, self.inference.guidance
         _require(
@@ -543,10 +593,13 @@ class Plans:
         relevant = {key: document[key] for key in ("preset", "organs", "preprocessing")}
         before = {"vqgan", "ddpm"} if HEAD in stages else {"vqgan"}
         for stage in sorted({*before, *stages}):
-            unused = {"training", "gate", *_unchanged_later_fields(stage, document[stage])}
+            unused = {*NO_PART_OF_A_NETWORK, *_unchanged_later_fields(stage, document[stage])}
             relevant[stage] = {key: value for key, value in document[stage].items() if key not in unused}
         if HEAD in stages:
-            relevant["inference"] = {name: document["inference"][name] for name in FELT_BY_NETWORKS}
+            unused = _unchanged_later_fields("inference", document["inference"])
+            relevant["inference"] = {n: document["inference"][n] for n in FELT_BY_NETWORKS if n not in unused}
+            if self.inference.anomaly_map == "ssim":  # the head sees another residual than that in HU
+                relevant["inference"]["anomaly_map"] = "ssim"
         if "classifier" in stages:
             relevant["classifier"] |= _other_classifier_input(document["ddpm"])
         return document_hash(relevant)

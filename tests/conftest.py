@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,24 @@ def write_nifti() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def fake_totalsegmentator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program of that name on the search path, with made-up weights; its folder, where `calls.jsonl` appears."""
+    folder = tmp_path / "fake program"
+    folder.mkdir()
+    program = folder / "TotalSegmentator"
+    program.write_text(f"#!{sys.executable}\n" + (ROOT / "tests" / "fake_totalsegmentator.py").read_text())
+    program.chmod(0o755)
+    weights = folder / "weights"
+    model = weights / "Dataset297_TotalSegmentator_total_3mm_1559subj" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    (model / "fold_0").mkdir(parents=True)
+    (model / "fold_0" / "checkpoint_final.pth").write_bytes(b"weights")
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    monkeypatch.setenv("TOTALSEG_WEIGHTS_PATH", str(weights))
+    monkeypatch.delenv("TOTALSEG_HOME_DIR", raising=False)
+    return folder
 
 
 @pytest.fixture(scope="session")

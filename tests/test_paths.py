@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nnanomaly.paths import Paths, environment_for, let_threads_sleep, number_of_workers_from_env
+from nnanomaly.paths import Paths, TotalSegmentatorPaths, environment_for, let_threads_sleep, number_of_workers_from_env
 from nnanomaly.utilities.errors import ConfigurationError
 
 VARIABLES = ("nnanomaly_raw", "nnanomaly_preprocessed", "nnanomaly_results", "nnUNet_raw", "nnanomaly_def_n_proc")
@@ -145,3 +145,19 @@ def test_only_the_name_of_a_fold_names_a_folder(paths: Paths, fold: int | str) -
     assert repr(str(fold)) in str(refused.value)
     for name in (0, "10", "all"):
         assert paths.fold("Dataset501_Kidney", "nnAnomalyPlans", "ddpm", name).name == f"fold_{name}"
+
+
+def test_the_folders_of_totalsegmentator_are_those_of_its_own_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("TOTALSEG_HOME_DIR", "TOTALSEG_WEIGHTS_PATH"):
+        monkeypatch.delenv(variable, raising=False)
+    default = Path.home() / ".totalsegmentator" / "nnunet" / "results"
+    assert TotalSegmentatorPaths.from_env() == TotalSegmentatorPaths(None, default)
+    monkeypatch.setenv("TOTALSEG_HOME_DIR", str(tmp_path))
+    assert TotalSegmentatorPaths.from_env() == TotalSegmentatorPaths(tmp_path, tmp_path / "nnunet" / "results")
+    monkeypatch.setenv("TOTALSEG_WEIGHTS_PATH", str(tmp_path / "weights"))
+    assert TotalSegmentatorPaths.from_env() == TotalSegmentatorPaths(tmp_path, tmp_path / "weights")
+    environment = TotalSegmentatorPaths.from_env().environment(tmp_path / "home")
+    assert environment["TOTALSEG_HOME_DIR"] == str(tmp_path / "home")
+    assert environment["TOTALSEG_WEIGHTS_PATH"] == str(tmp_path / "weights")

@@ -169,7 +169,7 @@ OUT_OF_RANGE = [
     (lambda p: replace(p.inference, num_samples=0), "num_samples"),
     (lambda p: replace(p.inference, hysteresis=0.0), "hysteresis"),
     (lambda p: replace(p.inference, hysteresis=1.1), "hysteresis"),
-    (lambda p: replace(p.inference, anomaly_map="ssim"), "anomaly_map"),
+    (lambda p: replace(p.inference, anomaly_map="psnr"), "anomaly_map"),
     (lambda p: replace(p.inference, threshold="0.5"), "threshold"),
     (lambda p: p.with_training("ddpm", num_iterations=0), "num_iterations"),
     (lambda p: p.with_training("ddpm", batch_size=0), "batch_size"),
@@ -310,6 +310,38 @@ def test_a_field_that_does_not_fit_a_codec_is_refused(
     fitting = with_codec(plans, codec)
     with pytest.raises(ConfigurationError, match=rf"vqgan.codec is '{codec}'.*{re.escape(field)}"):
         change(fitting)
+
+
+def test_a_file_older_than_ensembles_inpainting_and_following_means_none_of_them(path: Path, plans: Plans) -> None:
+    for key in ("extra_sigmas", "inpaint_rounds", "follow_lesions"):
+        edit(path, lambda document, key=key: document["inference"].pop(key))
+    assert load_plans(path) == plans
+    assert (plans.inference.sigmas, plans.inference.inpaint_rounds) == ((plans.inference.sigma,), 0)
+    assert not plans.inference.follow_lesions
+
+
+def test_a_head_belongs_to_the_noise_levels_and_the_reference_it_was_trained_on(plans: Plans) -> None:
+    for change in ({"extra_sigmas": (0.5,)}, {"residual_of": "autoencoded"}, {"anomaly_map": "ssim"}):
+        other = replace(plans, inference=replace(plans.inference, **change))
+        assert other.identity_of("head") != plans.identity_of("head")
+        assert other.identity == plans.identity
+    inpainting = replace(plans, inference=replace(plans.inference, inpaint_rounds=3, follow_lesions=True))
+    assert inpainting.identity_of("head") == plans.identity_of("head")
+
+
+def test_inpainting_and_extra_levels_are_refused_where_the_network_cannot_follow(
+    tiny_plans: Callable[..., Plans], plans: Plans
+) -> None:
+    with pytest.raises(ConfigurationError, match="extra_sigmas is 99"):
+        replace(plans, inference=replace(plans.inference, extra_sigmas=(0.5, 99.0)))
+    paper = tiny_plans("paper", dataset="Dataset501_Kidney")
+    with pytest.raises(ConfigurationError, match="only edm inpaints"):
+        replace(paper, inference=replace(paper.inference, inpaint_rounds=3))
+
+
+def test_a_difference_to_the_unguided_reconstruction_needs_guidance(plans: Plans) -> None:
+    with pytest.raises(ConfigurationError, match="nought everywhere"):
+        replace(plans.inference, guidance="none", residual_of="unguided")
 
 
 def test_a_codec_that_learns_nothing_needs_no_widths(plans: Plans, with_codec: Callable[[Plans, str], Plans]) -> None:

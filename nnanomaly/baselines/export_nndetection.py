@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnanomaly.baselines.import_nndetection import PROVENANCE, link_or_copy
+from nnanomaly.baselines.import_nndetection import PROVENANCE
 from nnanomaly.baselines.nndetection_boxes import to_nndetection_order
 from nnanomaly.baselines.nndetection_splits import SPLITS_PKL, write_splits
 from nnanomaly.baselines.nndetection_task import (
@@ -35,6 +35,7 @@ from nnanomaly.paths import DATASET_JSON, DATASET_PATTERN
 from nnanomaly.roi.components import Component, find_components
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
+from nnanomaly.utilities.files import link_or_copy
 from nnanomaly.utilities.json_io import read_json, write_atomically, write_json
 from nnanomaly.volume import Volume
 

@@ -7,8 +7,6 @@ masks that the task was made from (`{case}_orig.nii.gz`), unchanged; never a mix
 
 import functools
 import logging
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +26,13 @@ from nnanomaly.baselines.nndetection_task import (
     read_instances,
     task_cases,
 )
+from nnanomaly.dataset.new_dataset import free_dataset_folder, new_folder
 from nnanomaly.dataset.splits import Split, make_splits, save_splits, validate_splits
 from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.paths import DATASET_JSON, SPLITS_JSON
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
+from nnanomaly.utilities.errors import DataError, UserError
+from nnanomaly.utilities.files import link_or_copy
 from nnanomaly.utilities.json_io import write_json
 
 LabelSource = Literal["instances", "original"]
@@ -81,15 +81,12 @@ def import_task(
     """
     options = options or ImportOptions()
     task = load_task(task_folder)
-    target = raw_root / f"Dataset{task.number if options.number is None else options.number:03d}_{task.dataset_name}"
-    taken = next(raw_root.glob(f"{target.name.split('_')[0]}_*"), None)
-    if taken is not None:
-        raise ConfigurationError("CFG-OUTPUT", f"{taken} exists already. Delete it, or give another number.")
+    number = task.number if options.number is None else options.number
+    target = free_dataset_folder(raw_root, number, task.dataset_name)
     cases = {part: task_cases(task, part) for part in PARTS}
     _check_cases(task, cases)
     splits, source, test = _splits(task, cases["Tr"], model_folders)
-    work = raw_root / f".tmp-{os.getpid()}-{target.name}"
-    try:
+    with new_folder(target) as work:
         for part in PARTS:
             for case in cases[part]:
                 for path in task.image_files(part, case):
@@ -97,9 +94,6 @@ def import_task(
         _write_labels(task, cases, work, options=options, progress=progress)
         save_splits(work / SPLITS_JSON, splits)
         write_json(work / DATASET_JSON, _description(task, cases, options, source=source, test=test))
-        work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return target
 
 
@@ -218,12 +212,3 @@ def _original_values(task: Task) -> dict[str, int]:
             f"{[*task.classes, *task.stuff]} in the original masks. Import the instances.",
         )
     return {name: int(value) for name, value in zip((*task.classes, *task.stuff), (*things, *stuff), strict=True)}
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name where the file system can do that, else a copy."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nnanomaly.paths import TRAINER
 from nnanomaly.plans import HEAD, PLANS_NAMES, STAGES
+from nnanomaly.utilities.errors import ConfigurationError
 
 DEFAULT_PROCESSES = 2
 
@@ -27,7 +28,9 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
 def add_extraction(parser: argparse.ArgumentParser) -> None:
     """How the fingerprint is extracted."""
     parser.add_argument(
-        "--verify_dataset_integrity", action="store_true", help="check every image to its last byte first"
+        "--verify_dataset_integrity",
+        action="store_true",
+        help="read every file to its end, list all faults",
     )
     parser.add_argument("--clean", action="store_true", help="extract the fingerprint anew even if there is one")
 
@@ -55,6 +58,12 @@ def plans_name(arguments: argparse.Namespace) -> str:
 def add_processes(parser: argparse.ArgumentParser) -> None:
     """`-np`: number of processes; None = the environment decides, else `DEFAULT_PROCESSES`."""
     parser.add_argument("-np", type=int, default=None, help=f"processes (default {DEFAULT_PROCESSES})")
+
+
+def add_new_dataset(parser: argparse.ArgumentParser, *, name: str | None) -> None:
+    """`-d` and `-name`: the dataset that a conversion makes; None = the name follows from the input."""
+    parser.add_argument("-d", type=int, required=True, help="number of the new dataset, such as 501")
+    parser.add_argument("-name", default=name, help=f"its name (default {name or 'that of the input'})")
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
@@ -94,16 +103,13 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-organ_masks", type=Path, default=None, help="organ masks (default: organMasksTs for imagesTs)"
     )
-    parser.add_argument(
-        "-chk", default="checkpoint_final.pth", help="checkpoint of the ddpm: checkpoint_final.pth, _best or _latest"
-    )
+    _add_checkpoint(parser)
     _add_device(parser)
     parser.add_argument(
         "-npp", type=int, default=1, help="cases read and preprocessed ahead; 0: one after the other (default 1)"
     )
     parser.add_argument("-nps", type=int, default=1, help="cases written in the background (default 1)")
-    parser.add_argument("-num_parts", type=int, default=1, help="split the cases into this many parts")
-    parser.add_argument("-part_id", type=int, default=0, help="which part to predict, 0 ... num_parts-1")
+    _add_parts(parser)
     parser.add_argument("--continue_prediction", "--c", action="store_true", help="skip cases that are complete")
 
 
@@ -119,16 +125,67 @@ def add_best_configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-max_false_candidates", type=_share, default=0.5, help="most per healthy validation organ (default 0.5)"
     )
-    parser.add_argument("-variants", type=_count, default=4, help="trials per healthy organ (default 4)")
+    parser.add_argument("-variants", type=_positive_number, default=4, help="trials per healthy organ (default 4)")
     parser.add_argument("-seed", type=int, default=0, help="seed of the inserted lesions")
     _add_device(parser)
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value
+def add_segmentation(parser: argparse.ArgumentParser) -> None:
+    """All arguments of the organ segmentation."""
+    parser.add_argument("-d", required=True, help="dataset name or id; its dataset.json names the organs")
+    parser.add_argument("-i", type=Path, default=None, help="folder of images (default: imagesTr and imagesTs)")
+    parser.add_argument("-o", type=Path, default=None, help="folder for their masks (default: organMasksTr and ...Ts)")
+    _add_device(parser)
+    _add_parts(parser)
+
+
+def check_part(arguments: argparse.Namespace) -> None:
+    """Refuse a part that does not exist: `ConfigurationError` (CFG-PARTS)."""
+    if not 0 <= arguments.part_id < arguments.num_parts:
+        raise ConfigurationError(
+            "CFG-PARTS", f"-part_id {arguments.part_id} of -num_parts {arguments.num_parts}: parts count from 0"
+        )
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """All arguments of the sweep."""
+    _add_validation_side(parser)
+    parser.add_argument(
+        "-sigmas", nargs="+", type=float, default=None, help="noise levels (default: around the plan's)"
+    )
+    parser.add_argument("-scales", nargs="+", type=float, default=None, help="guidance scales (default likewise)")
+    parser.add_argument("-metric", choices=("dice", "f1"), default="dice", help="what must be best (default dice)")
+
+
+def add_diagnose(parser: argparse.ArgumentParser) -> None:
+    """All arguments of the diagnosis."""
+    _add_validation_side(parser)
+    _add_checkpoint(parser)
+    parser.add_argument(
+        "-rounds",
+        type=_positive_number,
+        default=2,
+        help="lesions inserted into every healthy organ, one at a time (default 2)",
+    )
+
+
+def _add_validation_side(parser: argparse.ArgumentParser) -> None:
+    """A fold of a dataset and the known lesions of its validation side."""
+    parser.add_argument("dataset_name_or_id", help="dataset name or id")
+    parser.add_argument("-f", default="0", help="fold whose validation side is used (default 0)")
+    add_plans(parser)
+    parser.add_argument(
+        "--drawn", action="store_true", help="use lesions drawn by a person (labelsTr), as the paper did; else inserted"
+    )
+    parser.add_argument("-seed", type=int, default=0, help="seed of the inserted lesions")
+    _add_device(parser)
+
+
+def _positive_number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
+    return number
 
 
 def _share(text: str) -> float:
@@ -138,25 +195,19 @@ def _share(text: str) -> float:
     return value
 
 
-def add_sweep(parser: argparse.ArgumentParser) -> None:
-    """All arguments of the sweep."""
-    parser.add_argument("dataset_name_or_id", help="dataset name or id")
-    parser.add_argument("-f", default="0", help="fold whose validation side is used (default 0)")
-    add_plans(parser)
+def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-sigmas", nargs="+", type=float, default=None, help="noise levels (default: around the plan's)"
+        "-chk", default="checkpoint_final.pth", help="checkpoint of the ddpm: checkpoint_final.pth, _best or _latest"
     )
-    parser.add_argument("-scales", nargs="+", type=float, default=None, help="guidance scales (default likewise)")
-    parser.add_argument(
-        "--drawn", action="store_true", help="use lesions drawn by a person (labelsTr), as the paper did; else inserted"
-    )
-    parser.add_argument("-metric", choices=("dice", "f1"), default="dice", help="what must be best (default dice)")
-    parser.add_argument("-seed", type=int, default=0, help="seed of the inserted lesions")
-    _add_device(parser)
 
 
 def _add_trainer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-tr", default=TRAINER, help=f"trainer (default {TRAINER}, the only one)")
+
+
+def _add_parts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-num_parts", type=int, default=1, help="split the cases into this many parts")
+    parser.add_argument("-part_id", type=int, default=0, help="which part this run does, 0 ... num_parts-1")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

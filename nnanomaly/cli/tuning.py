@@ -1,4 +1,4 @@
-"""The command that chooses settings on a validation fold."""
+"""The commands that work on the known lesions of a validation fold: one chooses settings, one says what is lost."""
 
 import argparse
 
@@ -14,6 +14,15 @@ def sweep(argv: Arguments = None) -> int:
     )
     options.add_sweep(parser)
     return run_command(parser, argv, _sweep)
+
+
+def diagnose(argv: Arguments = None) -> int:
+    """nnanomaly_diagnose."""
+    parser = options.new_parser(
+        "Follow known lesions of the validation fold through all steps of the prediction: where are they lost?"
+    )
+    options.add_diagnose(parser)
+    return run_command(parser, argv, _diagnose)
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
@@ -37,4 +46,25 @@ def _sweep(arguments: argparse.Namespace) -> int:
         f"best of {len(outcomes)} settings: sigma {best.sigma:g}{scale}; {arguments.metric} "
         f"{getattr(best, arguments.metric):.3f} on {best.num_lesions} lesions"
     )
+    return 0
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
+    from nnanomaly.tuning.diagnose_api import DiagnoseOptions, diagnose_fold
+    from nnanomaly.tuning.diagnose_files import describe
+
+    paths = Paths.from_env()
+    wanted = DiagnoseOptions(
+        drawn=arguments.drawn,
+        checkpoint=arguments.chk,
+        device=arguments.device,
+        seed=arguments.seed,
+        rounds=arguments.rounds,
+    )
+    dataset = paths.dataset_name(arguments.dataset_name_or_id)
+    diagnosis, folder = diagnose_fold(
+        paths, dataset, fold=arguments.f, plans_name=options.plans_name(arguments), options=wanted
+    )
+    print(describe(diagnosis))
+    print(f"every lesion: {folder / 'diagnose.csv'}")
     return 0

@@ -1,29 +1,45 @@
-"""The quick check of a raw dataset: files and headers, not voxels. All faults of all cases are collected first."""
+"""The quick check of a raw dataset: files and headers, not voxels. All faults of all cases are collected first.
+
+The check of every voxel is `nnanomaly.experiment_planning.verification`.
+"""
 
 import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, OrganLabels, load_organ_labels
+from nnanomaly.dataset.organ_mask_files import require_organ_mask
 from nnanomaly.dataset.raw_dataset import (
     OUR_KEYS,
     DatasetDescription,
     find_cases,
-    find_organ_mask,
     image_files,
     load_description,
 )
 from nnanomaly.imageio.reader_writer import check_thickness, reader_writer_for
-from nnanomaly.paths import DATASET_JSON, IMAGES_TR, LABELS_TR, ORGAN_LABELS_CSV, ORGAN_MASKS_TR
+from nnanomaly.paths import (
+    DATASET_JSON,
+    IMAGES_TR,
+    IMAGES_TS,
+    LABELS_TR,
+    LABELS_TS,
+    ORGAN_LABELS_CSV,
+    ORGAN_MASKS_TR,
+    ORGAN_MASKS_TS,
+)
 from nnanomaly.utilities.errors import DataError, UserError
 from nnanomaly.utilities.json_io import read_json
 from nnanomaly.volume import SAME_GRID_MM, Grid
 
 MAX_FAULTS_SHOWN = 20
 ERROR, WARNING = "ERROR", "WARNING"
+
+TRAINING, TEST = "Tr", "Ts"
+FOLDERS = {TRAINING: (IMAGES_TR, LABELS_TR, ORGAN_MASKS_TR), TEST: (IMAGES_TS, LABELS_TS, ORGAN_MASKS_TS)}
+"""Images, drawn lesions and organ masks of either part."""
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
@@ -38,6 +54,8 @@ class Finding(NamedTuple):
     """Such as "GEO-PAIR"."""
     message: str
     """One line with the case, the value and the file."""
+    case: str = ""
+    """Case id, where the fault is that of one case."""
 
 
 def verify_dataset_integrity(folder: Path) -> list[Finding]:
@@ -50,12 +68,16 @@ def verify_dataset_integrity(folder: Path) -> list[Finding]:
     if errors:
         shown = " | ".join(f"[{finding.code}] {finding.message}" for finding in errors[:MAX_FAULTS_SHOWN])
         rest = f" | and {len(errors) - MAX_FAULTS_SHOWN} more" if len(errors) > MAX_FAULTS_SHOWN else ""
-        raise DataError("VERIFY", f"{folder} has {len(errors)} errors: {shown}{rest}. Correct them and verify again.")
+        remedy = "Correct them; --verify_dataset_integrity lists all"
+        raise DataError("VERIFY", f"{folder} has {len(errors)} errors: {shown}{rest}. {remedy}.")
     return findings
 
 
-def find_faults(folder: Path) -> list[Finding]:
-    """All faults of a dataset folder, errors first; a `dataset.json` that cannot be read raises at once."""
+def find_faults(folder: Path, *, parts: Sequence[str] = (TRAINING,)) -> list[Finding]:
+    """All faults of a dataset folder, errors first; a `dataset.json` that cannot be read raises at once.
+
+    `parts`: `TEST` checks the files of the test cases as well; masks that they lack are warnings.
+    """
     description = load_description(folder)
     findings: list[Finding] = []
     no_cases: list[str] = []
@@ -66,7 +88,11 @@ def find_faults(folder: Path) -> list[Finding]:
     findings += _file_name_faults(folder, cases, description)
     findings += _label_faults(folder, cases, labels)
     for case in cases:
-        findings += _case_faults(folder, case, labels, description=description)
+        findings += _case_faults(folder, TRAINING, case, labels, description=description)
+    if TEST in parts:
+        tested = _collected(findings, lambda: find_cases(folder / IMAGES_TS, description.file_ending), default=no_cases)
+        for case in tested:
+            findings += _case_faults(folder, TEST, case, labels, description=description)
     return sorted(findings, key=lambda finding: finding.level != ERROR)
 
 
@@ -74,11 +100,12 @@ def _collected(findings: list[Finding], read: Callable[[], Result], *, default: 
     try:
         return read()
     except (UserError, OSError) as error:
-        findings.append(_finding_of(error))
+        findings.append(finding_of(error))
         return default
 
 
-def _finding_of(error: UserError | OSError) -> Finding:
+def finding_of(error: UserError | OSError) -> Finding:
+    """An error that was met as a finding."""
     code = error.code if isinstance(error, UserError) else "IO"
     return Finding(ERROR, code, str(error).removeprefix(f"[NNA-{code}] "))
 
@@ -133,30 +160,40 @@ def _label_faults(folder: Path, cases: list[str], labels: OrganLabels) -> Iterat
         yield Finding(WARNING, "DATA-NAME", f"{folder / LABELS_TR / name} belongs to no training case")
 
 
-def _case_faults(folder: Path, case: str, labels: OrganLabels, *, description: DatasetDescription) -> list[Finding]:
+def _case_faults(
+    folder: Path, part: str, case: str, labels: OrganLabels, *, description: DatasetDescription
+) -> list[Finding]:
+    images, drawn, masks = (folder / name for name in FOLDERS[part])
     findings: list[Finding] = []
     no_files: list[Path] = []
-    files = _collected(findings, lambda: image_files(folder / IMAGES_TR, case, description), default=no_files)
-    if not files:
-        return findings
-    image, *others = files
-    grid = _collected(findings, lambda: reader_writer_for(image).read_grid(image), default=None)
-    label_map = folder / LABELS_TR / f"{case}{description.file_ending}"
-    if label_map.exists():
-        others.append(label_map)
-    for organ in description.organs:
-        if labels.get((case, organ)) == EXCLUDED:
-            continue
-        mask = find_organ_mask(folder / ORGAN_MASKS_TR, case, organ, description=description)
-        if mask is None:
-            findings.append(Finding(ERROR, "ROI-MISSING", f"{case}: no mask of {organ} in {folder / ORGAN_MASKS_TR}"))
-        elif mask.path not in others:
-            others.append(mask.path)
-    if grid is not None:
-        _collected(findings, functools.partial(check_thickness, grid, image), default=None)
-        for path in others:
-            _collected(findings, functools.partial(_check_pair, image, grid, path), default=None)
-    return findings
+    files = _collected(findings, lambda: image_files(images, case, description), default=no_files)
+    if files:
+        image, *others = files
+        grid = _collected(findings, lambda: reader_writer_for(image).read_grid(image), default=None)
+        label_map = drawn / f"{case}{description.file_ending}"
+        organs = [organ for organ in description.organs if labels.get((case, organ)) != EXCLUDED]
+        found, faults = _mask_files(masks, case, organs, description=description)
+        findings += [fault._replace(level=WARNING) for fault in faults] if part == TEST else faults
+        others += [*([label_map] if label_map.exists() else []), *found]
+        if grid is not None:
+            _collected(findings, functools.partial(check_thickness, grid, image), default=None)
+            for path in others:
+                _collected(findings, functools.partial(_check_pair, image, grid, path), default=None)
+    return [finding._replace(case=case) for finding in findings]
+
+
+def _mask_files(
+    masks: Path, case: str, organs: list[str], *, description: DatasetDescription
+) -> tuple[list[Path], list[Finding]]:
+    """Files that hold the masks of some organs, each once, and the faults met in looking for them."""
+    faults: list[Finding] = []
+    paths: list[Path] = []
+    for organ in organs:
+        find = functools.partial(require_organ_mask, masks, case, organ, description=description)
+        mask = _collected(faults, find, default=None)
+        if mask is not None:
+            paths.append(mask.path)
+    return list(dict.fromkeys(paths)), faults
 
 
 def _check_pair(image: Path, grid: Grid, path: Path) -> None:

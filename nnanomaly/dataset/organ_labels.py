@@ -9,24 +9,18 @@ import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from nnanomaly.dataset.raw_dataset import find_cases, load_description
 from nnanomaly.paths import IMAGES_TR, IMAGES_TS, ORGAN_LABELS_CSV
+from nnanomaly.utilities.csv_table import Row, read_table, refuse_rows
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import write_atomically
 
 HEALTHY, UNHEALTHY, EXCLUDED, UNCERTAIN = LABELS = ("healthy", "unhealthy", "excluded", "uncertain")
 REQUIRED_COLUMNS = ("case", "organ", "label")
 EXAMPLE = "case,organ,label,source / case_00000,kidney_left,healthy,report"
-MAX_FAULTS_SHOWN = 20
 
 OrganLabels = dict[tuple[str, str], str]
-
-
-class _Row(NamedTuple):
-    line: int
-    values: dict[str, str]
 
 
 def load_organ_labels(folder: Path) -> OrganLabels:
@@ -49,7 +43,7 @@ def load_organ_labels(folder: Path) -> OrganLabels:
         start = first_line.setdefault((case, organ), line)
         if previous != label:
             faults.append(f"line {line}: {case} {organ} is {label!r}, but {previous!r} in line {start}")
-    _refuse(folder / ORGAN_LABELS_CSV, faults)
+    refuse_rows(folder / ORGAN_LABELS_CSV, faults, code="LABELS-ROWS")
     return labels
 
 
@@ -61,7 +55,7 @@ def patient_groups(folder: Path) -> dict[str, str]:
         patient = values.get("patient", "")
         if patient and groups.setdefault(values["case"], patient) != patient:
             faults.append(f"line {line}: {values['case']} has the patients {groups[values['case']]!r} and {patient!r}")
-    _refuse(folder / ORGAN_LABELS_CSV, faults)
+    refuse_rows(folder / ORGAN_LABELS_CSV, faults, code="LABELS-ROWS")
     return groups
 
 
@@ -104,34 +98,13 @@ def _row_faults(line: int, values: dict[str, str], *, known: set[str], organs: t
 
 
 def _refuse(path: Path, faults: list[str]) -> None:
-    if faults:
-        rest = [f"and {len(faults) - MAX_FAULTS_SHOWN} more"] if len(faults) > MAX_FAULTS_SHOWN else []
-        raise DataError("LABELS-ROWS", f"{path}: {'; '.join(faults[:MAX_FAULTS_SHOWN] + rest)}. Correct these lines.")
+    refuse_rows(path, faults, code="LABELS-ROWS")
 
 
-def _read_rows(path: Path) -> list[_Row]:
-    """Rows of the table with their line numbers, values without surrounding spaces."""
+def _read_rows(path: Path) -> list[Row]:
+    """Rows of the table with their line numbers; none where there is no table."""
     if not path.is_file():
         return []
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError("LABELS-CSV", f"{path} is not UTF-8 text: {error}. Save the table as CSV UTF-8.") from error
-    first = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), skipinitialspace=True)
-    try:
-        lines = [(reader.line_num, [value.strip() for value in fields]) for fields in reader]
-    except csv.Error as error:
-        raise DataError("LABELS-CSV", f"{path}, line {reader.line_num}: {error}. Correct the table.") from error
-    columns = [name.lower() for name in lines[0][1]] if lines else []
-    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
-    if missing or len(set(columns)) < len(columns):
-        raise DataError(
-            "LABELS-CSV", f"{path} has the columns {columns}, needs {list(REQUIRED_COLUMNS)}. Such as: {EXAMPLE}"
-        )
-    filled = [(line, fields) for line, fields in lines[1:] if any(fields)]
-    _refuse(
-        path,
-        [f"line {line}: {len(f)} values for {len(columns)} columns" for line, f in filled if len(f) != len(columns)],
+    return read_table(
+        path, required=REQUIRED_COLUMNS, optional=("patient",), codes=("LABELS-CSV", "LABELS-ROWS"), example=EXAMPLE
     )
-    return [_Row(line, dict(zip(columns, fields, strict=True))) for line, fields in filled]

@@ -15,7 +15,6 @@ from nnanomaly.utilities.json_io import read_json
 
 CASE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 ORGAN_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*")
-MASK_ENDINGS = (".nii.gz", ".nii")
 OUR_KEYS = ("organs", "lesion_labels", "organ_mask_labels")
 EXAMPLE = (
     '{"channel_names": {"0": "CT"}, "labels": {"background": 0, "tumor": 1}, "numTraining": 85, '
@@ -46,16 +45,6 @@ class DatasetDescription:
     def lesion_values(self) -> tuple[int, ...]:
         """Values in a label map that are lesions, ascending."""
         return tuple(sorted({value for name in self.lesion_labels for value in self.labels[name]}))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrganMaskFile:
-    """Where the mask of one organ lies."""
-
-    path: Path
-    """The mask, or the label map of all organs."""
-    label: int | None = None
-    """Value of the organ in a map of all organs; None: every voxel that is not 0 belongs to it."""
 
 
 def load_description(folder: Path) -> DatasetDescription:
@@ -136,25 +125,6 @@ def image_files(images_folder: Path, case: str, description: DatasetDescription)
                 "DATA-CHANNEL", f"{case}: {path} ({channel}) does not exist. Add it, or mend channel_names."
             )
     return files
-
-
-def find_organ_mask(mask_root: Path, case: str, organ: str, *, description: DatasetDescription) -> OrganMaskFile | None:
-    """Where the mask of an organ lies, or None.
-
-    `{case}/{organ}.nii.gz`, the layout of TotalSegmentator, comes first; then `{case}.nii.gz`, one map of all
-    organs, if `dataset.json` names the organ's value under "organ_mask_labels".
-    """
-    for ending in dict.fromkeys((description.file_ending, *MASK_ENDINGS)):
-        path = mask_root / case / f"{organ}{ending}"
-        if path.exists():
-            return OrganMaskFile(path=path)
-    if description.organ_mask_labels is None:
-        return None
-    for ending in dict.fromkeys((description.file_ending, *MASK_ENDINGS)):
-        path = mask_root / f"{case}{ending}"
-        if path.exists():
-            return OrganMaskFile(path=path, label=description.organ_mask_labels[organ])
-    return None
 
 
 def _require(condition: bool, path: Path, fault: str) -> None:

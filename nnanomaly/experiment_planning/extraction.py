@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from nnanomaly.dataset.organ_labels import EXCLUDED, load_organ_labels
+from nnanomaly.dataset.organ_mask_files import OrganMaskFile, find_organ_mask, require_organ_mask
 from nnanomaly.dataset.raw_dataset import (
     DatasetDescription,
-    OrganMaskFile,
-    find_organ_mask,
     image_files,
     training_cases,
 )
 from nnanomaly.experiment_planning.fingerprint import CaseFingerprint, Fingerprint, analyze_case, combine
 from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
-from nnanomaly.roi.organ_masks import load_organ_mask, missing_mask
+from nnanomaly.roi.organ_masks import load_organ_mask
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError, UserError
 
@@ -103,7 +102,5 @@ def _measure(task: _CaseTask) -> CaseFingerprint | str:
 def _mask_file(task: _CaseTask, organ: str) -> OrganMaskFile | None:
     """Where the mask of an organ lies; only an excluded organ may have none."""
     folder = task.raw_folder / ORGAN_MASKS_TR
-    file = find_organ_mask(folder, task.case, organ, description=task.description)
-    if file is None and task.labels.get(organ) != EXCLUDED:
-        raise missing_mask(task.case, organ, looked_in=folder)
-    return file
+    find = find_organ_mask if task.labels.get(organ) == EXCLUDED else require_organ_mask
+    return find(folder, task.case, organ, description=task.description)

@@ -25,6 +25,7 @@ from nnanomaly.dataset.raw_dataset import load_description, training_cases
 from nnanomaly.dataset.splits import prepare_splits
 from nnanomaly.experiment_planning import extraction, planner
 from nnanomaly.experiment_planning.fingerprint import UNLABELLED, Fingerprint, load_fingerprint, save_fingerprint
+from nnanomaly.experiment_planning.verification import report_verification, verify_dataset
 from nnanomaly.paths import DATASET_JSON, FINGERPRINT_JSON, GT_SEGMENTATIONS, LABELS_TR, Paths
 from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import preprocess_dataset
@@ -51,15 +52,19 @@ def extract_fingerprint(
 ) -> Fingerprint:
     """Check the dataset and its folds, then measure every scan, unless a fingerprint that fits it is there already.
 
-    `clean`: measure in any case. `verify`: likewise, so that every image and organ mask is read to its last byte.
-    Faults of the dataset raise one `DataError` before any image is opened; unreadable images one at the end.
+    `clean`: measure in any case. `verify`: read every file to its last byte first and report all faults of all cases.
+    Otherwise faults of files and headers raise one `DataError` before any image is opened; unreadable images one at the
+    end.
     """
     raw, path = paths.raw(dataset), paths.preprocessed(dataset) / FINGERPRINT_JSON
-    for warning in verify_dataset_integrity(raw):
-        logger.warning("%s: %s", dataset, warning.message)
+    if verify:
+        verify_all(paths, dataset, num_processes=num_processes)
+    else:
+        for warning in verify_dataset_integrity(raw):
+            logger.warning("%s: %s", dataset, warning.message)
     _prepare_splits(paths, dataset)
     cases, labels = training_cases(raw), load_organ_labels(raw)
-    if path.exists() and not (clean or verify):
+    if path.exists() and not clean:
         fingerprint = load_fingerprint(path)
         if _is_current(fingerprint, cases, labels):
             logger.info("%s: kept %s (--clean extracts it anew)", dataset, path)
@@ -71,6 +76,13 @@ def extract_fingerprint(
     save_fingerprint(path, fingerprint)
     logger.info("%s: %d scans, organs %s: %s", dataset, len(cases), fingerprint.label_counts, path)
     return fingerprint
+
+
+def verify_all(paths: Paths, dataset: str, *, num_processes: int) -> None:
+    """Check every voxel, write the report and the table of masks; `DataError` (VERIFY) if there is any error."""
+    with _progress_bar(f"{dataset}: verifying") as progress:
+        found = verify_dataset(paths.raw(dataset), num_processes=num_processes, progress=progress)
+    report_verification(found, paths.raw(dataset), paths.preprocessed(dataset))
 
 
 def plan_experiment(paths: Paths, dataset: str, *, preset: str, gpu_memory_target_gb: float) -> Plans:

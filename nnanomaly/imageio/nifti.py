@@ -17,6 +17,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.imageio.nifti_extensions import label_table
 from nnanomaly.imageio.nifti_geometry import copy_geometry, ras_affine
 from nnanomaly.imageio.nifti_header import LONGEST_HEADER, Layout, parse_layout
 from nnanomaly.imageio.nifti_stream import TruncatedError, is_compressed, stream
@@ -85,6 +86,16 @@ def read_labels(path: Path) -> Volume:
         listed = ", ".join(f"{value:.6g}" for value in sorted(others)[:5])
         raise DataError("INT-LABELS", f"{path} holds values that are no labels: {listed}. Store whole numbers.")
     return Volume(array.reshape(1, *layout.grid.shape), layout.grid)
+
+
+def read_label_table(path: Path) -> dict[str, int]:
+    """Value of every label that the header of a label map names; empty without a table. Raises as `read_grid`."""
+    layout, blocks = _open(path)
+    start = b""
+    while len(start) < layout.data_offset and (block := next(blocks, b"")):
+        start += block
+    size = layout.header.template_dtype.itemsize
+    return label_table(start[: layout.data_offset], header_bytes=size, byte_order=layout.header.endianness)
 
 
 def write_like(path: Path, array: NDArray[np.generic], reference: Path) -> None:

@@ -28,6 +28,8 @@ class ReaderWriter:
     """Image as float32 `[1, Z, Y, X]`."""
     read_labels: Callable[[Path], Volume]
     """Label map as integers `[1, Z, Y, X]`."""
+    read_label_table: Callable[[Path], dict[str, int]]
+    """Value of every label that a label map's own header names."""
     write_like: Callable[[Path, NDArray[np.generic], Path], None]
     """Array `[Z, Y, X]` with the header geometry of a reference file."""
     write_volume: Callable[[Path, Volume], None]
@@ -38,6 +40,7 @@ NIFTI = ReaderWriter(
     read_grid=nifti.read_grid,
     read_volume=nifti.read_volume,
     read_labels=nifti.read_labels,
+    read_label_table=nifti.read_label_table,
     write_like=nifti.write_like,
     write_volume=nifti.write_volume,
 )

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.metrics import structural_similarity
 
 from nnanomaly.volume import Triple
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 GATE_DECAY_MM = 10.0
+SSIM_WINDOWS = (5, 7, 11, 15)
+SSIM_RANGE_HU = 500.0
+"""Range of soft tissue: contrasts below a few per cent of it (5 and 15 HU, the usual constants) count little."""
 PRIOR_VOXELS = 50
 """Weight of the statistics of all voxels in every bin."""
 
@@ -24,13 +28,15 @@ class Residual:
     """The residual of a patch, and what its healthy spread depends on; all `[Z, Y, X]`."""
 
     value_hu: FloatArray
-    """Absolute residual."""
+    """Absolute residual; in a map `ssim`, the dissimilarity, which has no unit."""
     distance_mm: FloatArray
     """Signed distance to the surface of the organ."""
     intensity_hu: FloatArray
     """Healthy reconstruction, as smooth as the residual."""
     covered: BoolArray
     """Where the scan says something."""
+    extra: tuple["Residual", ...] = ()
+    """The same at the extra noise levels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +51,29 @@ class ResidualStatistics:
     """Mean per bin; the intensity bins of the first distance bin come first."""
     std_hu: tuple[float, ...]
     """Standard deviation per bin."""
+    extra: tuple["ResidualStatistics", ...] = ()
+    """The same at the extra noise levels."""
 
 
 def absolute_residual(image_hu: FloatArray, healthy_hu: FloatArray, *, sigma_voxels: Triple) -> FloatArray:
     """|G * (image - healthy)|: smoothing comes before the absolute value, so that noise cancels; sigma 0 = none."""
     difference = np.asarray(image_hu, dtype=np.float32) - np.asarray(healthy_hu, dtype=np.float32)
     return np.abs(smooth(difference, sigma_voxels))
+
+
+def dissimilarity(image_hu: FloatArray, healthy_hu: FloatArray, *, sigma_voxels: Triple) -> FloatArray:
+    """Mean over cubic windows of 1 - SSIM of the smoothed images, in [0, 2]; sigma 0 = not smoothed (METHOD 8.11).
+
+    Windows that do not fit into the patch are left out; `ValueError` if none fits.
+    """
+    windows = [size for size in SSIM_WINDOWS if size <= min(image_hu.shape)]
+    if not windows:
+        raise ValueError(f"a patch of {image_hu.shape} voxels is smaller than the smallest window, {SSIM_WINDOWS[0]}")
+    image, healthy = (smooth(np.asarray(x, dtype=np.float32), sigma_voxels) for x in (image_hu, healthy_hu))
+    similar = [
+        structural_similarity(image, healthy, win_size=size, data_range=SSIM_RANGE_HU, full=True)[1] for size in windows
+    ]
+    return np.asarray(1 - np.mean(similar, axis=0), dtype=np.float32)
 
 
 def smooth(values: FloatArray, sigma_voxels: Triple) -> FloatArray:
@@ -68,7 +91,7 @@ def organ_gate(distance_mm: FloatArray, start_mm: float) -> FloatArray:
 def measure_residuals(
     residuals: Sequence[Residual], *, edges_mm: tuple[float, ...], edges_hu: tuple[float, ...] = ()
 ) -> ResidualStatistics:
-    """Statistics over the covered voxels of healthy organs.
+    """Statistics over the covered voxels of healthy organs, for each noise level.
 
     A bin is drawn towards the whole by `PRIOR_VOXELS` voxels with its mean and variance, so that an empty bin takes
     them and a nearly empty one does not call the ordinary rare.
@@ -80,13 +103,32 @@ def measure_residuals(
     mean = (np.bincount(bins, values, num_bins) + PRIOR_VOXELS * values.mean()) / count
     square = (np.bincount(bins, values**2, num_bins) + PRIOR_VOXELS * np.mean(values**2)) / count
     std = np.sqrt(np.maximum(square - mean**2, 0))
+    levels = zip(*(r.extra for r in residuals), strict=True)
     return ResidualStatistics(
-        edges_mm=edges_mm, edges_hu=edges_hu, mean_hu=tuple(map(float, mean)), std_hu=tuple(map(float, std))
+        edges_mm=edges_mm,
+        edges_hu=edges_hu,
+        mean_hu=tuple(map(float, mean)),
+        std_hu=tuple(map(float, std)),
+        extra=tuple(measure_residuals(level, edges_mm=edges_mm, edges_hu=edges_hu) for level in levels),
     )
 
 
 def residual_zscore(residual: Residual, statistics: ResidualStatistics) -> FloatArray:
-    """z = (r - mean) / (std + std0) with the bin's mean and std and std0 the median std over bins (METHOD 8.3a)."""
+    """z = (r - mean) / (std + std0) with the bin's mean and std and std0 the median std over bins (METHOD 8.3a).
+
+    The mean over all noise levels, each with its own residual and statistics (METHOD 8.10).
+    """
+    levels = [_zscore_of_level(residual, statistics)]
+    levels += [_zscore_of_level(*level) for level in zip(residual.extra, statistics.extra, strict=True)]
+    return np.mean(levels, axis=0, dtype=np.float32)
+
+
+def mean_residual(residual: Residual) -> FloatArray:
+    """The residual, averaged over all noise levels."""
+    return np.mean([level.value_hu for level in (residual, *residual.extra)], axis=0, dtype=np.float32)
+
+
+def _zscore_of_level(residual: Residual, statistics: ResidualStatistics) -> FloatArray:
     bins = _bins(residual, statistics.edges_mm, statistics.edges_hu)
     mean = np.asarray(statistics.mean_hu, dtype=np.float32)
     std = np.asarray(statistics.std_hu, dtype=np.float32)

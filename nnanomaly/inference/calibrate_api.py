@@ -2,7 +2,7 @@
 another checkpoint than the final one a file beside it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,11 +15,19 @@ from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibration import Calibration, choose_threshold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
-from nnanomaly.inference.patch_map import healthy_statistics, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.inpainting import Inpainting, only_large, with_large_candidates_inpainted
+from nnanomaly.inference.patch_map import (
+    FloatArray,
+    PatchReconstruction,
+    healthy_statistics,
+    reconstruct_patch,
+    residual_of_patch,
+)
 from nnanomaly.paths import PLANS_JSON, SPLITS_JSON, Paths, calibration_json
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.volume import Grid
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +67,18 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
         reconstruction = reconstruct_patch(patch.array, name, reconstruct=trained.reconstruct, plans=plans)
         reconstructions.append(reconstruction)
         residuals.append(residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference))
-    statistics = healthy_statistics(residuals, plans.inference)
+    statistics, inpaint_threshold = healthy_statistics(residuals, plans.inference), None
     maps = [
         (trained.detect(reconstruction, residual, statistics), patch.grid)
         for reconstruction, residual, patch in zip(reconstructions, residuals, stored, strict=True)
     ]
     num_organs = len({(patch.metadata["case"], patch.metadata["organ"]) for patch in stored})
+    if trained.inpaint is not None:
+        inpaint_threshold, _ = choose_threshold(maps, num_organs, only_large(plans.inference))
+        how = Inpainting(
+            inpaint=trained.inpaint, detect=trained.detect, statistics=statistics, threshold=inpaint_threshold
+        )
+        maps = _maps_after_inpainting(healthy, reconstructions, how, plans)
     threshold, rate = choose_threshold(maps, num_organs, plans.inference)
     return Calibration(
         statistics=statistics,
@@ -74,7 +88,20 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
         guidance=trained.guidance,
         guidance_reason=trained.guidance_reason,
         checkpoints=trained.checkpoints,
+        inpaint_threshold=inpaint_threshold,
     )
+
+
+def _maps_after_inpainting(
+    patches: Mapping[str, StoredPatch], firsts: Sequence[PatchReconstruction], how: Inpainting, plans: Plans
+) -> list[tuple[FloatArray, Grid]]:
+    """Maps of patches as prediction makes them: large candidates of the first map are drawn anew."""
+    maps = []
+    for (name, patch), first in zip(patches.items(), firsts, strict=True):
+        seen = with_large_candidates_inpainted(patch.array, patch.grid, name, first=first, how=how, plans=plans)
+        residual = residual_of_patch(patch.array, patch.grid, seen, plans.inference)
+        maps.append((how.detect(seen, residual, how.statistics), patch.grid))
+    return maps
 
 
 def healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dict[str, StoredPatch]:

@@ -36,6 +36,27 @@ class Calibration:
     """Why, or why not."""
     checkpoints: dict[str, str]
     """SHA-256 of the checkpoint of every stage this calibration belongs to."""
+    inpaint_threshold: float | None = None
+    """Threshold on the first map for candidates over 30 mm, which are drawn anew; None = none are."""
+
+
+def _thresholds(maps: Sequence[tuple[FloatArray, Grid]], highest: float, lowest: float) -> FloatArray:
+    """Thresholds to try, descending: evenly spaced, and at the values of the maps, at ranks that double ever again.
+
+    Probabilities crowd near 1: evenly spaced thresholds alone would jump from no candidate to dozens.
+    """
+    values = np.sort(np.concatenate([anomaly[anomaly > lowest] for anomaly, _ in maps]))[::-1]
+    even = np.linspace(highest, lowest, NUM_THRESHOLDS)
+    if not values.size:
+        return np.asarray(even, dtype=np.float32)
+    ranks = np.unique(np.geomspace(1, values.size, NUM_THRESHOLDS).astype(int)) - 1
+    return np.asarray(np.unique(np.concatenate([even, values[ranks]]))[::-1], dtype=np.float32)
+
+
+def fits_plan(calibration: Calibration, plan: InferencePlan) -> bool:
+    """Whether a calibration has statistics of every noise level, and a threshold for inpainting if there is any."""
+    levels = 1 + len(calibration.statistics.extra)
+    return levels == len(plan.sigmas) and (calibration.inpaint_threshold is not None) == (plan.inpaint_rounds > 0)
 
 
 def count_candidates(anomaly: FloatArray, threshold: float, grid: Grid, plan: InferencePlan) -> int:
@@ -58,7 +79,7 @@ def choose_threshold(
     highest = max(float(anomaly.max()) for anomaly, _ in maps)
     typical = float(np.median([np.percentile(anomaly, 90) for anomaly, _ in maps]))
     best = (highest, 0.0)
-    for threshold in np.linspace(highest, min(typical, highest), NUM_THRESHOLDS):
+    for threshold in _thresholds(maps, highest, min(typical, highest)):
         found = sum(count(anomaly, float(threshold), grid, plan) for anomaly, grid in maps)
         if found > plan.false_candidates_per_organ * num_organs:
             break

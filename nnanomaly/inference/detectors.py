@@ -6,6 +6,7 @@ lesion is likelier, 0 where the scan says nothing.
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain, combinations
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from nnanomaly.inference.patch_map import PatchReconstruction, anomaly_map
 from nnanomaly.plans import InferencePlan, Plans
 
 FloatArray = NDArray[np.float32]
+SPATIAL_AXES = (2, 3, 4)
 Detector = Callable[[PatchReconstruction, Residual, ResidualStatistics], FloatArray]
 HALFWAY_Z = 3.0
 """z-score that counts as much as a probability of one half: about what healthy organs seldom exceed."""
@@ -48,16 +50,19 @@ def ensemble_detector(head: Detector, plan: InferencePlan) -> Detector:
 
 
 def head_detector(head: nn.Module, plans: Plans, device: torch.device) -> Detector:
-    """Probability of the lesion head, in [0, 1]."""
+    """Probability of the lesion head, in [0, 1]; with `mirroring` the mean over all mirrored patches."""
     window, inputs = plans.preprocessing.window_hu, plans.head.inputs
+    mirrors = list(
+        chain.from_iterable(combinations(SPATIAL_AXES, n) for n in range(4 if plans.inference.mirroring else 1))
+    )
 
     @torch.no_grad()
     def detect(reconstruction: PatchReconstruction, residual: Residual, statistics: ResidualStatistics) -> FloatArray:
         channels = head_input(reconstruction, residual, statistics, window_hu=window, inputs=inputs)
         x = torch.from_numpy(channels)[None].to(device)
         with autocast(device, plans.inference.precision):
-            logits = head(x).float()
-        probability = torch.sigmoid(logits)[0, 0].cpu().numpy()
+            seen = [torch.sigmoid(head(x.flip(axes)).float()).flip(axes) for axes in mirrors]
+        probability = torch.stack(seen).mean(dim=0)[0, 0].cpu().numpy()
         return np.where(residual.covered, probability, 0.0).astype(np.float32)
 
     return detect

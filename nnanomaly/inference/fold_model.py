@@ -7,6 +7,7 @@ import torch
 
 from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint
 from nnanomaly.inference.detectors import Detector, ensemble_detector, head_detector, residual_detector
+from nnanomaly.inference.inpainting import Inpainter, build_inpainter
 from nnanomaly.inference.reconstruct import LatentModels, Reconstructor, build_reconstructor
 from nnanomaly.paths import Paths
 from nnanomaly.plans import HEAD, STAGES, InferencePlan, Plans
@@ -28,6 +29,8 @@ class TrainedFold:
     """Why, or why not."""
     checkpoints: dict[str, str]
     """SHA-256 of the checkpoint of every stage."""
+    inpaint: Inpainter | None = None
+    """Draws large candidates anew; None = the plan does not ask for it."""
 
 
 def load_trained_fold(
@@ -62,6 +65,7 @@ def load_trained_fold(
     return TrainedFold(
         reconstruct=build_reconstructor(codec, models, seed=seed, device=device),
         detect=_detector(folders, checkpoints, plans, device),
+        inpaint=build_inpainter(codec, models, seed=seed, device=device) if plans.inference.inpaint_rounds else None,
         guidance=guidance,
         guidance_reason=reason,
         checkpoints=checkpoints,

@@ -13,12 +13,14 @@ from nnanomaly.inference.anomaly_map import (
     Residual,
     ResidualStatistics,
     absolute_residual,
+    dissimilarity,
+    mean_residual,
     measure_residuals,
     organ_gate,
     residual_zscore,
     smooth,
 )
-from nnanomaly.inference.reconstruct import Reconstructor
+from nnanomaly.inference.reconstruct import Reconstruction, Reconstructor
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
@@ -41,31 +43,50 @@ class PatchReconstruction:
     """Its healthy reconstruction."""
     autoencoded_hu: FloatArray
     """The scan through the autoencoder alone."""
+    unguided_hu: FloatArray | None = None
+    """Its reconstruction from the same noise without guidance, where the plan compares with it."""
+    extra: tuple["PatchReconstruction", ...] = ()
+    """The same at the extra noise levels."""
 
 
 def reconstruct_patch(array: PatchArray, name: str, *, reconstruct: Reconstructor, plans: Plans) -> PatchReconstruction:
     """Reconstruct a patch; `name` keys the noise."""
     window = plans.preprocessing.window_hu
-    result = reconstruct([array[IMAGE]], [name])
-    return PatchReconstruction(
-        image_hu=denormalise(np.asarray(array[IMAGE], dtype=np.float32), window),
-        healthy_hu=denormalise(result.healthy[0, 0].numpy(), window),
-        autoencoded_hu=denormalise(result.autoencoded[0, 0].numpy(), window),
-    )
+    image_hu = denormalise(np.asarray(array[IMAGE], dtype=np.float32), window)
+
+    def in_hu(result: Reconstruction) -> PatchReconstruction:
+        return PatchReconstruction(
+            image_hu=image_hu,
+            healthy_hu=denormalise(result.healthy[0, 0].numpy(), window),
+            autoencoded_hu=denormalise(result.autoencoded[0, 0].numpy(), window),
+            unguided_hu=None if result.unguided is None else denormalise(result.unguided[0, 0].numpy(), window),
+            extra=tuple(in_hu(level) for level in result.extra),
+        )
+
+    return in_hu(reconstruct([array[IMAGE]], [name]))
 
 
 def residual_of_patch(
     array: PatchArray, grid: Grid, reconstruction: PatchReconstruction, plan: InferencePlan
 ) -> Residual:
-    """Absolute residual of a patch against the plan's reference, with distance, intensity and coverage."""
+    """Residual of a patch against the plan's reference, with distance, intensity and coverage."""
     z, y, x = (plan.smoothing_mm / spacing for spacing in grid.spacing_mm)
-    reference = {"input": reconstruction.image_hu, "autoencoded": reconstruction.autoencoded_hu}[plan.residual_of]
-    return Residual(
-        value_hu=absolute_residual(reference, reconstruction.healthy_hu, sigma_voxels=(z, y, x)),
-        distance_mm=signed_distance_mm(np.asarray(array[ORGAN]) > 0.5, grid.spacing_mm),
-        intensity_hu=smooth(reconstruction.healthy_hu, (z, y, x)),
-        covered=np.asarray(array[COVERAGE]) > 0.5,
-    )
+    compare = dissimilarity if plan.anomaly_map == "ssim" else absolute_residual
+    distance_mm = signed_distance_mm(np.asarray(array[ORGAN]) > 0.5, grid.spacing_mm)
+
+    def of_level(level: PatchReconstruction) -> Residual:
+        references = {"input": level.image_hu, "autoencoded": level.autoencoded_hu, "unguided": level.unguided_hu}
+        reference = references[plan.residual_of]
+        assert reference is not None  # the reconstructor makes what the plan compares with
+        return Residual(
+            value_hu=compare(reference, level.healthy_hu, sigma_voxels=(z, y, x)),
+            distance_mm=distance_mm,
+            intensity_hu=smooth(level.healthy_hu, (z, y, x)),
+            covered=np.asarray(array[COVERAGE]) > 0.5,
+            extra=tuple(of_level(other) for other in level.extra),
+        )
+
+    return of_level(reconstruction)
 
 
 def healthy_statistics(residuals: list[Residual], plan: InferencePlan) -> ResidualStatistics:
@@ -76,6 +97,6 @@ def healthy_statistics(residuals: list[Residual], plan: InferencePlan) -> Residu
 
 def anomaly_map(residual: Residual, statistics: ResidualStatistics, plan: InferencePlan) -> FloatArray:
     """Residual in HU or as z-score, gated by the organ; 0 where the scan says nothing."""
-    value = residual.value_hu if plan.anomaly_map == "absolute" else residual_zscore(residual, statistics)
+    value = mean_residual(residual) if plan.anomaly_map == "absolute" else residual_zscore(residual, statistics)
     gated = value * organ_gate(residual.distance_mm, plan.organ_gate_mm)
     return np.where(residual.covered, gated, 0.0).astype(np.float32)

@@ -46,6 +46,11 @@ def otsu_threshold(anomaly: FloatArray, coverage: BoolArray) -> float:
     return float(threshold_otsu(values, nbins=256))
 
 
+def threshold_mask(anomaly: FloatArray, threshold: float, plan: InferencePlan) -> BoolArray:
+    """Voxels above the threshold, and those above `plan.hysteresis * threshold` that touch them (METHOD section 5)."""
+    return np.asarray(apply_hysteresis_threshold(anomaly, plan.hysteresis * threshold, threshold))
+
+
 def clean_mask(mask: BoolArray, spacing_mm: Triple) -> BoolArray:
     """Opening, closing (radius 1 mm, at least one voxel along the finest axes) and hole filling."""
     ball = _ball(spacing_mm)
@@ -69,10 +74,9 @@ def find_candidates(
 ) -> tuple[BoolArray, list[Candidate]]:
     """Threshold (strictly above), grow, clean, split into 26-connected components, drop small ones, score the rest.
 
-    Voxels above `plan.hysteresis * threshold` that touch one above the threshold belong to it (METHOD section 5).
     Returns the mask of what is left and its candidates in descending score.
     """
-    mask = np.asarray(apply_hysteresis_threshold(anomaly, plan.hysteresis * threshold, threshold))
+    mask = threshold_mask(anomaly, threshold, plan)
     if plan.morphology and mask.any():
         mask = clean_mask(mask, grid.spacing_mm)
     kept: list[Candidate] = []

@@ -14,17 +14,16 @@ from nnanomaly import __version__
 from nnanomaly.checkpoint import find_folds
 from nnanomaly.dataset.raw_dataset import DatasetDescription, list_cases, load_description
 from nnanomaly.device import choose_device, memory_fault
-from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.calibrated_fold import load_calibrated_fold
 from nnanomaly.inference.case_work import CaseWork
-from nnanomaly.inference.checkpoint_choice import calibration_command, check_checkpoint
-from nnanomaly.inference.fold_model import load_trained_fold
+from nnanomaly.inference.checkpoint_choice import check_checkpoint
 from nnanomaly.inference.prediction_files import finished_status, write_folder_documents
 from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.inference.status_table import INCOMPLETE, Row, status_rows, write_status
 from nnanomaly.paths import PLANS_JSON, Paths, calibration_json, check_fold, fold_order
 from nnanomaly.plans import Plans, load_plans
-from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
-from nnanomaly.utilities.json_io import from_document, read_json, to_document
+from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.json_io import to_document
 from nnanomaly.utilities.pipeline import pipeline
 
 logger = logging.getLogger(__name__)
@@ -211,16 +210,9 @@ def _load_model(paths: Paths, dataset: str, options: PredictionOptions) -> Loade
     device = choose_device(options.device)
     models, provenance = {}, {}
     for fold in folds:
-        path = model_folder / f"fold_{fold}" / calibration_json(options.checkpoint)
-        command = calibration_command(dataset, fold, checkpoint=options.checkpoint, plans_name=options.plans_name)
-        if not path.is_file():
-            raise ConfigurationError("CFG-MODEL", f"{path} does not exist. Run: {command}")
-        calibration = from_document(Calibration, read_json(path), source=str(path))
-        trained = load_trained_fold(paths, plans, fold, device, checkpoint=options.checkpoint)
-        if trained.checkpoints != calibration.checkpoints:
-            raise IntegrityError("CALIB-STALE", f"{path} belongs to other checkpoints. Run: {command}")
-        models[fold] = FoldModel(reconstruct=trained.reconstruct, detect=trained.detect, calibration=calibration)
-        provenance[fold] = {"checkpoints": trained.checkpoints, "calibration": to_document(calibration)}
+        models[fold] = load_calibrated_fold(paths, plans, fold, device, checkpoint=options.checkpoint)
+        calibration = models[fold].calibration
+        provenance[fold] = {"checkpoints": calibration.checkpoints, "calibration": to_document(calibration)}
     return LoadedModel(
         dataset=dataset,
         description=load_description(model_folder),

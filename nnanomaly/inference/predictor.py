@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,9 @@ from nnanomaly.dataset.patch_store import patch_name
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.composition import Composite, compose
 from nnanomaly.inference.detectors import Detector
-from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
+from nnanomaly.inference.following import Scan, further_patches, only_lesion
+from nnanomaly.inference.inpainting import Inpainter, Inpainting, with_large_candidates_inpainted
+from nnanomaly.inference.patch_map import PatchReconstruction, reconstruct_patch, residual_of_patch
 from nnanomaly.inference.postprocessing import Candidate, find_candidates, otsu_threshold
 from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.plans import InferencePlan, Plans
@@ -18,6 +21,8 @@ from nnanomaly.preprocessing.preprocessor import COVERAGE, OrganPatch, preproces
 from nnanomaly.volume import Box, Grid, Volume
 
 FloatArray = NDArray[np.float32]
+MOST_FURTHER = 6
+"""Patches further out of one case; a candidate that leads farther is no lesion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,17 @@ class FoldModel:
     """Reconstructions to maps."""
     calibration: Calibration
     """Healthy residuals and threshold."""
+    inpaint: Inpainter | None = None
+    """Draws large candidates anew."""
+
+
+class PatchReading(NamedTuple):
+    """What a fold makes of a patch."""
+
+    reconstruction: PatchReconstruction
+    """The healthy one, after inpainting if there was any."""
+    anomaly: FloatArray
+    """Its map `[Z, Y, X]`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +56,8 @@ class CasePatches:
     """The patches of all organs."""
     status: dict[str, str]
     """As in `CaseResult`."""
+    scan: Scan | None = None
+    """What further patches are cut from; None = the plan does not follow lesions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +93,20 @@ def find_patches(image: Volume, masks: Mapping[str, Volume], *, case: str, plans
         found = preprocess_case(image, mask, plans.preprocessing, case=case, organ=organ)
         status[organ] = _status(found)
         patches += found
-    return CasePatches(patches=patches, status=status)
+    scan = Scan(image=image, masks=dict(masks)) if plans.inference.follow_lesions else None
+    return CasePatches(patches=patches, status=status, scan=scan)
 
 
 def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Sequence[FoldModel]) -> CaseResult:
     """Reconstruct the patches of a case and find lesions on the scan's own grid."""
-    patches = found.patches
+    calibrated = float(np.mean([model.calibration.threshold for model in models]))
+    patches = list(found.patches)
     maps = [_average_maps(patch, models, plans) for patch in patches]
+    if found.scan is not None:
+        _follow(patches, maps, found.scan, threshold=calibrated, models=models, plans=plans)
     covered = [np.asarray(patch.array[COVERAGE]) > 0.5 for patch in patches]
     composite = compose([(p.grid, m, c) for p, m, c in zip(patches, maps, covered, strict=True)], grid)
-    calibrated = float(np.mean([model.calibration.threshold for model in models]))
-    mask_volume, candidates, threshold = _detect(composite, grid, plans.inference, calibrated)
+    mask_volume, candidates, threshold = detect_lesions(composite, grid, plans.inference, calibrated)
     return CaseResult(
         composite=composite,
         mask=mask_volume,
@@ -94,6 +115,28 @@ def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Seq
         patches=patches,
         status=found.status,
     )
+
+
+def _follow(
+    patches: list[OrganPatch],
+    maps: list[FloatArray],
+    scan: Scan,
+    *,
+    threshold: float,
+    models: Sequence[FoldModel],
+    plans: Plans,
+) -> None:
+    """Append the patches further out that the candidates of each organ lead to, and their maps; no more than six."""
+    most, number = len(patches) + MOST_FURTHER, 0
+    while number < min(len(patches), most):
+        patch, anomaly = patches[number], maps[number][0]
+        known = [other.grid for other in patches if other.organ == patch.organ]
+        further = further_patches(patch, anomaly, threshold=threshold, scan=scan, known=known, plans=plans)
+        for other in further[: most - len(patches)]:
+            seen = only_lesion(other, _average_maps(other.patch, models, plans), plans.inference.hysteresis * threshold)
+            patches.append(seen[0])
+            maps.append(seen[1])
+        number += 1
 
 
 def _status(patches: list[OrganPatch]) -> str:
@@ -107,17 +150,29 @@ def _average_maps(patch: OrganPatch, models: Sequence[FoldModel], plans: Plans) 
     name = patch_name(patch.case, patch.organ, tile=patch.tile, num_tiles=patch.num_tiles)
     per_fold = []
     for model in models:
-        reconstruction = reconstruct_patch(patch.array, name, reconstruct=model.reconstruct, plans=plans)
-        residual = residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference)
-        anomaly = model.detect(reconstruction, residual, model.calibration.statistics)
-        per_fold.append(np.stack([anomaly, reconstruction.healthy_hu]))
+        reading = read_patch(patch.array, patch.grid, name, model=model, plans=plans)
+        per_fold.append(np.stack([reading.anomaly, reading.reconstruction.healthy_hu]))
     return np.mean(per_fold, axis=0, dtype=np.float32)
 
 
-def _detect(
+def read_patch(array: NDArray[np.floating], grid: Grid, name: str, *, model: FoldModel, plans: Plans) -> PatchReading:
+    """Reconstruct a patch `[3, Z, Y, X]`, draw its large candidates anew if the plan says so, and map it."""
+    seen = reconstruct_patch(array, name, reconstruct=model.reconstruct, plans=plans)
+    statistics, threshold = model.calibration.statistics, model.calibration.inpaint_threshold
+    if model.inpaint is not None and threshold is not None:
+        how = Inpainting(inpaint=model.inpaint, detect=model.detect, statistics=statistics, threshold=threshold)
+        seen = with_large_candidates_inpainted(array, grid, name, first=seen, how=how, plans=plans)
+    residual = residual_of_patch(array, grid, seen, plans.inference)
+    return PatchReading(seen, model.detect(seen, residual, statistics))
+
+
+def detect_lesions(
     composite: Composite | None, grid: Grid, plan: InferencePlan, calibrated: float
 ) -> tuple[NDArray[np.bool_], list[Candidate], float | None]:
-    """Threshold and candidates on the covered part of the scan, in indices of the whole."""
+    """Mask `[Z, Y, X]`, candidates and threshold from the first of the composed maps, in indices of the whole scan.
+
+    `calibrated` is the threshold unless the plan asks for Otsu's, which is None without a map.
+    """
     mask = np.zeros(grid.shape, dtype=bool)
     if composite is None:
         return mask, [], None

@@ -5,7 +5,7 @@ and an entry in `ROUND_TRIPS`. Noise is keyed by the names of the patches, so ba
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +41,10 @@ class Reconstruction(NamedTuple):
     """[B, 1, Z, Y, X] in [-1, 1], on the CPU."""
     autoencoded: Tensor
     """The patches through the codec alone: the error floor of any reconstruction."""
+    unguided: Tensor | None = None
+    """The reconstruction of the same noise without guidance, where the plan compares with it."""
+    extra: tuple["Reconstruction", ...] = ()
+    """The same at the extra noise levels of the plan."""
 
 
 Reconstructor = Callable[[Sequence[NDArray[np.floating]], Sequence[str]], Reconstruction]
@@ -63,22 +67,39 @@ class LatentModels:
 def build_reconstructor(codec: Codec, models: LatentModels, *, seed: int, device: torch.device) -> Reconstructor:
     """Function from patches (`[Z, Y, X]` in [-1, 1]) and their names to reconstructions; averages `num_samples`.
 
-    All samples of all patches pass the networks as one batch, in the precision of the plan.
+    All samples of all patches pass the networks as one batch, in the precision of the plan. Every noise level has
+    noise of its own; with and without guidance it is the same.
     """
-    plan, round_trip = models.inference, ROUND_TRIPS[models.inference.sampler](models)
+    plan = models.inference
+    levels = [_round_trip_at(models, sigma=sigma) for sigma in plan.sigmas]
+    unguided = [_round_trip_at(models, sigma=sigma, guidance_scale=0.0) for sigma in plan.sigmas]
+    samples, compares = plan.num_samples, plan.residual_of == "unguided"
 
     @torch.no_grad()
     def reconstruct(patches: Sequence[NDArray[np.floating]], names: Sequence[str]) -> Reconstruction:
         x = torch.from_numpy(np.stack(patches)[:, None].astype(np.float32)).to(device)
-        generators = [generator_for(name, str(k), seed=seed) for name in names for k in range(plan.num_samples)]
+
+        def mean_of(round_trip: RoundTrip, u: Tensor, level: int) -> Tensor:
+            keys = [(name, str(k), *([f"level {level}"] if level else [])) for name in names for k in range(samples)]
+            drawn = round_trip(u.repeat_interleave(samples, dim=0), [generator_for(*key, seed=seed) for key in keys])
+            decoded = torch.unflatten(codec.decode(drawn).float(), 0, (len(names), samples))
+            return decoded.mean(dim=1).clamp(-1, 1).cpu()
+
         with autocast(device, plan.precision):
             u = codec.encode(x).float()
-            samples = codec.decode(round_trip(u.repeat_interleave(plan.num_samples, dim=0), generators)).float()
-            autoencoded = codec.decode(u).float()
-        healthy = torch.unflatten(samples, 0, (len(names), plan.num_samples)).mean(dim=1)
-        return Reconstruction(healthy.clamp(-1, 1).cpu(), autoencoded.clamp(-1, 1).cpu())
+            autoencoded = codec.decode(u).float().clamp(-1, 1).cpu()
+            healthy = [mean_of(trip, u, level) for level, trip in enumerate(levels)]
+            without = [mean_of(trip, u, level) if compares else None for level, trip in enumerate(unguided)]
+        first, *extra = (Reconstruction(h, autoencoded, w) for h, w in zip(healthy, without, strict=True))
+        return first._replace(extra=tuple(extra))
 
     return reconstruct
+
+
+def _round_trip_at(models: LatentModels, **changes: float) -> RoundTrip:
+    """The round trip of the plan with another noise level or guidance scale."""
+    changed = replace(models.inference, **changes)  # type: ignore[arg-type]
+    return ROUND_TRIPS[changed.sampler](replace(models, inference=changed))
 
 
 class _Ways(NamedTuple):

@@ -16,13 +16,14 @@ from tqdm import tqdm
 
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch, read_metadata, save_patch
 from nnanomaly.inference.anomaly_map import ResidualStatistics
+from nnanomaly.inference.detectors import Detector
 from nnanomaly.inference.patch_map import healthy_statistics, reconstruct_patch, residual_of_patch
 from nnanomaly.inference.reconstruct import Reconstructor
-from nnanomaly.lesion_head.examples import EditedPatch, FloatArray, edit_patch, training_example
+from nnanomaly.lesion_head.examples import WEIGHT, EditedPatch, FloatArray, edit_patch, training_example, vary_patch
+from nnanomaly.lesion_head.self_training import guess_lesions
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.preprocessor import ORGAN
 from nnanomaly.synthesis.kinds import KINDS
-from nnanomaly.training.augmentation import augment_patch
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,28 @@ def make_validation_examples(
         for variant, kinds in ((1, seen), (2, list(held_out))):
             if kinds:
                 _ensure(folder, name, patch, variant, kinds, statistics, maker)
+
+
+def make_guessed_examples(
+    folder: Path,
+    patches: Mapping[str, StoredPatch],
+    statistics: ResidualStatistics,
+    maker: ExampleMaker,
+    detect: Detector,
+) -> None:
+    """Fill `folder` with an example of every unhealthy organ, whose lesions are what `detect` sees in it."""
+    _forget_others(folder, maker)
+    window = maker.plans.preprocessing.window_hu
+    for name, patch in tqdm(patches.items(), desc="unhealthy organs", disable=None):
+        if (folder / f"{name}.json").is_file():
+            continue
+        array = np.asarray(patch.array, dtype=np.float32)
+        reconstruction = reconstruct_patch(array, name, reconstruct=maker.reconstruct, plans=maker.plans)
+        residual = residual_of_patch(array, patch.grid, reconstruction, maker.plans.inference)
+        guess = guess_lesions(detect(reconstruction, residual, statistics))
+        example = training_example(reconstruction, residual, statistics, guess.lesions, window_hu=window)
+        example[WEIGHT] *= guess.counts
+        save_patch(folder, name, example, metadata={"grid": to_document(patch.grid), "variant": 0, "kinds": []})
 
 
 def load_example(folder: Path, name: str) -> FloatArray:
@@ -135,16 +158,13 @@ def _ensure(
 def _edited(name: str, patch: StoredPatch, variant: int, kinds: Sequence[str], maker: ExampleMaker) -> EditedPatch:
     """The patch as it is (without kinds), or varied and with lesions."""
     array = np.asarray(patch.array, dtype=np.float32)
-    nothing = EditedPatch(array=array, lesions=np.zeros(array.shape[1:], dtype=bool), kinds=())
     if not kinds:
-        return nothing
+        return EditedPatch(array=array, lesions=np.zeros(array.shape[1:], dtype=bool), kinds=())
     key = int.from_bytes(hashlib.sha256(f"{name}/{variant}".encode()).digest()[:8], "little")
     rng = np.random.default_rng((maker.plans.head.training.seed, key))
-    varied = augment_patch(array, rng)
-    if not np.any(varied[ORGAN] > 0.5):
-        return nothing
     window = maker.plans.preprocessing.window_hu
-    return edit_patch(varied, spacing_mm=patch.grid.spacing_mm, window_hu=window, kinds=kinds, rng=rng)
+    edited = edit_patch(array, spacing_mm=patch.grid.spacing_mm, window_hu=window, kinds=kinds, rng=rng)
+    return vary_patch(edited, rng)
 
 
 def example_names(folder: Path) -> list[str]:

@@ -17,6 +17,7 @@ from nnanomaly.plans import HEAD_INPUTS
 from nnanomaly.preprocessing.normalization import denormalise, normalise
 from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.synthesis.case_generator import make_example
+from nnanomaly.training.augmentation import augment_patch
 from nnanomaly.volume import Triple
 
 FloatArray = NDArray[np.float32]
@@ -50,6 +51,13 @@ def edit_patch(
     image = np.where(covered, normalise(example.image_hu, window_hu), array[IMAGE])
     edited = np.stack([image, example.organ & covered, covered]).astype(np.float32)
     return EditedPatch(array=edited, lesions=example.lesions & covered, kinds=example.kinds)
+
+
+def vary_patch(edited: EditedPatch, rng: np.random.Generator) -> EditedPatch:
+    """Rotate, scale and drift a patch together with its lesions, whose noise is then interpolated like that around."""
+    image, organ, covered = edited.array
+    moved = augment_patch(np.stack([image, organ, edited.lesions, covered]).astype(np.float32), rng)
+    return EditedPatch(array=moved[[0, 1, 3]], lesions=(moved[2] > 0.5) & (moved[3] > 0.5), kinds=edited.kinds)
 
 
 def training_example(

@@ -1,45 +1,86 @@
 """Training the lesion head of a fold: examples on disk, the loop, and the plans that say that it detects from now on.
 
-Opens patches of organs that are labelled healthy, and nothing else: no drawn lesion, no unhealthy organ.
+Opens patches and weak labels, never a drawn lesion.
 """
 
 import logging
 import shutil
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from nnanomaly import __version__
 from nnanomaly.build import build_head
-from nnanomaly.dataset.organ_labels import HEALTHY
+from nnanomaly.checkpoint import FINAL, checkpoint_hash
+from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
 from nnanomaly.dataset.patch_store import StoredPatch, load_patch
 from nnanomaly.device import choose_device, memory_fault
+from nnanomaly.inference.anomaly_map import ResidualStatistics
+from nnanomaly.inference.detectors import head_detector
 from nnanomaly.inference.fold_model import load_trained_fold
+from nnanomaly.lesion_head.crops import training_crop
 from nnanomaly.lesion_head.example_store import (
     ExampleMaker,
     example_names,
     load_example,
+    make_guessed_examples,
     make_training_examples,
     make_validation_examples,
     variant_of,
     with_organ,
 )
-from nnanomaly.lesion_head.examples import flipped
+from nnanomaly.lesion_head.examples import FloatArray
 from nnanomaly.lesion_head.head_stage import HELD_OUT, SEEN, HeadStage
 from nnanomaly.paths import DATASET_JSON, PLANS_JSON, SUMMARY_JSON, Paths
-from nnanomaly.plans import HEAD, Plans, load_plans, save_plans
+from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, RESIDUAL_FIELDS, Plans, TrainingPlan, load_plans, save_plans
+from nnanomaly.trained_model import load_head
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.fold_data import PatchSet, load_fold
 from nnanomaly.training.loop import fit
 from nnanomaly.training.optimisation import Batch
 from nnanomaly.training.train_api import REMEDY, TrainingOptions, debug_document, forget_earlier_run
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.utilities.json_io import write_json
+from nnanomaly.utilities.json_io import to_document, write_json
 
 logger = logging.getLogger(__name__)
 MAX_VALIDATION_BATCHES = 32
+FIRST_ROUND = "first_round"
+SECOND_ROUND_RATE = 0.3
+"""Share of the learning rate that the second round starts with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRun:
+    """What all rounds of a training have in common."""
+
+    paths: Paths
+    """Root folders."""
+    plans: Plans
+    """Plans with the options of the command."""
+    fold: int | str
+    """Fold."""
+    device: torch.device
+    """Where it computes."""
+    options: TrainingOptions
+    """What the command said."""
+    extra: dict[str, Any]
+    """Goes into every checkpoint."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the fold."""
+        return self.paths.fold(self.plans.dataset_name, self.plans.plans_name, HEAD, self.fold)
+
+    @property
+    def examples(self) -> Path:
+        """Folder of the examples."""
+        return self.folder / "examples"
 
 
 @memory_fault(REMEDY)
@@ -50,72 +91,140 @@ def train_head(paths: Paths, dataset: str, *, fold: int | str, plans_name: str, 
     both sides of the fold.
     """
     plans = load_plans(paths.plans(dataset, plans_name)).with_training(HEAD, **options.changes)
-    train, val = (_healthy(side) for side in load_fold(paths.preprocessed(dataset), plans.data_identifier, fold))
+    train, val = load_fold(paths.preprocessed(dataset), plans.data_identifier, fold)
+    healthy, held_out, unhealthy = _organs(train, HEALTHY), _organs(val, HEALTHY), _organs(train, UNHEALTHY)
+    _require_healthy(healthy, held_out)
+    device = choose_device(options.device)
+    without_head = replace(plans, inference=replace(plans.inference, detector="residual"))
+    trained = load_trained_fold(paths, without_head, fold, device)
+    maker = ExampleMaker(
+        reconstruct=trained.reconstruct, plans=plans, identity=_identity_of_examples(plans, trained.checkpoints)
+    )
+    extra = {
+        "plans_identity": plans.identity_of(HEAD),
+        "checkpoints": trained.checkpoints,
+        "stage": HEAD,
+        "version": __version__,
+    }
+    run = HeadRun(paths=paths, plans=plans, fold=fold, device=device, options=options, extra=extra)
+    if not options.resume:
+        forget_earlier_run(run.folder)
+        forget_earlier_run(run.folder / FIRST_ROUND)
+    statistics = make_training_examples(run.examples / "train", healthy, maker)
+    make_validation_examples(run.examples / "val", held_out, statistics, maker)
+    if plans.head.self_training_iterations and unhealthy:
+        _train_twice(run, unhealthy, statistics, maker)
+    else:
+        _fit(run, run.folder, _synthetic(run), plans.head.training, start=None)
+    _make_detector(paths, dataset, plans_name, fold)
+
+
+def _identity_of_examples(plans: Plans, checkpoints: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that examples depend on; the network that learns from them is none of it."""
+    inference = {name: to_document(getattr(plans.inference, name)) for name in (*FELT_BY_NETWORKS, *RESIDUAL_FIELDS)}
+    return {
+        "plans_identity": plans.identity_of("ddpm"),
+        "checkpoints": dict(checkpoints),
+        "inference": inference,
+        "variants_per_patch": plans.head.variants_per_patch,
+        "held_out_kinds": list(plans.head.held_out_kinds),
+        "seed": plans.head.training.seed,
+    }
+
+
+def _organs(side: PatchSet, label: str) -> dict[str, StoredPatch]:
+    names = side.where(label).names
+    return with_organ({name: load_patch(side.folder, name, verify=False) for name in names})
+
+
+def _require_healthy(train: Mapping[str, StoredPatch], val: Mapping[str, StoredPatch]) -> None:
     if not train or not val:
         raise DataError(
             "TRAIN-HEALTHY",
             f"the lesion head needs healthy organs: this fold has {len(train)} patches of such to train and {len(val)} "
             "to validate. Label more in organ_labels.csv, or choose another fold.",
         )
-    device = choose_device(options.device)
-    folder = paths.fold(dataset, plans_name, HEAD, fold)
-    without_head = replace(plans, inference=replace(plans.inference, detector="residual"))
-    trained = load_trained_fold(paths, without_head, fold, device)
-    identity = {"plans_identity": plans.identity_of(HEAD), "checkpoints": trained.checkpoints}
-    maker = ExampleMaker(reconstruct=trained.reconstruct, plans=plans, identity=identity)
-    if not options.resume:
-        forget_earlier_run(folder)
-    examples = folder / "examples"
-    statistics = make_training_examples(examples / "train", train, maker)
-    make_validation_examples(examples / "val", val, statistics, maker)
-    extra = {**identity, "stage": HEAD, "version": __version__}
-    _fit(paths, plans, fold, folder, device, options, extra)
-    detecting = replace(
-        load_plans(paths.plans(dataset, plans_name)),
-        inference=replace(plans.inference, detector="head"),
-    )
-    reason = {"inference.detector": f"the lesion head of fold {fold} was trained"}
-    save_plans(paths.plans(dataset, plans_name), replace(detecting, reasons={**detecting.reasons, **reason}))
 
 
-def _healthy(side: PatchSet) -> dict[str, StoredPatch]:
-    names = side.where(HEALTHY).names
-    return with_organ({name: load_patch(side.folder, name, verify=False) for name in names})
-
-
-def _fit(
-    paths: Paths,
-    plans: Plans,
-    fold: int | str,
-    folder: Path,
-    device: torch.device,
-    options: TrainingOptions,
-    extra: dict[str, Any],
+def _train_twice(
+    run: HeadRun, unhealthy: Mapping[str, StoredPatch], statistics: ResidualStatistics, maker: ExampleMaker
 ) -> None:
-    training, examples = plans.head.training, folder / "examples"
-    names = example_names(examples / "train")
-    dataset = PatchBatches(
-        lambda index: load_example(examples / "train", names[index]),
+    """A round on inserted lesions, then one on these and on what the first sees in unhealthy organs."""
+    plan, first = run.plans.head, run.folder / FIRST_ROUND
+    if not (first / FINAL).is_file():
+        _fit(run, first, _synthetic(run), plan.training, start=None)
+    head = load_head(first, run.plans, run.device)
+    detect = head_detector(head, run.plans, run.device)
+    again = replace(maker, identity={**maker.identity, "first_round": checkpoint_hash(first / FINAL)})
+    make_guessed_examples(run.examples / "unhealthy", unhealthy, statistics, again, detect)
+    training = replace(
+        plan.training,
+        num_iterations=plan.self_training_iterations,
+        learning_rate=SECOND_ROUND_RATE * plan.training.learning_rate,
+    )
+    _fit(run, run.folder, _mixed(run), training, start=head.state_dict())
+
+
+def _augment(run: HeadRun) -> Callable[[FloatArray, np.random.Generator], FloatArray]:
+    """Crop, weigh and mirror as the plans say."""
+    spacing, edge_mm = run.plans.preprocessing.spacing_mm, run.plans.head.crop_mm
+    divisor = 2 ** (len(run.plans.head.widths) - 1)
+    z, y, x = (max(1, round(edge_mm / s / divisor)) * divisor for s in spacing)
+    return partial(training_crop, spacing_mm=spacing, crop_size=(z, y, x) if edge_mm else None)
+
+
+def _synthetic(run: HeadRun) -> PatchBatches:
+    """Inserted lesions alone."""
+    folder, training = run.examples / "train", run.plans.head.training
+    names = example_names(folder)
+    return PatchBatches(
+        lambda index: load_example(folder, names[index]),
         [SEEN] * len(names),
         training.batch_size,
         training.seed,
-        flipped,
+        _augment(run),
     )
+
+
+def _mixed(run: HeadRun) -> PatchBatches:
+    """Inserted and guessed lesions, equally often."""
+    training = run.plans.head.training
+    files = [
+        (run.examples / side, name) for side in ("train", "unhealthy") for name in example_names(run.examples / side)
+    ]
+    labels = [int(folder.name == "unhealthy") for folder, _ in files]
+    return PatchBatches(
+        lambda index: load_example(*files[index]),
+        labels,
+        training.batch_size,
+        training.seed,
+        _augment(run),
+        balanced=True,
+    )
+
+
+def _fit(
+    run: HeadRun, folder: Path, dataset: PatchBatches, training: TrainingPlan, *, start: Mapping[str, Tensor] | None
+) -> None:
+    """Train into a folder, from given weights or anew."""
+    plans, options = run.plans, run.options
     torch.manual_seed(training.seed)
-    stage = HeadStage(build_head(plans), plans.head, device=device)
-    workers = options.num_workers if options.num_workers is not None else (0 if device.type == "cpu" else 4)
-    model = paths.model(plans.dataset_name, plans.plans_name, HEAD)
+    network = build_head(plans)
+    if start is not None:
+        network.load_state_dict(start)
+    workers = options.num_workers if options.num_workers is not None else (0 if run.device.type == "cpu" else 4)
+    model = run.paths.model(plans.dataset_name, plans.plans_name, HEAD)
     save_plans(model / PLANS_JSON, plans)
-    shutil.copyfile(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
-    write_json(folder / "debug.json", debug_document(plans, HEAD, fold, device, options))
-    logger.info("training head, fold %s: %d iterations on %s", fold, training.num_iterations, device)
+    shutil.copyfile(run.paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
+    write_json(folder / "debug.json", debug_document(plans, HEAD, run.fold, run.device, options))
+    logger.info("training head, fold %s: %d iterations on %s", run.fold, training.num_iterations, run.device)
     result = fit(
-        stage,
+        HeadStage(network, replace(plans.head, training=training), device=run.device),
         batch_source(dataset, num_workers=workers),
         plan=training,
         run_dir=folder,
-        validation=_validation_batches(examples / "val", training.batch_size),
-        extra=extra,
+        validation=_validation_batches(run.examples / "val", training.batch_size),
+        extra=run.extra,
         resume=options.resume,
     )
     write_json(folder / "validation" / SUMMARY_JSON, result)
@@ -126,3 +235,13 @@ def _validation_batches(folder: Path, batch_size: int) -> list[Batch]:
     labels = [HELD_OUT if variant_of(folder, name) == 2 else SEEN for name in names]
     dataset = PatchBatches(lambda index: load_example(folder, names[index]), labels, batch_size, 0, unchanged)
     return fixed_batches(dataset, MAX_VALIDATION_BATCHES)
+
+
+def _make_detector(paths: Paths, dataset: str, plans_name: str, fold: int | str) -> None:
+    """Let the plans detect with the head from now on."""
+    plans = load_plans(paths.plans(dataset, plans_name))
+    reasons = {**plans.reasons, "inference.detector": f"the lesion head of fold {fold} was trained"}
+    save_plans(
+        paths.plans(dataset, plans_name),
+        replace(plans, inference=replace(plans.inference, detector=HEAD), reasons=reasons),
+    )

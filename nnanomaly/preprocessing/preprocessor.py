@@ -16,14 +16,9 @@ from numpy.typing import NDArray
 
 from nnanomaly import __version__
 from nnanomaly.dataset.organ_labels import EXCLUDED, load_organ_labels
+from nnanomaly.dataset.organ_mask_files import OrganMaskFile, require_organ_mask
 from nnanomaly.dataset.patch_store import load_patch, patch_name, patches_of, remove_patches, save_patch
-from nnanomaly.dataset.raw_dataset import (
-    DatasetDescription,
-    OrganMaskFile,
-    find_organ_mask,
-    image_files,
-    list_cases,
-)
+from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files, list_cases
 from nnanomaly.imageio.reader_writer import check_thickness, reader_writer_for
 from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
 from nnanomaly.plans import PreprocessingPlan
@@ -32,7 +27,7 @@ from nnanomaly.preprocessing.normalization import normalise
 from nnanomaly.preprocessing.report import CaseFailure, PreprocessingReport, merge_reports
 from nnanomaly.preprocessing.resampling import sample_on_grid
 from nnanomaly.roi.organ_instances import OrganInstance, locate_organ
-from nnanomaly.roi.organ_masks import load_organ_mask, missing_mask
+from nnanomaly.roi.organ_masks import load_organ_mask
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import UserError
 from nnanomaly.utilities.json_io import document_hash, to_document
@@ -111,6 +106,12 @@ def preprocess_case(image: Volume, mask: Volume, plan: PreprocessingPlan, *, cas
     return patches
 
 
+def cut_patch(image: Volume, mask: Volume, grid: Grid, plan: PreprocessingPlan) -> NDArray[np.float16]:
+    """The array of one patch `[3, *grid.shape]` on a grid that the caller chose."""
+    scan, padding = _without_padding(_surroundings(image, [grid], plan))
+    return _sample(scan, padding, mask, grid=grid, plan=plan)
+
+
 def _surroundings(image: Volume, grids: list[Grid], plan: PreprocessingPlan) -> Volume:
     """The part of the scan that the patches are interpolated from, as far as a spline and its smoothing reach."""
     corners = image.grid.to_index(np.concatenate([grid.corners_mm() for grid in grids]))
@@ -155,14 +156,6 @@ def _fraction_outside(mask: Volume, grids: list[Grid]) -> float:
         index = grid.to_index(centres)
         inside |= ((index >= -0.5) & (index <= np.asarray(grid.shape) - 0.5)).all(axis=1)
     return float(1 - inside.mean())
-
-
-def require_organ_mask(mask_root: Path, case: str, organ: str, *, description: DatasetDescription) -> OrganMaskFile:
-    """Where the mask of an organ lies; `DataError` (ROI-MISSING) if there is none."""
-    found = find_organ_mask(mask_root, case, organ, description=description)
-    if found is None:
-        raise missing_mask(case, organ, looked_in=mask_root)
-    return found
 
 
 def read_organ_mask(

@@ -25,12 +25,3 @@ def load_organ_mask(path: Path, label: int | None, *, grid: Grid, image: Path) -
         )
     organ = mask.array != 0 if label is None else mask.array == label
     return Volume(organ.astype(np.uint8), grid)
-
-
-def missing_mask(case: str, organ: str, *, looked_in: Path) -> DataError:
-    """The error for an organ without a mask. (A mask of zeros is no error: the organ is absent.)"""
-    return DataError(
-        "ROI-MISSING",
-        f"{case}: no mask of {organ} in {looked_in}. Provide {looked_in.name}/{case}/{organ}.nii.gz, "
-        "for instance from TotalSegmentator",
-    )

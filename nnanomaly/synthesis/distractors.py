@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nnanomaly.roi.distance import signed_distance_mm
-from nnanomaly.synthesis.noise import like_noise, measure_noise
+from nnanomaly.synthesis.noise import like_noise, measure_noise, noise_region
 from nnanomaly.synthesis.shapes import smooth_noise
 from nnanomaly.volume import Triple
 
@@ -28,7 +28,7 @@ def noise_change(image_hu: FloatArray, organ: BoolArray, spacing_mm: Triple, rng
     """More noise of the same kind, or less by a slight blur."""
     if rng.random() < 0.5:
         return np.asarray(ndimage.gaussian_filter(image_hu, rng.uniform(0.3, 0.7), mode="nearest"), dtype=np.float32)
-    deviation, correlation = measure_noise(image_hu, organ)
+    deviation, correlation = measure_noise(image_hu, noise_region(image_hu))
     return image_hu + like_noise(image_hu.shape, deviation * rng.uniform(0.3, 1.0), correlation, rng)
 
 
@@ -53,7 +53,7 @@ def vessel_like_tube(
     share = np.clip(0.5 - (signed_distance_mm(line, spacing_mm) - radius_mm) / float(np.mean(spacing_mm)), 0, 1)
     organ_hu = float(np.median(image_hu[organ]))
     value_hu = organ_hu + (rng.uniform(20, 120) if rng.random() < 0.7 else -rng.uniform(20, 120))
-    content = value_hu + like_noise(image_hu.shape, *measure_noise(image_hu, organ), rng)
+    content = value_hu + like_noise(image_hu.shape, *measure_noise(image_hu, noise_region(image_hu)), rng)
     return np.asarray(image_hu + share * (content - image_hu), dtype=np.float32)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nnanomaly.roi.distance import signed_distance_mm
 from nnanomaly.synthesis.displacement import push_aside
 from nnanomaly.synthesis.kinds import KINDS, Appearance
-from nnanomaly.synthesis.noise import like_noise, measure_noise
+from nnanomaly.synthesis.noise import like_noise, measure_noise, noise_region
 from nnanomaly.synthesis.placement import draw_center
 from nnanomaly.synthesis.shapes import blob_field, smooth_noise
 from nnanomaly.volume import Shape, Triple
@@ -64,7 +64,7 @@ def grow_lesion(
         raise ValueError(f"radius_mm is {radius_mm}, but must be positive")
     center = draw_center(signed_distance_mm(organ, spacing_mm), radius_mm=radius_mm, place=place, rng=rng)
     organ_hu = float(np.median(image_hu[organ]))
-    noise = like_noise(image_hu.shape, *measure_noise(image_hu, organ), rng)
+    noise = like_noise(image_hu.shape, *measure_noise(image_hu, noise_region(image_hu)), rng)
     surroundings, moved_organ = image_hu, organ
     if radius_mm > PUSHING_RADIUS_MM:
         share = rng.uniform(0, MAX_PUSH)

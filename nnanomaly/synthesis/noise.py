@@ -16,6 +16,15 @@ WINDOW = 5
 """Voxels on an axis over which noise is measured locally."""
 QUIET_PERCENT = 10.0
 """Anatomy has edges: noise alone is seen where the details are weakest."""
+UNCLIPPED_HU = (-150.0, 250.0)
+"""Patches are clipped to a window; beyond this range its noise may be cut off."""
+
+
+def noise_region(image_hu: FloatArray) -> BoolArray:
+    """Voxels in which the noise of a patch can be seen: soft tissue and fat, whole, not clipped."""
+    low, high = UNCLIPPED_HU
+    smooth = ndimage.uniform_filter(image_hu, WINDOW, mode="nearest")
+    return np.asarray((smooth > low) & (smooth < high))
 
 
 def measure_noise(image_hu: FloatArray, where: BoolArray) -> tuple[float, float]:

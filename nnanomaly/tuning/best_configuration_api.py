@@ -18,14 +18,14 @@ from nnanomaly.evaluation.bootstrap import Bootstrap
 from nnanomaly.inference.calibrate_api import calibrate_fold, healthy_validation_patches, validation_patches
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
 from nnanomaly.paths import BEST_CONFIGURATION, PLANS_JSON, Paths, check_fold
-from nnanomaly.plans import HEAD, InferencePlan, Plans, load_plans, save_plans
+from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, RESIDUAL_FIELDS, InferencePlan, Plans, load_plans, save_plans
 from nnanomaly.tuning.best_configuration_files import Result, write_result
 from nnanomaly.tuning.configurations import Offer, changes, configurations
 from nnanomaly.tuning.drawn_lesions import DrawnLesions
 from nnanomaly.tuning.fold_trials import try_configurations
 from nnanomaly.tuning.selection import choose, merged
 from nnanomaly.tuning.trials import Trial, drawn_trials, generated_trials
-from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.errors import ConfigurationError, DataError
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,16 @@ def find_best_configuration(
 ) -> tuple[Result, Path]:
     """Try every configuration, keep the best in the plans, calibrate; returns the result and the folder of its files.
 
-    Raises DataError (SWEEP-LESIONS, SWEEP-DRAWN) where there is no lesion to find, and what loading a fold raises.
+    Raises DataError (SWEEP-LESIONS, SWEEP-DRAWN) where there is no lesion to find, ConfigurationError (CFG-PLAN) for
+    plans with inpainting, whose reconstructions no two configurations share, and what loading a fold raises.
     """
     plans = load_plans(paths.plans(dataset, plans_name))
+    if plans.inference.inpaint_rounds:
+        raise ConfigurationError(
+            "CFG-PLAN",
+            f"plans field inpaint_rounds is {plans.inference.inpaint_rounds}, but configurations are compared without "
+            f"inpainting. Set it to 0 in {paths.plans(dataset, plans_name)}; nnanomaly_sweep can judge inpainting.",
+        )
     trained = find_folds(paths.model(dataset, plans_name, "ddpm"))
     folds = list(dict.fromkeys(check_fold(fold) for fold in options.folds or trained or ("0",)))
     offer = Offer(
@@ -138,7 +145,9 @@ def _plan_of_head(paths: Paths, plans: Plans, folds: set[str]) -> InferencePlan 
             logger.info("the lesion head is left out: fold %s has none", " ".join(sorted(folds - present)))
         return None
     trained = load_plans(folder / PLANS_JSON)
-    if trained.identity_of(HEAD) != plans.identity_of(HEAD):
+    felt = [name for name in FELT_BY_NETWORKS if name not in RESIDUAL_FIELDS]  # those the grid takes from the head
+    same = all(getattr(trained.inference, name) == getattr(plans.inference, name) for name in felt)
+    if not same or trained.identity_of(HEAD) != replace(plans, inference=trained.inference).identity_of(HEAD):
         logger.info("the lesion head is left out: it was trained with other plans (%s)", folder / PLANS_JSON)
         return None
     return trained.inference

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
-from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, InferencePlan
+from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, RESIDUAL_FIELDS, InferencePlan
 
 Changes = dict[str, Any]
 """Fields of an InferencePlan and other values."""
@@ -75,16 +75,20 @@ def _maps(plan: InferencePlan, offer: Offer) -> list[Changes]:
 
     The head must see the residuals that it was trained with, whatever the plans have become since.
     """
-    scores = [kind for kind in ("zscore", "zscore_intensity") if kind != plan.anomaly_map]
+    scores = [kind for kind in ("zscore", "zscore_intensity", "ssim") if kind != plan.anomaly_map]
     maps: list[Changes] = [
         {"detector": "residual", "anomaly_map": kind, "residual_of": reference}
         for kind in (plan.anomaly_map, *scores)
         for reference in _own_first(plan.residual_of, ("input", "autoencoded"))
     ]
     if offer.head is not None:
-        seen = {name: getattr(offer.head, name) for name in ("anomaly_map", "residual_of", "smoothing_mm")}
+        seen = {name: getattr(offer.head, name) for name in RESIDUAL_FIELDS}
         detectors = (HEAD, "both") if offer.ensembles else (HEAD,)
-        maps += [{"detector": detector, **seen} for detector in detectors]
+        maps += [
+            {"detector": detector, "mirroring": mirroring, **seen}
+            for detector in detectors
+            for mirroring in _own_first(plan.mirroring, (False, True))
+        ]
     return maps
 
 
@@ -109,8 +113,9 @@ def group_by(numbered: Iterable[Numbered], key: Callable[[InferencePlan], Hashab
 
 
 def reconstruction_of(plan: InferencePlan) -> Hashable:
-    """Equal for configurations that share their reconstructions."""
-    return tuple(getattr(plan, name) for name in FELT_BY_NETWORKS)
+    """Equal for configurations that share their reconstructions; those to the input and its codec are always made."""
+    felt = {name: getattr(plan, name) for name in FELT_BY_NETWORKS}
+    return tuple((felt | {"residual_of": plan.residual_of == "unguided"}).values())
 
 
 def map_of(plan: InferencePlan) -> Hashable:

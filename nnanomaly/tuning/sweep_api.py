@@ -20,10 +20,9 @@ from nnanomaly.inference.calibrate_api import (
     healthy_validation_patches,
     validation_patches,
 )
-from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
-from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
 from nnanomaly.inference.postprocessing import otsu_threshold
+from nnanomaly.inference.predictor import FoldModel, read_patch
 from nnanomaly.paths import SWEEP, Paths
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import COVERAGE
@@ -104,7 +103,10 @@ def _trials(
 def _try(trained: TrainedFold, plans: Plans, healthy: Mapping[str, StoredPatch], trials: Sequence[Trial]) -> Outcome:
     """Calibrate one setting on healthy organs, then find the lesions of the trials with it."""
     calibration = calibration_of(trained, healthy, plans)
-    maps = [_map_of(trial, trained, calibration, plans) for trial in trials]
+    model = FoldModel(
+        reconstruct=trained.reconstruct, detect=trained.detect, inpaint=trained.inpaint, calibration=calibration
+    )
+    maps = [read_patch(trial.array, trial.grid, trial.name, model=model, plans=plans).anomaly for trial in trials]
     otsu = plans.inference.threshold == "otsu"
 
     def threshold(anomaly: FloatArray, trial: Trial) -> float:
@@ -119,12 +121,6 @@ def _try(trained: TrainedFold, plans: Plans, healthy: Mapping[str, StoredPatch],
         false_candidates_per_organ=calibration.false_candidates_per_organ,
         **numbers,
     )
-
-
-def _map_of(trial: Trial, trained: TrainedFold, calibration: Calibration, plans: Plans) -> FloatArray:
-    reconstruction = reconstruct_patch(trial.array, trial.name, reconstruct=trained.reconstruct, plans=plans)
-    residual = residual_of_patch(trial.array, trial.grid, reconstruction, plans.inference)
-    return trained.detect(reconstruction, residual, calibration.statistics)
 
 
 def _chosen(variants: Sequence[Plans], best: Outcome, plans: Plans, fold: int | str, options: SweepOptions) -> Plans:

@@ -31,6 +31,20 @@ def run_cases(
     `work` must be a function of a module (workers are spawned); with one process or fewer it runs in this one.
     Exceptions of `work` are not caught: it reports the faults of its case in its outcome.
     """
+    if num_processes > 1:
+        return run_isolated(work, tasks, num_processes=num_processes, progress=progress)
+    outcomes: list[Outcome | None] = []
+    for task in tasks:
+        outcomes.append(_with_one_thread(work, task))
+        if progress is not None:
+            progress(len(outcomes), len(tasks))
+    return outcomes
+
+
+def run_isolated(
+    work: Callable[[Task], Outcome], tasks: Sequence[Task], *, num_processes: int, progress: Progress | None = None
+) -> list[Outcome | None]:
+    """`run_cases`, but never in this process: for work that may crash, or that sets limits for its own process."""
     outcomes: dict[int, Outcome | None] = {}
 
     def finish(index: int, outcome: Outcome | None) -> None:
@@ -38,12 +52,9 @@ def run_cases(
         if progress is not None:
             progress(len(outcomes), len(tasks))
 
-    if num_processes <= 1:
-        for index, task in enumerate(tasks):
-            finish(index, _with_one_thread(work, task))
-    waiting = deque(index for index in range(len(tasks)) if index not in outcomes)
+    waiting = deque(range(len(tasks)))
     while waiting:
-        suspects = _run_pool(work, tasks, waiting, num_processes=num_processes, finish=finish)
+        suspects = _run_pool(work, tasks, waiting, num_processes=max(1, num_processes), finish=finish)
         for index in suspects:
             if _run_pool(work, tasks, deque([index]), num_processes=1, finish=finish):
                 finish(index, None)

@@ -131,3 +131,16 @@ def model(shell: Shell, raw: Path, template: Paths, tiny_plans: Callable[..., Pl
     assert root is not None and copied is not None
     shutil.copytree(root, copied, dirs_exist_ok=True)
     return tiny_plans("default", dataset=DATASET)
+
+
+@pytest.fixture
+def draw_lesions() -> Callable[[Path], None]:
+    """Writes a person's drawing of every training case into a raw dataset."""
+
+    def draw(raw: Path) -> None:
+        labels = np.zeros((1, *GRID.shape), np.uint8)
+        labels[0, 7:11, 9:13, 21:25] = 1
+        for case in range(5):
+            write_volume(raw / "labelsTr" / f"case_{case}.nii.gz", Volume(labels, GRID))
+
+    return draw

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,9 @@ def test_drawn_lesions_are_used_when_they_are_asked_for(shell: Any, preprocessed
 
 def test_a_fold_without_a_model_is_refused(shell: Any, preprocessed: Path, model: Plans) -> None:
     assert "nnanomaly_train" in shell.refuses(2, "find_best_configuration", 501, "-f", 3)
+
+
+def test_plans_with_inpainting_are_refused(shell: Any, preprocessed: Path, model: Plans) -> None:
+    path = shell.paths.plans(DATASET, model.plans_name)
+    save_plans(path, replace(model, inference=replace(model.inference, inpaint_rounds=1)))
+    assert "Set it to 0" in shell.refuses(2, "find_best_configuration", 501)

@@ -6,28 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nnanomaly.experiment_planning import plan_and_preprocess_api as api
-from nnanomaly.imageio.nifti import write_volume
 from nnanomaly.paths import Paths
 from nnanomaly.plans import Plans, load_plans, save_plans
-from nnanomaly.volume import Grid, Volume
 
 DATASET = "Dataset501_Tiny"
-GRID = Grid((20, 24, 32), (6.0, 4.0, 4.0), (0.0, 0.0, 0.0))
 
 
 def fold_folder(paths: Paths, plans: Plans) -> Path:
     return paths.fold(DATASET, plans.plans_name, "ddpm", 0)
-
-
-def draw_lesions(raw: Path) -> None:
-    """A person's drawing in every training case."""
-    labels = np.zeros((1, *GRID.shape), np.uint8)
-    labels[0, 7:11, 9:13, 21:25] = 1
-    for case in range(5):
-        write_volume(raw / "labelsTr" / f"case_{case}.nii.gz", Volume(labels, GRID))
 
 
 def test_a_sweep_needs_no_drawn_lesion_and_prediction_uses_its_choice(
@@ -75,7 +62,9 @@ def test_the_published_chain_is_swept_with_otsu_s_threshold_of_every_patch(
     assert shell("predict", "-i", "imagesTs", "-o", "preds", "-preset", "paper") == 0
 
 
-def test_drawn_lesions_are_used_when_they_are_asked_for(shell: Any, preprocessed: Path, model: Plans) -> None:
+def test_drawn_lesions_are_used_when_they_are_asked_for(
+    shell: Any, preprocessed: Path, model: Plans, draw_lesions: Callable[[Path], None]
+) -> None:
     draw_lesions(shell.paths.raw(DATASET))
     assert shell("sweep", 501, "-sigmas", 1.0, "-scales", 0.1, "--drawn", "-metric", "f1") == 0
     document = json.loads((fold_folder(shell.paths, model) / "sweep" / "sweep.json").read_text())

@@ -3,10 +3,8 @@ from pathlib import Path
 import pytest
 
 from nnanomaly.dataset.raw_dataset import (
-    OrganMaskFile,
     check_case_id,
     find_cases,
-    find_organ_mask,
     image_files,
     list_cases,
     load_description,
@@ -125,23 +123,3 @@ def test_image_files_follow_the_channels_and_a_missing_one_is_named(write_descri
     assert [path.name for path in image_files(images, "a", description)] == ["a_0000.nii.gz", "a_0001.nii.gz"]
     with pytest.raises(DataError, match=r"b_0001.nii.gz \(late\)"):
         image_files(images, "b", description)
-
-
-def test_masks_are_found_in_either_layout_and_the_single_organ_wins(write_description, tmp_path):
-    folder = write_description({"organ_mask_labels": {"kidney_left": 3, "kidney_right": 2}})
-    description = load_description(folder)
-    root = touch(tmp_path / "masks", "a/kidney_left.nii.gz", "a.nii.gz", "b.nii.gz")
-
-    def find(case, organ):
-        return find_organ_mask(root, case, organ, description=description)
-
-    assert find("a", "kidney_left") == OrganMaskFile(path=root / "a" / "kidney_left.nii.gz")
-    assert find("a", "kidney_right") == OrganMaskFile(path=root / "a.nii.gz", label=2)
-    assert find("b", "kidney_left") == OrganMaskFile(path=root / "b.nii.gz", label=3)
-    assert find("c", "kidney_left") is None
-
-
-def test_one_map_of_all_organs_needs_the_table_of_values(write_description, tmp_path):
-    description = load_description(write_description())
-    root = touch(tmp_path / "masks", "a.nii.gz")
-    assert find_organ_mask(root, "a", "kidney_left", description=description) is None

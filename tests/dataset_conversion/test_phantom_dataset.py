@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nnanomaly.dataset.organ_labels import load_organ_labels
-from nnanomaly.dataset.raw_dataset import find_organ_mask, image_files, load_description, training_cases
+from nnanomaly.dataset.organ_mask_files import find_organ_mask
+from nnanomaly.dataset.raw_dataset import image_files, load_description, training_cases
 from nnanomaly.dataset_conversion.phantom import PhantomSettings
 from nnanomaly.dataset_conversion.phantom_dataset import (
     ORIENTATIONS,

@@ -1,5 +1,7 @@
 """Residuals, distances, gates and healthy statistics on arrays one can check by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ from nnanomaly.inference.anomaly_map import (
     Residual,
     ResidualStatistics,
     absolute_residual,
+    dissimilarity,
+    mean_residual,
     measure_residuals,
     organ_gate,
     residual_zscore,
@@ -76,3 +80,39 @@ def test_the_zscore_uses_the_bin_of_each_voxel_and_the_median_deviation_as_a_flo
     statistics = ResidualStatistics(edges_mm=(0.0,), mean_hu=(2.0, 10.0), std_hu=(1.0, 3.0))
     z = residual_zscore(residual([8.0, 15.0], [-1.0, 1.0]), statistics)
     assert z.ravel() == pytest.approx([(8 - 2) / (1 + 2), (15 - 10) / (3 + 2)], rel=1e-5)
+
+
+def test_the_zscore_of_an_ensemble_is_the_mean_over_levels_of_statistics_of_their_own() -> None:
+    healthy = replace(residual([1.0, 3.0], [5.0, 5.0]), extra=(residual([10.0, 30.0], [5.0, 5.0]),))
+    statistics = measure_residuals([healthy, healthy], edges_mm=())
+    assert (statistics.mean_hu, statistics.extra[0].mean_hu) == ((2.0,), (20.0,))
+    assert (statistics.std_hu, statistics.extra[0].std_hu) == ((1.0,), (10.0,))
+    new = replace(residual([4.0], [5.0]), extra=(residual([80.0], [5.0]),))
+    assert residual_zscore(new, statistics).item() == pytest.approx(((4 - 2) / 2 + (80 - 20) / 20) / 2)
+    assert mean_residual(new).item() == pytest.approx(42.0)
+
+
+@pytest.mark.parametrize("contrast", [20.0, 200.0])
+def test_the_dissimilarity_of_flat_images_is_what_their_means_say(contrast: float) -> None:
+    first, second = (np.full((16, 16, 16), value, np.float32) for value in (100.0, 100.0 + contrast))
+    constant = (0.01 * 500) ** 2
+    expected = 1 - (2 * 100 * (100 + contrast) + constant) / (100**2 + (100 + contrast) ** 2 + constant)
+    assert dissimilarity(first, second, sigma_voxels=(0, 0, 0)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_dissimilarity_sees_a_lost_structure_and_ranges_from_nought_to_two() -> None:
+    texture = np.random.default_rng(0).normal(0, 100, (16, 16, 16)).astype(np.float32)
+    assert dissimilarity(texture, texture, sigma_voxels=(0, 0, 0)).max() == pytest.approx(0.0, abs=1e-5)
+    opposite = dissimilarity(1000 + texture, 1000 - texture, sigma_voxels=(0, 0, 0))
+    assert 1.9 < opposite.mean() < opposite.max() <= 2.0
+    lost = texture.copy()
+    lost[8:] = 0.0
+    seen = dissimilarity(texture, lost, sigma_voxels=(0, 0, 0))
+    assert seen[-1].mean() > 0.8
+    assert seen[0].mean() < 0.1
+
+
+def test_windows_that_do_not_fit_are_left_out_and_a_patch_smaller_than_all_is_refused() -> None:
+    assert dissimilarity(np.ones((6, 9, 9)), np.ones((6, 9, 9)), sigma_voxels=(0, 0, 0)).shape == (6, 9, 9)
+    with pytest.raises(ValueError, match="smallest window, 5"):
+        dissimilarity(np.ones((4, 9, 9)), np.ones((4, 9, 9)), sigma_voxels=(0, 0, 0))

@@ -61,6 +61,24 @@ def test_the_head_gives_a_probability_where_the_scan_says_something(tiny_plans: 
     np.testing.assert_array_equal(probability[0], 0)
 
 
+class _FirstColumn(nn.Module):
+    """Certain on the first plane of the last axis alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = torch.full_like(x[:, :1], -50.0)
+        logits[..., 0] = 50.0
+        return logits
+
+
+def test_mirroring_is_the_mean_over_all_eight_mirrored_patches(tiny_plans: object) -> None:
+    plans: Plans = tiny_plans("default", dataset="Dataset501_Kidney")  # type: ignore[operator]
+    plans = replace(plans, inference=replace(plans.inference, precision="fp32", mirroring=True))
+    probability = head_detector(_FirstColumn(), plans, torch.device("cpu"))(*seen(35.0, -10.0), STATISTICS)
+    np.testing.assert_allclose(probability[1:, :, 0], 0.5, atol=1e-6)  # half of the mirrors turn the last axis
+    np.testing.assert_allclose(probability[1:, :, -1], 0.5, atol=1e-6)
+    np.testing.assert_allclose(probability[1:, :, 1:-1], 0.0, atol=1e-6)
+
+
 def test_the_residual_detector_is_the_anomaly_map() -> None:
     reconstruction, residual = seen(35.0, 12.0)
     expected = anomaly_map(residual, STATISTICS, DEFAULT.inference)

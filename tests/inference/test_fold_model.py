@@ -68,6 +68,24 @@ def test_a_limit_of_nought_guides_whatever_the_auc(
     assert load(paths, with_limit(plans, 0.0)).guidance
 
 
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_a_fold_can_inpaint_where_the_plan_asks_for_it(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel, rounds: int
+) -> None:
+    write_untrained_model(paths, plans, validation={})
+    other = replace(plans, inference=replace(plans.inference, inpaint_rounds=rounds))
+    assert (load(paths, other).inpaint is not None) is (rounds > 0)
+
+
+def test_a_difference_to_the_unguided_reconstruction_is_refused_when_guidance_is_off(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel
+) -> None:
+    write_untrained_model(paths, plans, validation={"auc_sigma_1.0": 0.4})
+    other = replace(plans, inference=replace(plans.inference, residual_of="unguided"))
+    with pytest.raises(ConfigurationError, match="residual_of"):
+        load(paths, other)
+
+
 def test_guidance_that_is_off_reconstructs_like_plans_without_guidance(
     paths: Paths, plans: Plans, write_untrained_model: WriteModel
 ) -> None:

@@ -43,6 +43,37 @@ def test_the_residual_is_taken_from_the_reference_of_the_plan(reference: str, ex
     assert residual.covered.ravel().tolist() == [True, True, True, False]
 
 
+def test_the_counterfactual_difference_is_taken_from_the_unguided_reconstruction() -> None:
+    plan = replace(PLAN, residual_of="unguided", guidance="relative")
+    seen = replace(SEEN, unguided_hu=np.array([[[90, 90, -95, 0]]], np.float32))
+    assert residual_of_patch(patch(), GRID, seen, plan).value_hu.ravel().tolist() == [10, 0, 5, 0]
+
+
+def test_every_noise_level_has_a_residual_and_an_absolute_map_is_their_mean() -> None:
+    plan = replace(PLAN, anomaly_map="absolute")
+    other = reconstruction([100, 20, -90, 7], [40, 20, -90, 7], [0, 0, 0, 0])
+    residual = residual_of_patch(patch(), GRID, replace(SEEN, extra=(other,)), plan)
+    assert residual.extra[0].value_hu.ravel().tolist() == [60, 0, 0, 0]
+    nothing = ResidualStatistics(edges_mm=(), mean_hu=(0.0,), std_hu=(1.0,))
+    assert anomaly_map(residual, nothing, plan).ravel().tolist() == [30, 35, 5, 0]
+
+
+def test_a_structural_map_is_the_zscore_of_the_dissimilarity() -> None:
+    plan = replace(PLAN, anomaly_map="ssim")
+    grid = Grid((8, 8, 8), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
+    image, flat = np.random.default_rng(0).normal(0, 50, (8, 8, 8)).astype(np.float32), np.zeros((8, 8, 8), np.float32)
+    residual = residual_of_patch(
+        np.ones((3, 8, 8, 8)),
+        grid,
+        PatchReconstruction(image_hu=image, healthy_hu=flat, autoencoded_hu=flat),
+        plan,
+    )
+    assert 0.8 < residual.value_hu.mean() < 1.2
+    statistics = ResidualStatistics(edges_mm=(), mean_hu=(0.5,), std_hu=(0.05,))
+    expected = (residual.value_hu - 0.5) / 0.1
+    assert anomaly_map(residual, statistics, plan) == pytest.approx(expected, rel=1e-3)
+
+
 def test_an_absolute_map_is_the_residual_where_the_scan_says_something() -> None:
     plan = replace(PLAN, anomaly_map="absolute")
     residual = residual_of_patch(patch(), GRID, SEEN, plan)

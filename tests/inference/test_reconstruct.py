@@ -138,7 +138,7 @@ def latents(*shape: int) -> Tensor:
 def test_inversion_without_guidance_gives_what_the_codec_alone_gives() -> None:
     inputs = patches(2)
     reconstructor = build_reconstructor(BlockMeans(), models(HEUN), seed=0, device=CPU)
-    healthy, autoencoded = reconstructor(inputs, ["a", "b"])
+    healthy, autoencoded, *_ = reconstructor(inputs, ["a", "b"])
     original = torch.from_numpy(np.stack(inputs)[:, None].astype(np.float32))
     assert healthy.shape == original.shape
     assert (autoencoded - original).std() > 0.1  # the codec loses something, so that the next line says something
@@ -151,6 +151,28 @@ def test_one_step_answers_with_the_posterior_mean_of_what_it_is_shown() -> None:
     noise = torch.stack([torch.randn(1, 4, 4, 4, generator=generator_for(str(n), seed=1)) for n in range(2)])
     expected = STD**2 / (STD**2 + ONE_STEP.sigma**2) * (u + ONE_STEP.sigma * noise)
     assert torch.allclose(round_trip(ONE_STEP, u), expected, atol=1e-5)
+
+
+def test_every_extra_noise_level_is_reconstructed_as_a_plan_of_that_level_would_with_noise_of_its_own() -> None:
+    plan, inputs = replace(ONE_STEP, extra_sigmas=(0.5, 2.0), num_samples=2), patches(2)
+    result = build_reconstructor(IdentityCodec(), models(plan), seed=0, device=CPU)(inputs, ["a", "b"])
+    assert torch.equal(result.healthy, reconstruct(replace(plan, extra_sigmas=()), inputs, ["a", "b"]))
+    x = torch.from_numpy(np.stack(inputs)[:, None].astype(np.float32))
+    noises = []
+    for sigma, level in zip(plan.sigmas, (result, *result.extra), strict=True):
+        noises.append((level.healthy * (STD**2 + sigma**2) / STD**2 - x) / sigma)  # mean of two unit Gaussians
+        assert float(noises[-1].std()) == pytest.approx(math.sqrt(0.5), rel=0.1)
+    assert abs(float((noises[0] * noises[1]).mean())) < 0.06
+
+
+def test_the_unguided_reconstruction_has_the_noise_of_the_guided_one_and_lacks_its_push() -> None:
+    plan = replace(NOISED, guidance="relative", guidance_scale=0.3, residual_of="unguided", num_steps=6)
+    latent_models = models(plan, MeanClassifier())
+    result = build_reconstructor(IdentityCodec(), latent_models, seed=0, device=CPU)(patches(1), ["a"])
+    without = reconstruct(replace(plan, guidance="none", residual_of="input"), patches(1), ["a"])
+    assert result.unguided is not None
+    assert torch.allclose(result.unguided, without, atol=1e-6)
+    assert float((result.healthy - without).mean()) > 0.02  # healthy is bright
 
 
 @pytest.mark.parametrize(("precision", "seen"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])

@@ -121,6 +121,23 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(project: Paths, plans
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
 
 
+def test_a_second_round_learns_from_what_the_first_sees_in_unhealthy_organs(project: Paths, plans: Plans) -> None:
+    twice = replace(plans, head=replace(plans.head, self_training_iterations=3))
+    save_plans(project.plans(DATASET, plans.plans_name), twice)
+    assert train() == 0
+    folder = head_folder(project, plans)
+    assert example_names(folder / "examples" / "unhealthy") == [f"{UNHEALTHY}__kidney_left"]
+    first, second = (
+        torch.load(path / "checkpoint_final.pth", weights_only=True) for path in (folder / "first_round", folder)
+    )
+    assert (first["iteration"], second["iteration"]) == (4, 3)
+    steps = [
+        float((first["averaged_weights"][name] - value).abs().max())
+        for name, value in second["averaged_weights"].items()
+    ]
+    assert 0 < max(steps) < 0.05  # it starts from the first round's weights
+
+
 def test_a_head_of_other_reconstructions_is_refused(
     project: Paths, plans: Plans, capsys: pytest.CaptureFixture[str]
 ) -> None:

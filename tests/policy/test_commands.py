@@ -12,6 +12,12 @@ import pytest
 import nnanomaly.cli
 
 COMMANDS = (
+    "convert_dicom",
+    "convert_kits",
+    "convert_msd",
+    "make_dataset",
+    "segment_organs",
+    "label_reports",
     "plan_and_preprocess",
     "extract_fingerprint",
     "plan_experiment",
@@ -19,7 +25,9 @@ COMMANDS = (
     "train",
     "sweep",
     "find_best_configuration",
+    "diagnose",
     "predict",
+    "export_dicom",
     "evaluate_folder",
     "evaluate",
     "compare",
@@ -27,7 +35,7 @@ COMMANDS = (
     "export_nndetection",
     "demo",
 )
-HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn")
+HEAVY = ("torch", "matplotlib", "SimpleITK", "nibabel", "scipy", "skimage", "pandas", "sklearn", "pydicom", "highdicom")
 
 
 def _setup_commands(root: Path) -> tuple[str, ...]:

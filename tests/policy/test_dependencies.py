@@ -50,9 +50,12 @@ def _third_party(trees: Iterable[ast.Module]) -> set[str]:
 def test_every_import_is_asked_for_and_everything_asked_for_is_imported(
     trees: dict[str, ast.Module], setup_arguments: dict[str, object]
 ) -> None:
-    asked = setup_arguments["install_requires"]
+    asked, extras = setup_arguments["install_requires"], setup_arguments["extras_require"]
     assert isinstance(asked, list)
-    assert _third_party(trees.values()) == {_name(item) for item in asked}
+    assert isinstance(extras, dict)
+    ours = {name: tree for name, tree in trees.items() if not name.startswith("nnanomaly/dicom/")}
+    assert _third_party(ours.values()) == {_name(item) for item in asked}
+    assert _third_party(trees.values()) == {_name(item) for item in [*asked, *extras["dicom"]]}
 
 
 def test_the_tests_import_nothing_beyond_the_dev_extra(root: Path, setup_arguments: dict[str, object]) -> None:

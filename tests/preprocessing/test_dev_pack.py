@@ -9,7 +9,8 @@ import pytest
 
 from nnanomaly.dataset.integrity import find_faults
 from nnanomaly.dataset.organ_labels import load_organ_labels, patient_groups
-from nnanomaly.dataset.raw_dataset import find_organ_mask, image_files, load_description, training_cases
+from nnanomaly.dataset.organ_mask_files import find_organ_mask
+from nnanomaly.dataset.raw_dataset import image_files, load_description, training_cases
 from nnanomaly.dataset.splits import make_splits
 from nnanomaly.imageio.nifti import read_grid, read_volume
 from nnanomaly.plans import PreprocessingPlan

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nnanomaly.imageio.nifti import write_volume
-from nnanomaly.roi.organ_masks import load_organ_mask, missing_mask
+from nnanomaly.roi.organ_masks import load_organ_mask
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Grid, Volume
 
@@ -55,10 +55,3 @@ def test_a_mask_on_another_grid_is_refused_with_distance_and_shapes(tmp_path, gr
         load_organ_mask(put(tmp_path, grid), None, grid=GRID, image=IMAGE)
     assert "mm apart" in str(error.value)
     assert error.match(named)
-
-
-def test_a_missing_mask_names_the_folder_and_both_remedies():
-    error = missing_mask("case_a", "kidney_left", looked_in=Path("/data/organMasksTr"))
-    assert "[NNA-ROI-MISSING] case_a: no mask of kidney_left in /data/organMasksTr" in str(error)
-    assert "organMasksTr/case_a/kidney_left.nii.gz" in str(error)
-    assert "TotalSegmentator" in str(error)

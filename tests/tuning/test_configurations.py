@@ -32,8 +32,8 @@ def test_the_plans_as_they_are_come_first_even_beyond_the_limit_and_nothing_come
 
 def test_the_grid_is_the_product_of_its_dimensions() -> None:
     sizes = [len(choices) for choices in dimensions(PLAN, offer(head=HEAD_PLAN))]
-    assert sizes == [2 * 2 + 2, 4, 3, 2, 4]
-    assert len(configurations(PLAN, offer(head=HEAD_PLAN))) == 6 * 4 * 3 * 2 * 4
+    assert sizes == [3 * 2 + 2 * 2, 4, 3, 2, 4]
+    assert len(configurations(PLAN, offer(head=HEAD_PLAN))) == 10 * 4 * 3 * 2 * 4
 
 
 def test_no_target_lets_more_through_than_the_user_allows() -> None:
@@ -49,6 +49,7 @@ def test_the_head_sees_the_residuals_it_was_trained_with_and_is_left_out_where_t
     assert seen == {("zscore_intensity", "autoencoded", 1.0)}
     alone = configurations(PLAN, offer(head=HEAD_PLAN, ensembles=False))
     assert {plan.detector for plan in alone} == {"residual", "head"}
+    assert {plan.mirroring for plan in alone if plan.detector == "head"} == {False, True}
 
 
 def test_otsu_s_threshold_stays_a_choice_where_the_plans_have_it() -> None:
@@ -60,10 +61,17 @@ def test_what_the_networks_do_not_feel_shares_its_reconstruction_and_what_acts_b
     numbered = list(enumerate(configurations(PLAN, offer(head=HEAD_PLAN))))
     groups = group_by(numbered, reconstruction_of)
     assert sorted(number for group in groups for number, _ in group) == list(range(len(numbered)))
-    felt = [{tuple(getattr(plan, name) for name in FELT_BY_NETWORKS) for _, plan in group} for group in groups]
+    names = [name for name in FELT_BY_NETWORKS if name != "residual_of"]
+    felt = [{tuple(getattr(plan, name) for name in names) for _, plan in group} for group in groups]
     assert [len(values) for values in felt] == [1] * len(groups) == [1] * len(set.union(*felt))
-    assert [len(group) for group in group_by(numbered, map_of)] == [4 * 3 * 2 * 4] * 6
+    assert [len(group) for group in group_by(numbered, map_of)] == [4 * 3 * 2 * 4] * 10
     assert len(group_by([(0, PLAN), (1, replace(PLAN, sigma=1.0))], reconstruction_of)) == 2
+
+
+def test_only_a_residual_of_the_unguided_reconstruction_needs_another_one() -> None:
+    guided = replace(PLAN, sampler="heun", guidance="free")
+    of = [replace(guided, residual_of=reference) for reference in ("input", "autoencoded", "unguided")]
+    assert [len(group) for group in group_by(enumerate(of), reconstruction_of)] == [2, 1]
 
 
 def test_fewer_networks_are_simpler_than_fewer_changes() -> None:

@@ -1,0 +1,71 @@
+"""The layout of the Medical Segmentation Decathlon: a task folder whose `dataset.json` lists images and label maps."""
+
+from pathlib import Path
+from typing import Any
+
+from nnanomaly.dataset.raw_dataset import check_case_id
+from nnanomaly.dataset_conversion.labelled_cases import FILE_ENDING, LabelledCase, LabelScheme
+from nnanomaly.paths import DATASET_JSON
+from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.json_io import read_json
+
+
+def read_task(folder: Path) -> dict[str, Any]:
+    """The description of a task; `DataError` (CONVERT-JSON) if it is none, or not one of CT with a single channel."""
+    path = folder / DATASET_JSON
+    if not path.is_file():
+        raise DataError("CONVERT-FOLDER", f"{path} does not exist. Name the folder of a task, such as Task03_Liver.")
+    document = read_json(path)
+    keys = {"modality": dict, "labels": dict, "training": list}
+    wrong = [key for key, kind in keys.items() if not isinstance(document.get(key), kind)]
+    if wrong:
+        raise DataError("CONVERT-JSON", f"{path} has no sound {', '.join(wrong)}. Is it a task of the Decathlon?")
+    if list(document["modality"].values()) != ["CT"]:
+        raise DataError("CONVERT-JSON", f"{path}: the modality is {document['modality']}, must be one channel of CT.")
+    return dict(document)
+
+
+def find_task_cases(folder: Path, document: dict[str, Any]) -> list[LabelledCase]:
+    """Training cases, then test cases, as the description lists them."""
+    cases = []
+    for entry in document["training"]:
+        if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
+            raise DataError("CONVERT-JSON", f"{folder / DATASET_JSON}: training holds {entry!r}, not image and label.")
+        cases.append(_case(folder, "Tr", entry["image"], entry["label"]))
+    return cases + [_case(folder, "Ts", image, None) for image in document.get("test", [])]
+
+
+def task_scheme(folder: Path, document: dict[str, Any], organ: str, lesions: tuple[str, ...]) -> LabelScheme:
+    """What the labels mean: one of them is the organ, the lesions (default: all others) belong to it."""
+    labels = {str(name): int(value) for value, name in sorted(document["labels"].items())}
+    foreground = [name for name in labels if labels[name] != 0]
+    unknown = [name for name in (organ, *lesions) if name not in foreground]
+    if unknown:
+        raise ConfigurationError(
+            "CFG-ORGANS", f"{folder.name} has no label {unknown[0]!r}, only {', '.join(foreground)}. Correct the flag."
+        )
+    chosen = lesions or tuple(name for name in foreground if name != organ)
+    return LabelScheme(
+        name=folder.resolve().name,
+        labels={"background": 0, **{name: labels[name] for name in foreground}},
+        organs=(organ,),
+        organ_values=(labels[organ], *(labels[name] for name in chosen)),
+        lesions=chosen,
+    )
+
+
+def _case(folder: Path, part: str, image: str, label: str | None) -> LabelledCase:
+    path = _inside(folder, image)
+    case = path.name.removesuffix(FILE_ENDING).removesuffix("_0000")
+    check_case_id(case, folder / DATASET_JSON)
+    return LabelledCase(case=case, part=part, image=path, label_map=None if label is None else _inside(folder, label))
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file of the task; a name that leaves its folder is refused."""
+    path = folder / str(name)
+    if not path.resolve().is_relative_to(folder.resolve()) or not path.name.endswith(FILE_ENDING):
+        raise DataError(
+            "CONVERT-JSON", f"{folder / DATASET_JSON} names {name!r}, which is no {FILE_ENDING} of the task."
+        )
+    return path

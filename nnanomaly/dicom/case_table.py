@@ -1,0 +1,74 @@
+"""The table of series and case ids: what a user chooses, and, where he asks for it, which series became which case.
+
+It is the one file that names series by their UID and folders by their path. Whoever has it can go back from a case to
+a patient: it is written only on request, readable by its owner alone, and never beside the images.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnanomaly.dataset.raw_dataset import check_case_id
+from nnanomaly.dicom.series import NamedStack
+from nnanomaly.paths import DATASET_PATTERN
+from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.json_io import write_atomically
+
+SERIES_UID, CASE = "series_uid", "case"
+COLUMNS = (SERIES_UID, CASE, "series", "folder")
+OWNER_ALONE = 0o600
+
+
+def read_case_table(path: Path) -> dict[str, str]:
+    """Case id by Series Instance UID, of a CSV file with the columns series_uid and case; others are ignored.
+
+    Raises `FileNotFoundError` (IO-MISSING) and `DataError`: DCM-CASES (no such table, or a series twice), CASE-ID.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"[NNA-IO-MISSING] {path} does not exist")
+    cases: dict[str, str] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError("DCM-CASES", f"{path} is no CSV file in UTF-8. Save it as one.") from error
+    for number, row in enumerate(rows, start=2):
+        uid, case = (row.get(SERIES_UID) or "").strip(), (row.get(CASE) or "").strip()
+        if not uid or not case or uid in cases:
+            raise DataError(
+                "DCM-CASES", f"{path}, line {number}: needs {SERIES_UID} and {CASE}, and every series only once."
+            )
+        check_case_id(case, path)
+        cases[uid] = case
+    return cases
+
+
+def check_place(table: Path, images: Path) -> None:
+    """Refuse to write the table among or beside images that are passed on: ConfigurationError (CFG-OUTPUT)."""
+    images = images.resolve()
+    shared = images.parent if DATASET_PATTERN.match(images.parent.name) else images
+    if table.resolve().is_relative_to(shared):
+        raise ConfigurationError(
+            "CFG-OUTPUT",
+            f"{table} leads from cases back to patients, and must not lie in {shared}. Name another folder.",
+        )
+
+
+def write_case_table(path: Path, stacks: Sequence[NamedStack]) -> None:
+    """A row per series, for `read_case_table` and for people: UID, case, hash, folder of its files."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    seen: set[str] = set()
+    for stack in stacks:
+        if stack.series not in seen:
+            first = stack.headers[0]
+            writer.writerow([first.series_uid, stack.case, stack.series, str(first.path.parent)])
+        seen.add(stack.series)
+
+    def write(temporary: Path) -> None:
+        temporary.touch(OWNER_ALONE)
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+    write_atomically(path, write)

@@ -1,0 +1,101 @@
+"""One stack of slices to one NIfTI image, in a process of its own."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import SimpleITK as sitk  # noqa: N813
+
+from nnanomaly.dicom.kinds import check_kind
+from nnanomaly.dicom.limits import bounded
+from nnanomaly.dicom.pixels import read_stack
+from nnanomaly.dicom.report import SKIPPED, TAKEN, SeriesOutcome
+from nnanomaly.dicom.series import NamedStack
+from nnanomaly.dicom.stack_geometry import StackGeometry, stack_geometry
+from nnanomaly.dicom.straighten import straighten
+from nnanomaly.imageio.nifti import write_volume
+from nnanomaly.utilities.errors import DataError, EnvironmentFault, UserError
+from nnanomaly.volume import Volume
+
+MEMORY_BYTES, MEMORY_BYTES_PER_VOXEL = 1 << 30, 32
+SECONDS, SECONDS_PER_FILE = 120.0, 1.0
+ENDING = "_0000.nii.gz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackTask:
+    """What a worker needs."""
+
+    stack: NamedStack
+    """The slices."""
+    images: Path
+    """Folder for the image."""
+    correct_tilt: bool
+    """Whether a tilted stack is straightened; else it is skipped."""
+
+
+def convert_stack(task: StackTask) -> SeriesOutcome:
+    """Check, decode and write a stack; every fault of the series is its outcome, never an exception.
+
+    Only for a worker process: it may be killed by its own limits.
+    """
+    stack = task.stack
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings quote the file
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    num_voxels = sum(header.shape[0] * header.shape[1] for header in stack.headers)
+    blank = skipped(stack, "", "")
+    try:
+        with bounded(
+            extra_bytes=MEMORY_BYTES + MEMORY_BYTES_PER_VOXEL * num_voxels,
+            seconds=SECONDS + SECONDS_PER_FILE * len(stack.headers),
+        ):
+            return _convert(task, blank)
+    except UserError as error:
+        if not (stack.chosen or isinstance(error, EnvironmentFault)):
+            (task.images / f"{stack.case}{ENDING}").unlink(missing_ok=True)  # of an earlier run: no longer true
+        return replace(blank, code=error.code, reason=str(error).removeprefix(f"[NNA-{error.code}] "))
+    except MemoryError:
+        return replace(blank, code="DCM-KILLED", reason="reading the series took more memory than its size explains.")
+    except OSError as error:  # not str(error): it names the file
+        return replace(blank, code="DCM-HEADER", reason=f"a file cannot be read ({error.strerror}).")
+
+
+def skipped(stack: NamedStack, code: str, reason: str) -> SeriesOutcome:
+    """The row of a stack that is not taken."""
+    return SeriesOutcome(
+        series=stack.series,
+        case=stack.case,
+        patient=stack.patient,
+        status=SKIPPED,
+        code=code,
+        reason=reason,
+        num_files=len(stack.headers),
+    )
+
+
+def check_tilt(geometry: StackGeometry) -> None:
+    """Refuse a tilted stack: `DataError` (DCM-TILT)."""
+    if geometry.tilt_degrees:
+        raise DataError(
+            "DCM-TILT", f"the gantry was tilted by {geometry.tilt_degrees:.3g} degrees. Convert with --correct_tilt."
+        )
+
+
+def _convert(task: StackTask, blank: SeriesOutcome) -> SeriesOutcome:
+    warnings = check_kind(task.stack.headers)
+    geometry = stack_geometry(task.stack.headers)
+    if not task.correct_tilt:
+        check_tilt(geometry)
+    array, noticed = read_stack(geometry)
+    grid = geometry.grid
+    if geometry.tilt_degrees:
+        array, grid = straighten(array, grid, geometry.drift_mm)
+        noticed.append(f"a tilt of {geometry.tilt_degrees:.3g} degrees was taken out")
+    write_volume(task.images / f"{task.stack.case}{ENDING}", Volume(array[None], grid))
+    return replace(
+        blank,
+        status=TAKEN,
+        warnings=(*warnings, *noticed),
+        shape=grid.shape,
+        spacing_mm=grid.spacing_mm,
+        tilt_degrees=geometry.tilt_degrees,
+    )

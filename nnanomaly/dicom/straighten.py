@@ -1,0 +1,39 @@
+"""The tilt of a gantry taken out: slices that lie sheared upon each other are shifted onto straight ones."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nnanomaly.volume import Grid
+
+AIR_HU = -1024.0
+
+
+def straighten(
+    array: NDArray[np.generic], grid: Grid, drift_mm: tuple[float, float]
+) -> tuple[NDArray[np.float32], Grid]:
+    """Shift slice k of `[Z, Y, X]` (HU) by k times the drift (y, x) and return it with its grid, which is larger.
+
+    Values are interpolated linearly within the slices; where no slice reaches lies air, -1024 HU. The new grid holds
+    all of every slice, and its voxels in the first slice are the old ones.
+    """
+    drift = np.asarray(drift_mm) / grid.spacing_mm[1:]
+    total = drift * (array.shape[0] - 1)
+    before = [math.ceil(max(0.0, -value)) for value in total]
+    after = [math.ceil(max(0.0, value)) for value in total]
+    shape = tuple(size + low + high for size, low, high in zip(array.shape[1:], before, after, strict=True))
+    straight = np.empty((array.shape[0], *shape), np.float32)
+    for number, plane in enumerate(array):
+        offset = -np.asarray(before) - number * drift
+        ndimage.affine_transform(
+            plane.astype(np.float32), np.ones(2), offset, output=straight[number], order=1, cval=AIR_HU
+        )
+    origin = grid.to_world(np.array([0.0, -before[0], -before[1]]))
+    return straight, Grid(
+        (straight.shape[0], straight.shape[1], straight.shape[2]),
+        grid.spacing_mm,
+        (float(origin[0]), float(origin[1]), float(origin[2])),
+        grid.direction,
+    )

@@ -1,0 +1,132 @@
+"""Candidates too large to be reconstructed away are drawn anew from what surrounds them (METHOD 8.6).
+
+A large lesion survives noise that leaves its outline, and with it the lesion, in the latent. Here the first map only
+says where it may lie: latents under the mask are forgotten altogether and drawn from the model of healthy organs.
+Arrays are `[Z, Y, X]` on the patch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from nnanomaly.device import autocast
+from nnanomaly.diffusion.codecs import Codec
+from nnanomaly.diffusion.inpainting import inpaint
+from nnanomaly.diffusion.noise import gaussian, generator_for
+from nnanomaly.diffusion.schedule import karras_sigmas
+from nnanomaly.inference.anomaly_map import ResidualStatistics
+from nnanomaly.inference.detectors import Detector
+from nnanomaly.inference.patch_map import PatchArray, PatchReconstruction, residual_of_patch
+from nnanomaly.inference.postprocessing import find_candidates
+from nnanomaly.inference.reconstruct import HEUN_GUIDANCE, SMALLEST_SIGMA, LatentModels
+from nnanomaly.plans import InferencePlan, Plans
+from nnanomaly.preprocessing.normalization import denormalise
+from nnanomaly.preprocessing.preprocessor import IMAGE
+from nnanomaly.volume import Grid, Triple
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+Inpainter = Callable[[PatchArray, BoolArray, str], FloatArray]
+"""(image in [-1, 1], mask, name that keys the noise) -> image with the masked part drawn anew, in [-1, 1]."""
+LARGE_MM = 30.0
+NUM_LEVELS, NUM_RESAMPLINGS = 8, 2
+"""Together 18 evaluations of the network; the conditional mean is met to about two thirds, more cost more seconds."""
+FEATHER_MM = 5.0
+"""Width of the seam between what was drawn and the reconstruction around it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inpainting:
+    """What it takes to draw the large candidates of a patch anew."""
+
+    inpaint: Inpainter
+    """Draws."""
+    detect: Detector
+    """Makes the maps that say where."""
+    statistics: ResidualStatistics
+    """Healthy residuals."""
+    threshold: float
+    """Threshold on these maps; lower than that of candidates of any size, since large ones are rarer."""
+
+
+def build_inpainter(codec: Codec, models: LatentModels, *, seed: int, device: torch.device) -> Inpainter:
+    """Inpainter of latents: the mean of `num_samples` draws, from the highest noise the network was trained for."""
+    plan, ways = models.inference, HEUN_GUIDANCE[models.inference.guidance](models)
+    sigmas = karras_sigmas(SMALLEST_SIGMA, models.diffusion.max_sigma, NUM_LEVELS).flip(0)
+
+    @torch.no_grad()
+    def draw(image: PatchArray, mask: BoolArray, name: str) -> FloatArray:
+        x = torch.from_numpy(np.asarray(image, dtype=np.float32)[None, None]).to(device)
+        generators = [generator_for(name, "inpaint", str(k), seed=seed) for k in range(plan.num_samples)]
+        with autocast(device, plan.precision):
+            u = codec.encode(x).float()
+            hidden = latent_mask(torch.from_numpy(mask).to(device), u)
+            drawn = inpaint(
+                ways.down(),
+                u.repeat_interleave(plan.num_samples, dim=0),
+                hidden,
+                sigmas,
+                num_resamplings=NUM_RESAMPLINGS,
+                noise=lambda _: gaussian(u.shape[1:], generators),
+            )
+            decoded = codec.decode(drawn).float()
+        mean: FloatArray = decoded.mean(dim=0).clamp(-1, 1)[0].cpu().numpy()
+        return mean
+
+    return draw
+
+
+def latent_mask(mask: Tensor, latent: Tensor) -> Tensor:
+    """`[1, 1, z, y, x]` latents that see a masked voxel, and their neighbours: an encoder looks around."""
+    seen = functional.adaptive_max_pool3d(mask[None, None].float(), latent.shape[2:])
+    return functional.max_pool3d(seen, kernel_size=3, stride=1, padding=1)
+
+
+def with_large_candidates_inpainted(
+    array: PatchArray, grid: Grid, name: str, *, first: PatchReconstruction, how: Inpainting, plans: Plans
+) -> PatchReconstruction:
+    """The reconstruction whose large candidates are drawn anew; `first` itself where the first map has none.
+
+    Every round masks the large candidates of the map of the round before, so that the mask shrinks where the drawing
+    agrees with the scan and grows where it does not; it ends early when the mask is empty or stays as it is.
+    """
+    seen, before = first, np.zeros(grid.shape, dtype=bool)
+    for number in range(plans.inference.inpaint_rounds):
+        residual = residual_of_patch(array, grid, seen, plans.inference)
+        mask = large_candidates(how.detect(seen, residual, how.statistics), how.threshold, grid, plans.inference)
+        if not mask.any() or np.array_equal(mask, before):
+            break
+        drawn = how.inpaint(array[IMAGE], mask, f"{name} round {number}")
+        drawn_hu = denormalise(drawn, plans.preprocessing.window_hu)
+        seen, before = stitched(first, drawn_hu, feathered(mask, grid.spacing_mm)), mask
+    return seen
+
+
+def large_candidates(anomaly: FloatArray, threshold: float, grid: Grid, plan: InferencePlan) -> BoolArray:
+    """Mask of the candidates over 30 mm."""
+    mask, _ = find_candidates(anomaly, threshold, grid, only_large(plan))
+    return mask
+
+
+def only_large(plan: InferencePlan) -> InferencePlan:
+    """The plan that drops all but large candidates."""
+    return replace(plan, min_diameter_mm=max(LARGE_MM, plan.min_diameter_mm))
+
+
+def feathered(mask: BoolArray, spacing_mm: Triple) -> FloatArray:
+    """Weight of what was drawn: 1 in the mask, falling to 0 over 5 mm outside it."""
+    distance_mm = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
+    return np.clip(1 - distance_mm / FEATHER_MM, 0, 1).astype(np.float32)
+
+
+def stitched(first: PatchReconstruction, drawn_hu: FloatArray, weight: FloatArray) -> PatchReconstruction:
+    """The drawn part set into the reconstructions of all noise levels; small lesions beside it stay visible."""
+    healthy_hu = weight * drawn_hu + (1 - weight) * first.healthy_hu
+    extra = tuple(stitched(level, drawn_hu, weight) for level in first.extra)
+    return replace(first, healthy_hu=healthy_hu.astype(np.float32), extra=extra)

@@ -1,0 +1,60 @@
+"""The two tables that labelling leaves: the labels, and why each is what it is."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from nnanomaly.pseudo_labels.label_report import OrganLabel
+from nnanomaly.utilities.json_io import write_atomically
+
+LABEL_COLUMNS = ("case", "organ", "label", "source")
+EVIDENCE_COLUMNS = ("case", "organ", "label", "reason", "decides", "rule", "line", "sentence")
+SOURCE = "report"
+
+CaseLabels = Mapping[str, Sequence[OrganLabel]]
+
+
+def evidence_path(labels: Path) -> Path:
+    """File of the evidence beside a file of labels."""
+    return labels.with_name(f"{labels.stem}_evidence.csv")
+
+
+def write_labels(path: Path, cases: CaseLabels) -> None:
+    """One row per case and organ, in the form of organ_labels.csv."""
+    rows = ((case, organ.organ, organ.label, SOURCE) for case, organs in cases.items() for organ in organs)
+    _write(path, LABEL_COLUMNS, rows)
+
+
+def write_evidence(path: Path, cases: CaseLabels, *, with_sentences: bool) -> None:
+    """One row per mention of an organ, and one without a sentence for an organ that is not mentioned."""
+    rows = (
+        row
+        for case, organs in cases.items()
+        for organ in organs
+        for row in _evidence(case, organ, with_sentences=with_sentences)
+    )
+    _write(path, EVIDENCE_COLUMNS, rows)
+
+
+def _evidence(case: str, organ: OrganLabel, *, with_sentences: bool) -> list[tuple[str, ...]]:
+    head = (case, organ.organ, organ.label, organ.reason)
+    rows: list[tuple[str, ...]] = [
+        (
+            *head,
+            "yes" if index < organ.num_deciding else "no",
+            mention.rule,
+            str(mention.line),
+            mention.sentence if with_sentences else "",
+        )
+        for index, mention in enumerate(organ.mentions)
+    ]
+    return rows if organ.num_deciding else [(*head, "yes", organ.reason, "", ""), *rows]
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_atomically(path, lambda p: p.write_text(text.getvalue(), encoding="utf-8", newline=""))

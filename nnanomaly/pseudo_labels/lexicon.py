@@ -1,0 +1,103 @@
+"""Words of a text, and a list of terms that is looked up in them.
+
+A term is one or several words; `*` at the end of a word stands for any further letters. Case, accents and hyphens do
+not count ("left-sided" and "Left sided" are one), and any number is the token `#`. A look-up takes time in proportion
+to the text, whatever the text is: there are no regular expressions with choices in it.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+NUMBER = "#"
+_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[^\w\s]")
+_TERM_TOKEN = re.compile(r"[^\W\d_]+\*?|[^\w\s]")
+_HYPHENS = frozenset("-\u2010\u2011\u2012\u2013\u2014")
+_KEY = 2  # letters by which terms whose first word is open are sorted
+
+
+class Token(NamedTuple):
+    """One word, number or sign; `text` is folded, `start` and `end` are its place in the original text."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Span(NamedTuple):
+    """A term found at the tokens `start` to `end` (half-open), and what the list says it stands for."""
+
+    start: int
+    end: int
+    value: str
+    term: str
+
+
+def tokenize(text: str) -> tuple[Token, ...]:
+    """Words, numbers (as `#`) and signs of a text in order; hyphens and underscores fall out."""
+    return tuple(
+        Token(NUMBER if match[0][0].isdecimal() else fold(match[0]), match.start(), match.end())
+        for match in _TOKEN.finditer(text)
+        if match[0] not in _HYPHENS
+    )
+
+
+def fold(word: str) -> str:
+    """Lower case without accents."""
+    if word.isascii():
+        return word.lower()
+    return "".join(c for c in unicodedata.normalize("NFKD", word.lower()) if not unicodedata.combining(c))
+
+
+class Lexicon:
+    """Lists of terms, looked up together in one walk over a text.
+
+    In one list a longer term hides the shorter ones that lie in it; the lists know nothing of each other.
+    """
+
+    def __init__(self, entries: Iterable[tuple[str, str, str]]) -> None:
+        """`entries`: (list, term, value); the first of two equal terms of a list counts."""
+        words_of: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {}
+        self.names: list[str] = []
+        for name, term, value in entries:
+            words = tuple(fold(word) for word in _TERM_TOKEN.findall(term) if word not in _HYPHENS)
+            if words:
+                words_of.setdefault((name, words), (value, term))
+                self.names += [] if name in self.names else [name]
+        self._by_word: dict[str, list[_Entry]] = {}
+        self._by_start: dict[str, list[_Entry]] = {}
+        for (name, words), (value, term) in words_of.items():
+            is_open = words[0].endswith("*")
+            drawer = self._by_start if is_open else self._by_word
+            entry = _Entry(-sum(map(len, words)), words, name, value, term)
+            drawer.setdefault(words[0][:_KEY] if is_open else words[0], []).append(entry)
+
+    def find(self, tokens: Sequence[Token]) -> dict[str, list[Span]]:
+        """Terms of every list in the tokens from left to right, the longest at every place, without overlaps."""
+        found: dict[str, list[Span]] = {name: [] for name in self.names}
+        for start, token in enumerate(tokens):
+            drawers = self._by_word.get(token.text, []) + self._by_start.get(token.text[:_KEY], [])
+            for entry in sorted(drawers):
+                spans = found[entry.name]
+                if (not spans or spans[-1].end <= start) and _fits(entry.words, tokens, start):
+                    spans.append(Span(start, start + len(entry.words), entry.value, entry.term))
+        return found
+
+
+class _Entry(NamedTuple):
+    rank: int
+    """The longest first."""
+    words: tuple[str, ...]
+    name: str
+    value: str
+    term: str
+
+
+def _fits(words: tuple[str, ...], tokens: Sequence[Token], start: int) -> bool:
+    if start + len(words) > len(tokens):
+        return False
+    for word, token in zip(words, tokens[start : start + len(words)], strict=True):
+        if token.text != word and not (word[-1] == "*" and token.text.startswith(word[:-1])):
+            return False
+    return True

@@ -1,0 +1,63 @@
+"""Reports on disk: a folder with one text file per case, or a table with the columns `case` and `report`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nnanomaly.utilities.csv_table import parse_table, refuse_rows
+from nnanomaly.utilities.errors import ConfigurationError, DataError
+
+ENDING = ".txt"
+CODES = ("REPORT-CSV", "REPORT-ROWS")
+EXAMPLE = 'case,report / case_00000,"Both kidneys are normal."'
+_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+class Report(NamedTuple):
+    """The report of one case."""
+
+    case: str
+    text: str
+    encoding: str
+
+
+def read_reports(sources: Sequence[Path]) -> list[Report]:
+    """Reports of all folders and tables, sorted by case.
+
+    ConfigurationError (CFG-REPORTS) for what is neither; DataError for none at all (REPORT-NONE), a table that is none
+    (REPORT-CSV), and a case with two reports (REPORT-ROWS).
+    """
+    reports: dict[str, Report] = {}
+    for source in sources:
+        twice = []
+        for report in _read_source(source):
+            if reports.setdefault(report.case, report) is not report:
+                twice.append(f"case {report.case!r} has two reports")
+        refuse_rows(source, twice, code=CODES[1])
+    if not reports:
+        names = ", ".join(map(str, sources))
+        raise DataError("REPORT-NONE", f"no reports in {names}. Name text files case{ENDING}, or fill the table.")
+    return [reports[case] for case in sorted(reports)]
+
+
+def decode(content: bytes) -> tuple[str, str]:
+    """Text and its encoding: as a byte-order mark says, UTF-8, or else Windows-1252 (nearly Latin-1)."""
+    marked = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        return content.decode(marked), marked
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace"), "cp1252"
+
+
+def _read_source(source: Path) -> list[Report]:
+    if source.is_dir():
+        paths = sorted(p for p in source.iterdir() if p.suffix.lower() == ENDING and not p.name.startswith("."))
+        return [Report(path.stem, *decode(path.read_bytes())) for path in paths]
+    if not source.is_file():
+        raise ConfigurationError("CFG-REPORTS", f"{source} is neither a folder of reports nor a table. Correct it.")
+    if source.suffix.lower() == ENDING:
+        return [Report(source.stem, *decode(source.read_bytes()))]
+    text, encoding = decode(source.read_bytes())
+    rows = parse_table(text, source, required=("case", "report"), codes=CODES, example=EXAMPLE)
+    refuse_rows(source, [f"line {row.line}: no case" for row in rows if not row.values["case"]], code=CODES[1])
+    return [Report(row.values["case"], row.values["report"], encoding) for row in rows]

@@ -1,0 +1,72 @@
+"""Tables that people write: comma, semicolon or tab, a byte-order mark, quotes and spaces around values are fine."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nnanomaly.utilities.errors import DataError
+
+MAX_FAULTS_SHOWN = 20
+
+
+class Row(NamedTuple):
+    """One filled row."""
+
+    line: int
+    """Line in the file, from 1."""
+    values: dict[str, str]
+    """Value of every column."""
+
+
+def read_table(
+    path: Path, *, required: Sequence[str], optional: Sequence[str] = (), codes: tuple[str, str], example: str
+) -> list[Row]:
+    """Rows of a table with their line numbers, values without surrounding spaces, empty rows left out.
+
+    Names of required and optional columns are understood in upper and lower case, other columns keep theirs.
+
+    Raises `DataError` with the first code for what is no table with the required columns, with the second one for
+    rows of another length, all of which are listed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(codes[0], f"{path} is not UTF-8 text: {error}. Save the table as CSV UTF-8.") from error
+    return parse_table(text, path, required=required, optional=optional, codes=codes, example=example)
+
+
+def parse_table(
+    text: str,
+    path: Path,
+    *,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    codes: tuple[str, str],
+    example: str,
+) -> list[Row]:
+    """The same of a text; `path` serves the messages."""
+    of_table, of_rows = codes
+    first = text.split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), skipinitialspace=True)
+    try:
+        lines = [(reader.line_num, [value.strip() for value in fields]) for fields in reader]
+    except csv.Error as error:
+        raise DataError(of_table, f"{path}, line {reader.line_num}: {error}. Correct the table.") from error
+    known = {*required, *optional}
+    columns = [name.lower() if name.lower() in known else name for name in (lines[0][1] if lines else [])]
+    missing = [name for name in required if name not in columns]
+    if missing or len(set(columns)) < len(columns):
+        raise DataError(of_table, f"{path} has the columns {columns}, needs {list(required)}. Such as: {example}")
+    filled = [(line, fields) for line, fields in lines[1:] if any(fields)]
+    wrong = [f"line {line}: {len(f)} values for {len(columns)} columns" for line, f in filled if len(f) != len(columns)]
+    refuse_rows(path, wrong, code=of_rows)
+    return [Row(line, dict(zip(columns, fields, strict=True))) for line, fields in filled]
+
+
+def refuse_rows(path: Path, faults: Sequence[str], *, code: str) -> None:
+    """Raise one `DataError` that lists the faults of a table, if there are any."""
+    if faults:
+        rest = [f"and {len(faults) - MAX_FAULTS_SHOWN} more"] if len(faults) > MAX_FAULTS_SHOWN else []
+        raise DataError(code, f"{path}: {'; '.join([*faults[:MAX_FAULTS_SHOWN], *rest])}. Correct these lines.")

@@ -1,0 +1,161 @@
+"""From reports on disk to the table that planning reads, and what is said of reports that cannot be read."""
+
+import csv
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from nnanomaly.dataset.organ_labels import load_organ_labels
+from nnanomaly.pseudo_labels.label_reports_api import LabelOptions, LabelSummary, label_reports
+from nnanomaly.pseudo_labels.rule_pack import built_in_pack
+from nnanomaly.utilities.errors import ConfigurationError
+
+REPORTS = {
+    "case_1": "There is a cyst of 2.4 cm in the left kidney. The right kidney is normal.",
+    "case_2": "Status na nefrectomie rechts. Linker nier geen bijzonderheden.",
+}
+
+
+def _folder(tmp_path: Path, reports: dict[str, str]) -> Path:
+    folder = tmp_path / "reportsTr"
+    folder.mkdir()
+    for case, text in reports.items():
+        (folder / f"{case}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _label(tmp_path: Path, reports: dict[str, str], options: LabelOptions | None = None) -> LabelSummary:
+    return label_reports([_folder(tmp_path, reports)], tmp_path / "labels.csv", options or LabelOptions())
+
+
+def _dataset(tmp_path: Path, cases: list[str], organs: list[str]) -> None:
+    (tmp_path / "imagesTr").mkdir()
+    for case in cases:
+        (tmp_path / "imagesTr" / f"{case}_0000.nii.gz").touch()
+    document = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "tumor": 1},
+        "numTraining": len(cases),
+        "file_ending": ".nii.gz",
+        "nnanomaly": {"organs": organs},
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def test_the_table_holds_a_label_per_case_and_organ(tmp_path: Path) -> None:
+    summary = _label(tmp_path, REPORTS)
+    assert [tuple(row.values()) for row in _rows(tmp_path / "labels.csv")] == [
+        ("case_1", "kidney_left", "unhealthy", "report"),
+        ("case_1", "kidney_right", "healthy", "report"),
+        ("case_2", "kidney_left", "healthy", "report"),
+        ("case_2", "kidney_right", "excluded", "report"),
+    ]
+    assert summary.faults == {}
+    assert summary.counts["kidney_right"] == {"healthy": 1, "excluded": 1}
+
+
+def test_the_evidence_holds_sentence_and_rule_of_every_label(tmp_path: Path) -> None:
+    _label(tmp_path, REPORTS)
+    rows = _rows(tmp_path / "labels_evidence.csv")
+    assert {(row["case"], row["organ"]) for row in rows if row["decides"] == "yes"} == {
+        (case, organ) for case in REPORTS for organ in ("kidney_left", "kidney_right")
+    }
+    assert rows[0] == {
+        "case": "case_1",
+        "organ": "kidney_left",
+        "label": "unhealthy",
+        "reason": "lesion",
+        "decides": "yes",
+        "rule": "lesion: cyst, affirmed",
+        "line": "1",
+        "sentence": "There is a cyst of 2.4 cm in the left kidney.",
+    }
+
+
+def test_sentences_can_stay_out_of_the_evidence(tmp_path: Path) -> None:
+    _label(tmp_path, REPORTS, LabelOptions(with_sentences=False))
+    rows = _rows(tmp_path / "labels_evidence.csv")
+    assert {row["sentence"] for row in rows} == {""}
+    assert rows[0]["rule"] == "lesion: cyst, affirmed"
+
+
+def test_a_report_that_cannot_be_read_is_uncertain_and_named(tmp_path: Path) -> None:
+    summary = _label(tmp_path, {"empty": " \r\n", "german": "Zyste in der linken Niere.", **REPORTS})
+    labels = {(row["case"], row["label"]) for row in _rows(tmp_path / "labels.csv")}
+    assert {pair for pair in labels if pair[0] in ("empty", "german")} == {
+        ("empty", "uncertain"),
+        ("german", "uncertain"),
+    }
+    assert summary.faults["empty"].startswith("[NNA-REPORT-EMPTY]")
+    assert summary.faults["german"].startswith("[NNA-REPORT-LANGUAGE]")
+    reasons = {row["case"]: row["reason"] for row in _rows(tmp_path / "labels_evidence.csv")}
+    assert reasons["empty"] == "REPORT-EMPTY"
+
+
+def test_latin_1_is_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = _folder(tmp_path, {})
+    (folder / "case_1.txt").write_bytes("Status na partiële nefrectomie links.".encode("latin-1"))
+    with caplog.at_level(logging.WARNING):
+        label_reports([folder], tmp_path / "labels.csv", LabelOptions())
+    assert "[NNA-REPORT-ENCODING] case_1" in caplog.text
+    assert _rows(tmp_path / "labels.csv")[0]["label"] == "excluded"
+
+
+def test_in_a_dataset_its_organs_are_labelled_and_planning_reads_the_table(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _dataset(tmp_path, ["case_1", "case_3"], ["kidney_left"])
+    folder = _folder(tmp_path, REPORTS)
+    with caplog.at_level(logging.WARNING):
+        summary = label_reports([folder], tmp_path / "organ_labels.csv", LabelOptions())
+    assert load_organ_labels(tmp_path) == {("case_1", "kidney_left"): "unhealthy"}
+    assert summary.faults["case_2"].startswith("[NNA-REPORT-CASE]")
+    assert "[NNA-REPORT-MISSING] no report, and no row: case_3" in caplog.text
+
+
+def test_an_edited_table_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="--overwrite") as error:
+        _label(tmp_path, REPORTS)
+    assert error.value.code == "CFG-OUTPUT"
+    assert (tmp_path / "labels.csv").read_text(encoding="utf-8") == "mine"
+    label_reports([tmp_path / "reportsTr"], tmp_path / "labels.csv", LabelOptions(overwrite=True))
+    assert len(_rows(tmp_path / "labels.csv")) == 4
+
+
+def test_a_folder_is_no_output(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        label_reports([_folder(tmp_path, REPORTS)], tmp_path, LabelOptions())
+    assert error.value.code == "CFG-OUTPUT"
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [(LabelOptions(language="de"), "CFG-LANGUAGE"), (LabelOptions(organs=("spleen",)), "CFG-ORGAN")],
+)
+def test_what_no_pack_knows_is_refused(options: LabelOptions, code: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        _label(tmp_path, REPORTS, options)
+    assert error.value.code == code
+
+
+def test_a_pack_of_ones_own_takes_the_place_of_ours(tmp_path: Path) -> None:
+    document = json.loads(built_in_pack("en").read_text(encoding="utf-8"))
+    document["findings"]["stone"].append("wibble*")
+    pack = tmp_path / "mine.json"
+    pack.write_text(json.dumps(document), encoding="utf-8")
+    _label(tmp_path, {"case_1": "There is a wibble in the left kidney."}, LabelOptions(packs=(pack,)))
+    assert [row["label"] for row in _rows(tmp_path / "labels.csv")] == ["excluded", "healthy"]
+
+
+def test_another_organ_is_labelled_by_name(tmp_path: Path) -> None:
+    _label(tmp_path, {"case_1": "There is a lesion in the liver."}, LabelOptions(organs=("liver",)))
+    assert [row["organ"] for row in _rows(tmp_path / "labels.csv")] == ["liver"]
+    assert [row["label"] for row in _rows(tmp_path / "labels.csv")] == ["unhealthy"]
