@@ -48,10 +48,9 @@ class LesionHead(nn.Module):
 def lesion_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Weighted cross-entropy plus soft Dice loss over the batch, the loss of nnU-Net; all [B, 1, *S].
 
-    `target` in {0, 1}, `weight` >= 0 (0 = does not count). Dice = (2 sum pt + 1) / (sum p + sum t + 1).
+    `target` in {0, 1}, `weight` w >= 0 (0 = does not count). Dice = (2 sum wpt + 1) / (sum wp + sum wt + 1).
     """
     cross_entropy = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
-    probability = torch.sigmoid(logits.float()) * weight
-    wanted = target * weight
-    dice = (2 * (probability * wanted).sum() + 1) / (probability.sum() + wanted.sum() + 1)
+    probability, wanted = torch.sigmoid(logits.float()), target * weight
+    dice = (2 * (probability * wanted).sum() + 1) / ((probability * weight).sum() + wanted.sum() + 1)
     return (cross_entropy * weight).sum() / weight.sum().clamp(min=1) + 1 - dice

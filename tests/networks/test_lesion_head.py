@@ -34,6 +34,18 @@ def test_the_loss_of_a_certain_right_answer_is_nought_and_of_no_answer_is_known(
     assert float(lesion_loss(torch.zeros_like(target), target, ones)) == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_weight_shared_by_all_voxels_changes_nothing_but_the_smoothing_of_dice() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 1, 12, 12, 12, generator=generator)
+    target = (torch.rand(2, 1, 12, 12, 12, generator=generator) > 0.7).float()
+    ones = torch.ones_like(target)
+    torch.testing.assert_close(
+        lesion_loss(logits, target, 7 * ones), lesion_loss(logits, target, ones), atol=1e-3, rtol=0
+    )
+    certain = lesion_loss(40 * (2 * target - 1), target, 1 + 19 * target)
+    assert float(certain) == pytest.approx(0, abs=1e-6)  # Dice is never above 1
+
+
 def test_voxels_without_weight_do_not_count() -> None:
     target, weight = torch.ones(1, 1, 2, 2, 2), torch.ones(1, 1, 2, 2, 2)
     weight[..., 1] = 0
