@@ -16,6 +16,7 @@ from nnanomaly.imageio.nifti import write_volume
 from nnanomaly.paths import Paths
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.tuning import configurations
+from nnanomaly.utilities.json_io import to_document
 from nnanomaly.volume import Grid, Volume
 
 DATASET = "Dataset501_Tiny"
@@ -58,9 +59,7 @@ def test_it_needs_no_drawn_lesion_and_prediction_uses_its_choice(shell: Any, pre
     assert document["chosen"]["false_per_healthy_organ"] <= 0.6
     for path in (shell.paths.plans(DATASET, model.plans_name), stage / "plans.json"):
         chosen = load_plans(path)
-        assert json.loads(json.dumps(document["chosen"]["inference"])) == {
-            name: getattr(chosen.inference, name) for name in document["chosen"]["inference"]
-        }
+        assert document["chosen"]["inference"] == to_document(chosen.inference)
         assert "find_best_configuration on fold 0" in chosen.reasons["inference.detector"]
     calibration = json.loads((stage / "fold_0" / "calibration.json").read_text())
     assert calibration["false_candidates_per_organ"] == document["chosen"]["false_per_healthy_organ"]
