@@ -26,11 +26,15 @@ LATENT_SCALING_JSON = "latent_scaling.json"
 RECONSTRUCTION_GATE_JSON = "reconstruction_gate.json"
 CALIBRATION_JSON = "calibration.json"
 SWEEP, DIAGNOSE, BEST_CONFIGURATION = "sweep", "diagnose", "best_configuration"
+SAMPLES, TRACKED, OVERLAYS = "samples", "tracking", "overlays"
 ARGUMENTS_JSON = "predict_from_raw_data_args.json"
 BOXES_ENDING = "_boxes.json"
 SUMMARY_JSON = "summary.json"
 DETECTION_SUMMARY_JSON = "detection_summary.json"
 TRAINER = "nnAnomalyTrainer"
+NO_TRACKER = "none"
+TRACKERS = (NO_TRACKER, "tensorboard", "wandb", "mlflow")
+"""Programs that may follow a training, by the names of their extras."""
 DET_DATA, DET_MODELS = "det_data", "det_models"
 DATASET_PATTERN = re.compile(r"^Dataset(\d{3,})_(.+)$")
 ALL_FOLDS = "all"
@@ -205,6 +209,27 @@ def number_of_workers_from_env() -> int | None:
     if not value.isdecimal() or int(value) < 1:
         raise ConfigurationError("CFG-ENV", f"nnanomaly_def_n_proc is {value!r}, but must be a positive whole number")
     return int(value)
+
+
+def tracker_from_env() -> str:
+    """Which tracker follows trainings (`nnanomaly_tracker`, else `none`); ConfigurationError for an unknown one."""
+    value = os.environ.get("nnanomaly_tracker") or NO_TRACKER
+    if value not in TRACKERS:
+        raise ConfigurationError("CFG-ENV", f"nnanomaly_tracker is {value!r}, but must be one of {', '.join(TRACKERS)}")
+    return value
+
+
+def keep_trackers_local() -> None:
+    """Let Weights & Biases and MLflow send nothing, no usage and no crash reports either, unless the user chose."""
+    os.environ.setdefault("WANDB_MODE", "offline")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # it refuses to write into a folder otherwise
+
+
+def mlflow_server() -> str | None:
+    """The store of MLflow that the user named (`MLFLOW_TRACKING_URI`), or None."""
+    return os.environ.get("MLFLOW_TRACKING_URI")
 
 
 def _folder(*variables: str) -> Path | None:

@@ -347,7 +347,7 @@ class HeadPlan:
     variants_per_patch: int = 12
     """Inserted variants of every healthy patch whose reconstruction is kept for training."""
     crop_mm: float = 96.0
-    """Edge of the cubes that it trains on, most of them around a lesion; 0 = whole patches."""
+    """Edge of the cubes that it trains on, a third of them around a lesion; 0 = whole patches."""
     held_out_kinds: tuple[str, ...] = ("fat",)
     """Kinds of lesions that only validation sees: does the head find what it was never shown?"""
     self_training_iterations: int = 0

@@ -12,6 +12,7 @@ from nnanomaly.cli.evaluation import evaluate_folder
 from nnanomaly.cli.interchange import export_nndetection, import_nndetection
 from nnanomaly.cli.labelling import label_reports
 from nnanomaly.cli.masks import segment_organs
+from nnanomaly.cli.overlays import plot_overlay_pngs
 from nnanomaly.cli.planning import extract_fingerprint, plan_and_preprocess, plan_experiment, preprocess
 from nnanomaly.cli.prediction import predict
 from nnanomaly.cli.training import train
@@ -35,6 +36,7 @@ __all__ = [
     "make_dataset",
     "plan_and_preprocess",
     "plan_experiment",
+    "plot_overlay_pngs",
     "predict",
     "preprocess",
     "segment_organs",

@@ -6,7 +6,7 @@ Nothing is read, written or computed here; the other modules turn the parsed arg
 import argparse
 from pathlib import Path
 
-from nnanomaly.paths import TRAINER
+from nnanomaly.paths import TRACKERS, TRAINER
 from nnanomaly.plans import HEAD, PLANS_NAMES, STAGES
 from nnanomaly.utilities.errors import ConfigurationError
 
@@ -88,6 +88,12 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-seed", type=int, default=None, help="seed of weights, batches and noise")
     parser.add_argument(
         "-num_workers", type=int, default=None, help="processes that load batches (default: 0 on a cpu)"
+    )
+    parser.add_argument(
+        "-tracker",
+        choices=TRACKERS,
+        default=None,
+        help="also write curves for it (default: nnanomaly_tracker, or none)",
     )
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from nnanomaly.cli import options
 from nnanomaly.cli.refusals import refuse_other_trainer, refuse_several_gpus
 from nnanomaly.cli.run import Arguments, run_command
-from nnanomaly.paths import Paths
+from nnanomaly.paths import Paths, tracker_from_env
 from nnanomaly.plans import HEAD
 from nnanomaly.utilities.errors import ConfigurationError
 
@@ -26,6 +26,7 @@ def train(argv: Arguments = None) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from nnanomaly.inference.calibrate_api import calibrate_fold
     from nnanomaly.lesion_head.train_head_api import train_head
+    from nnanomaly.training.trackers import require_tracker
     from nnanomaly.training.train_api import TrainingOptions, train_stages
 
     paths = Paths.from_env()
@@ -33,6 +34,8 @@ def _train(arguments: argparse.Namespace) -> int:
     refuse_other_trainer(arguments.tr)
     refuse_several_gpus(arguments.num_gpus)
     _refuse_contradictions(arguments)
+    tracker = arguments.tracker or tracker_from_env()
+    require_tracker(tracker)
     plans_name = options.plans_name(arguments)
     changes = {
         "num_iterations": arguments.num_iterations,
@@ -44,6 +47,7 @@ def _train(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         num_workers=arguments.num_workers,
         resume=arguments.c,
+        tracker=tracker,
         changes={key: value for key, value in changes.items() if value is not None},
     )
     stages = {"all": ("ddpm", HEAD)}.get(arguments.configuration, (arguments.configuration,))

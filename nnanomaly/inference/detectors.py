@@ -18,12 +18,29 @@ from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
 from nnanomaly.inference.head_input import head_input
 from nnanomaly.inference.patch_map import PatchReconstruction, anomaly_map
 from nnanomaly.plans import InferencePlan, Plans
+from nnanomaly.roi.components import find_components
 
 FloatArray = NDArray[np.float32]
 SPATIAL_AXES = (2, 3, 4)
 Detector = Callable[[PatchReconstruction, Residual, ResidualStatistics], FloatArray]
 HALFWAY_Z = 3.0
 """z-score that counts as much as a probability of one half: about what healthy organs seldom exceed."""
+
+
+def attached(probability: NDArray[np.floating], distance_mm: FloatArray, reach_mm: float) -> FloatArray:
+    """A probability map `[Z, Y, X]` without the lesions that do not come within `reach_mm` of the organ.
+
+    A lesion is a connected component above 0.5. A large one may grow far beyond the organ, but it begins there: bowel
+    and bone do not. With `reach_mm` < 0 nothing is taken away.
+    """
+    result = np.array(probability, dtype=np.float32)
+    if reach_mm < 0:
+        return result
+    for component in find_components(result > 0.5):
+        place = component.box.slices
+        if not np.any(component.mask & (distance_mm[place] <= reach_mm)):
+            result[place][component.mask] = 0.0
+    return result
 
 
 def residual_detector(plan: InferencePlan) -> Detector:
@@ -63,6 +80,8 @@ def head_detector(head: nn.Module, plans: Plans, device: torch.device) -> Detect
         with autocast(device, plans.inference.precision):
             seen = [torch.sigmoid(head(x.flip(axes)).float()).flip(axes) for axes in mirrors]
         probability = torch.stack(seen).mean(dim=0)[0, 0].cpu().numpy()
-        return np.where(residual.covered, probability, 0.0).astype(np.float32)
+        return attached(
+            np.where(residual.covered, probability, 0.0), residual.distance_mm, plans.inference.organ_gate_mm
+        )
 
     return detect

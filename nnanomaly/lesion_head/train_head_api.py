@@ -44,6 +44,7 @@ from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches
 from nnanomaly.training.fold_data import PatchSet, load_fold
 from nnanomaly.training.loop import fit
 from nnanomaly.training.optimisation import Batch
+from nnanomaly.training.trackers import open_tracker, tracked_run
 from nnanomaly.training.train_api import REMEDY, TrainingOptions, debug_document, forget_earlier_run
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import to_document, write_json
@@ -216,7 +217,8 @@ def _fit(
     model = run.paths.model(plans.dataset_name, plans.plans_name, HEAD)
     save_plans(model / PLANS_JSON, plans)
     shutil.copyfile(run.paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
-    write_json(folder / "debug.json", debug_document(plans, HEAD, run.fold, run.device, options))
+    document = debug_document(plans, HEAD, run.fold, run.device, options)
+    write_json(folder / "debug.json", document)
     logger.info("training head, fold %s: %d iterations on %s", run.fold, training.num_iterations, run.device)
     result = fit(
         HeadStage(network, replace(plans.head, training=training), device=run.device),
@@ -226,6 +228,7 @@ def _fit(
         validation=_validation_batches(run.examples / "val", training.batch_size),
         extra=run.extra,
         resume=options.resume,
+        tracker=open_tracker(options.tracker, tracked_run(folder, document)),
     )
     write_json(folder / "validation" / SUMMARY_JSON, result)
 

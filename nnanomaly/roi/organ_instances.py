@@ -84,6 +84,11 @@ def locate_organ(mask: Volume) -> OrganInstance | None:
     )
 
 
+def mask_box(mask: Volume) -> Box | None:
+    """The smallest box of voxels that holds all of a mask `[1, Z, Y, X]` (not 0 = organ); None for an empty mask."""
+    return _bounding_box(mask.array[0] != 0)
+
+
 def _pieces_of_the_organ(
     index: NDArray[np.int64], label: NDArray[np.integer], counts: NDArray[np.int64], grid: Grid
 ) -> list[int]:

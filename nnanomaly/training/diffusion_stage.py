@@ -9,7 +9,9 @@ from nnanomaly.device import autocast
 from nnanomaly.diffusion.denoiser import Network
 from nnanomaly.networks.conditioning import NULL_CLASS
 from nnanomaly.plans import DiffusionPlan
+from nnanomaly.training.latent_pictures import Show
 from nnanomaly.training.optimisation import Batch, build_optimizer, clip_and_step
+from nnanomaly.training.vqgan_stage import compare
 
 Loss = Callable[[Network, Tensor, Tensor, Tensor], Tensor]
 DrawLevel = Callable[[int, torch.Generator], Tensor]
@@ -31,9 +33,11 @@ class DiffusionStage:
         validation_levels: tuple[float, ...],
         device: torch.device,
         bind: Bind,
+        show: Show,
     ) -> None:
         """`loss(network, x0, level, noise)`; `draw_level(count, generator)`; levels at which validation measures;
-        `bind(network, labels, generator)` is what the loss sees of the network for items with those labels.
+        `bind(network, labels, generator)` is what the loss sees of the network for items with those labels;
+        `show` makes pictures.
         """
         self.network = network.to(device)
         self.plan = plan
@@ -42,6 +46,7 @@ class DiffusionStage:
         self.validation_levels = validation_levels
         self.device = device
         self.bind = bind
+        self.show = show
         self.optimizer = build_optimizer(network.parameters(), plan.training, plan.training.learning_rate)
 
     def modules(self) -> dict[str, nn.Module]:
@@ -84,9 +89,11 @@ class DiffusionStage:
         result["loss"] = sum(result.values()) / len(result)
         return result
 
+    @torch.no_grad()
     def pictures(self, batch: Batch, module: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
-        """Latents are not pictures: reconstructions are shown after calibration."""
-        return {}
+        """Middle coronal slice of held-out latents, decoded, of what the model makes of them, and their difference."""
+        network = self.bind(module, batch["label"][:1], generator)
+        return compare(*self.show(network, batch["patch"][:1], generator))
 
     def _loss(self, network: Network, latents: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(latents.shape, generator=generator).to(self.device)

@@ -22,6 +22,7 @@ from nnanomaly.training.monitor import MonitorSettings
 from nnanomaly.training.optimisation import Batch, learning_rate_factor, moving_average, set_learning_rate
 from nnanomaly.training.run_log import RunLog
 from nnanomaly.training.stage import Stage
+from nnanomaly.training.trackers import Tracker
 from nnanomaly.utilities.errors import DataError, IntegrityError, Interrupted
 
 logger = logging.getLogger(__name__)
@@ -57,12 +58,13 @@ def fit(
     resume: bool,
     facts: dict[str, float] | None = None,
     monitor: MonitorSettings = DEFAULT_MONITOR,
+    tracker: Tracker | None = None,
 ) -> dict[str, float]:
     """Train `stage` for `plan.num_iterations` steps in `run_dir`; returns the last validation.
 
     `batches(start, stop)` yields the batches of those iterations. `extra` (plain types and tensors, with
     `plans_identity`) goes into every checkpoint. With `resume`, the newest readable checkpoint is continued. `facts`
-    are what the monitor's alarms are judged by besides the logged numbers.
+    are what the monitor's alarms are judged by besides the logged numbers. A `tracker` is told what the log is.
     Raises `Interrupted` after saving when a signal asks to stop, DataError when a loss is not finite.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -73,7 +75,7 @@ def fit(
     if state.finished and (state.iteration >= plan.num_iterations or _out_of_patience(state, plan)):
         return state.validation
     state.finished = False  # a finished run may be extended by a larger number of iterations
-    log = RunLog(run_dir, state.iteration, plan.num_iterations, monitor=monitor)
+    log = RunLog(run_dir, state.iteration, plan.num_iterations, monitor=monitor, tracker=tracker)
     last_save = time.monotonic()
     with stop_on_signals() as request, log:
         log.start(state.iteration, facts or {})
@@ -130,8 +132,10 @@ def _validate(
     generator = iteration_generator(plan.seed, -1)  # the same noise at every validation, so that numbers compare
     state.validation = stage.validate(validation, average, generator)
     log.validation(state.iteration, state.validation)
-    log.draw(stage.pictures(validation[0], average, iteration_generator(plan.seed, -1)))
-    if state.validation[stage.monitor] < state.best:
+    better = state.validation[stage.monitor] < state.best
+    pictures = stage.pictures(validation[0], average, iteration_generator(plan.seed, -1))
+    log.draw(state.iteration, pictures, best=better)
+    if better:
         state.best, state.validations_without_gain = state.validation[stage.monitor], 0
         save_checkpoint(run_dir / BEST, _document(stage, state, extra))
     else:

@@ -1,4 +1,4 @@
-"""What a running training tells: log.jsonl, a text log, a progress bar, and progress.png with curves and pictures."""
+"""What a running training tells: log.jsonl, a text log, a bar or plain lines, progress.png, samples, and a tracker."""
 
 import json
 import logging
@@ -9,12 +9,14 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
+from nnanomaly.paths import SAMPLES
 from nnanomaly.training.monitor import Alarm, Monitor, MonitorSettings
+from nnanomaly.training.progress_figure import as_grey, progress_figure
+from nnanomaly.training.samples import keep_samples
+from nnanomaly.training.trackers import Tracker, Tracking
 from nnanomaly.utilities.json_io import write_atomically
 
 logger = logging.getLogger("nnanomaly")
@@ -25,7 +27,15 @@ PLAIN_LINE_SECONDS = 30.0  # without a terminal, one plain line this often
 class RunLog:
     """Collects the numbers of one run; a resumed run continues the file of the interrupted one."""
 
-    def __init__(self, run_dir: Path, iteration: int, num_iterations: int, *, monitor: MonitorSettings) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        iteration: int,
+        num_iterations: int,
+        *,
+        monitor: MonitorSettings,
+        tracker: Tracker | None = None,
+    ) -> None:
         """`iteration`: where the run starts; later lines of an interrupted run are dropped."""
         self.run_dir = run_dir
         self.path = run_dir / "log.jsonl"
@@ -34,7 +44,9 @@ class RunLog:
         self.path.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
         self._monitor = Monitor(monitor)
         self._monitor.restore(self.records)
+        self._tracking = Tracking(tracker)
         self._pending: list[dict[str, float]] = []
+        self._since_validation: list[float] = []
         self._bar = tqdm(
             total=num_iterations,
             initial=iteration,
@@ -49,13 +61,15 @@ class RunLog:
     def __enter__(self) -> "RunLog":
         """Start writing the text log."""
         logger.addHandler(self._handler)
+        self._tracking.start(self._start_iteration)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the bar and the text log."""
+        """Close the bar, the text log and the tracker."""
         self._bar.close()
+        self._tracking.end()
         logger.removeHandler(self._handler)
         self._handler.close()
 
@@ -71,33 +85,53 @@ class RunLog:
     def step(self, iteration: int, numbers: dict[str, float]) -> None:
         """Take the numbers of one iteration."""
         self._pending.append(numbers)
+        if "loss" in numbers:
+            self._since_validation.append(numbers["loss"])
         self._bar.update()
         if len(self._pending) < LOG_EVERY and iteration < self.num_iterations:
             return
         means = {key: float(np.mean([n[key] for n in self._pending if key in n])) for key in self._pending[-1]}
         self._pending.clear()
-        seconds = time.monotonic() - self._start
-        rate = (iteration - self._start_iteration) / max(seconds, 1e-9)
+        rate = self._rate(iteration)
         self._write({"iteration": iteration, "kind": "train", "iterations_per_second": rate, **means})
         self._bar.set_postfix({key: f"{value:.3g}" for key, value in list(means.items())[:3]})
         if self._bar.disable and time.monotonic() - self._last_line > PLAIN_LINE_SECONDS:
             self._last_line = time.monotonic()
-            remaining = (self.num_iterations - iteration) / max(rate, 1e-9)
-            logger.info("iteration %d/%d, %s, %.0f s left", iteration, self.num_iterations, _phrase(means), remaining)
+            logger.info("%s, %s, %s left", self._place(iteration), _phrase(means), self._time_left(iteration))
 
     def validation(self, iteration: int, numbers: dict[str, float]) -> None:
-        """Take the result of a validation."""
-        logger.info("iteration %d/%d, validation: %s", iteration, self.num_iterations, _phrase(numbers))
+        """Take the result of a validation, and say in one line what has happened since the last one."""
+        parts = [self._place(iteration)]
+        if self._since_validation:
+            parts.append(f"mean training loss {np.mean(self._since_validation):.4g}")
+        self._since_validation.clear()
+        pace = f"{self._rate(iteration):.3g} iterations/s, {self._time_left(iteration)} left"
+        logger.info("%s", "; ".join([*parts, f"validation: {_phrase(numbers)}", pace]))
         self._write({"iteration": iteration, "kind": "validation", **numbers})
 
-    def draw(self, pictures: dict[str, Tensor]) -> None:
-        """Write progress.png anew: a panel per logged number, and the pictures."""
+    def draw(self, iteration: int, pictures: dict[str, Tensor], *, best: bool) -> None:
+        """Write progress.png and the samples anew; `best`: whether the last validation is the best so far."""
         path = self.run_dir / "progress.png"
-        write_atomically(path, lambda temporary: _figure(self.records, pictures).savefig(temporary, dpi=80))
+        write_atomically(path, lambda temporary: progress_figure(self.records, pictures).savefig(temporary, dpi=80))
+        keep_samples(self.run_dir / SAMPLES, pictures, iteration=iteration, best=best)
+        for title, picture in pictures.items():
+            self._tracking.picture(iteration, title, as_grey(title, picture))
+
+    def _rate(self, iteration: int) -> float:
+        """Iterations per second since the run started or went on."""
+        return (iteration - self._start_iteration) / max(time.monotonic() - self._start, 1e-9)
+
+    def _place(self, iteration: int) -> str:
+        return f"iteration {iteration}/{self.num_iterations} ({iteration / self.num_iterations:.0%})"
+
+    def _time_left(self, iteration: int) -> str:
+        return in_words((self.num_iterations - iteration) / max(self._rate(iteration), 1e-9))
 
     def _write(self, record: dict[str, Any]) -> None:
         self._append(record)
-        iteration = record["iteration"]
+        iteration, kind = record["iteration"], record["kind"]
+        numbers = {f"{kind}/{name}": value for name, value in record.items() if name not in ("iteration", "kind")}
+        self._tracking.log(iteration, numbers)
         self._tell(iteration, self._monitor.see(record, progress=iteration / self.num_iterations))
 
     def _tell(self, iteration: int, alarms: list[Alarm]) -> None:
@@ -105,6 +139,7 @@ class RunLog:
         for alarm in alarms:
             said = {"alarm": alarm.name, "raised": alarm.raised, "message": alarm.message}
             self._append({"iteration": iteration, "kind": "alarm", **said})
+            self._tracking.log(iteration, {f"alarm/{alarm.name}": float(alarm.raised)})
             if alarm.raised:
                 logger.warning("alarm at iteration %d (%s): %s", iteration, alarm.name, alarm.message)
             else:
@@ -129,31 +164,13 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def in_words(seconds: float) -> str:
+    """A duration as one reads it: 45 s, 12 min, 3 h 05 min."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def _phrase(numbers: dict[str, float]) -> str:
     return ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
-
-
-def _figure(records: list[dict[str, Any]], pictures: dict[str, Tensor]) -> Figure:
-    """Curves of every logged number (training and validation of one name share a panel) above the pictures."""
-    curves = [record for record in records if record["kind"] in ("train", "validation")]
-    names = sorted({key for record in curves for key in record} - {"iteration", "kind"})
-    columns = 4
-    curve_rows = -(-len(names) // columns)
-    rows = curve_rows + -(-len(pictures) // columns)
-    figure = Figure(figsize=(4 * columns, 3 * max(1, rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    for position, name in enumerate(names):
-        axes = figure.add_subplot(rows, columns, position + 1)
-        for kind in ("train", "validation"):
-            points = [(r["iteration"], r[name]) for r in curves if r["kind"] == kind and name in r]
-            if points:
-                axes.plot(*zip(*points, strict=True), label=kind)
-        axes.set_title(name)
-        axes.set_xlabel("iteration")
-        axes.legend()
-    for position, (title, picture) in enumerate(pictures.items()):
-        axes = figure.add_subplot(rows, columns, curve_rows * columns + position + 1)
-        axes.imshow(picture.float().cpu().numpy(), cmap="gray", vmin=-1, vmax=1, origin="upper")
-        axes.set_title(title)
-        axes.set_axis_off()
-    return figure

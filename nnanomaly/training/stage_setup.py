@@ -35,6 +35,7 @@ from nnanomaly.training.diffusion_stage import (
 from nnanomaly.training.facts import Facts, autoencoder_facts, class_facts, latent_facts
 from nnanomaly.training.fixed_stage import FixedStage
 from nnanomaly.training.fold_data import PatchSet, classes_of
+from nnanomaly.training.latent_pictures import show_denoised
 from nnanomaly.training.latents import Augment, FloatArray, encode_patches
 from nnanomaly.training.optimisation import Batch
 from nnanomaly.training.stage import Stage
@@ -146,7 +147,7 @@ def setup_ddpm(
     encode = _Encoder(plans, codec, device)
     dataset = encode.training_set(chosen, classes_of(chosen), plans.ddpm.training, balanced=conditional)
     return StageSetup(
-        stage=_diffusion_stage(plans, device),
+        stage=_diffusion_stage(plans, codec, device),
         training=plans.ddpm.training,
         batches=batch_source(dataset, num_workers=0),
         validation=encode.validation_set(held_out, classes_of(held_out), plans.ddpm.training.batch_size),
@@ -208,9 +209,10 @@ BOTTLENECKS: dict[str, Callable[[VQGANPlan], Bottleneck]] = {
 SETUPS = {"vqgan": setup_vqgan, "classifier": setup_classifier, "ddpm": setup_ddpm}
 
 
-def _diffusion_stage(plans: Plans, device: torch.device) -> DiffusionStage:
+def _diffusion_stage(plans: Plans, codec: Codec, device: torch.device) -> DiffusionStage:
     plan, unet = plans.ddpm, build_unet(plans)
     bind = with_class(plan.class_dropout) if plan.class_dropout > 0 else without_class
+    show = show_denoised(plans, codec, device)
     if plan.process == "ddpm":
         schedule = cosine_schedule(plan.num_timesteps)
         tenths = tuple(float(plan.num_timesteps * k // 10) for k in range(1, 10, 2))
@@ -222,6 +224,7 @@ def _diffusion_stage(plans: Plans, device: torch.device) -> DiffusionStage:
             validation_levels=tenths,
             device=device,
             bind=bind,
+            show=show,
         )
     return DiffusionStage(
         unet,
@@ -231,6 +234,7 @@ def _diffusion_stage(plans: Plans, device: torch.device) -> DiffusionStage:
         validation_levels=(0.1, 0.3, 1.0, 3.0),
         device=device,
         bind=bind,
+        show=show,
     )
 
 

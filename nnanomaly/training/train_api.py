@@ -14,7 +14,16 @@ from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint, newest
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.diffusion.codecs import Codec, fit_channel_statistics
 from nnanomaly.networks.vqgan import VQGAN
-from nnanomaly.paths import DATASET_JSON, LATENT_SCALING_JSON, PLANS_JSON, SUMMARY_JSON, Paths
+from nnanomaly.paths import (
+    DATASET_JSON,
+    LATENT_SCALING_JSON,
+    NO_TRACKER,
+    PLANS_JSON,
+    SAMPLES,
+    SUMMARY_JSON,
+    TRACKED,
+    Paths,
+)
 from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
 from nnanomaly.trained_model import load_codec, load_vqgan
 from nnanomaly.training.batches import unchanged
@@ -23,6 +32,7 @@ from nnanomaly.training.latents import encode_patches
 from nnanomaly.training.loop import fit
 from nnanomaly.training.reconstruction_gate import measure_gate, refuse_poor_autoencoder
 from nnanomaly.training.stage_setup import SETUPS
+from nnanomaly.training.trackers import open_tracker, tracked_run
 from nnanomaly.utilities.errors import IntegrityError
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
 
@@ -46,6 +56,8 @@ class TrainingOptions:
     """Processes that load patches; None = 0 on a cpu, else 4."""
     resume: bool = False
     """Whether to continue the newest checkpoint of the stage that was asked for."""
+    tracker: str = NO_TRACKER
+    """Program that follows the training, one of `paths.TRACKERS`."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Other values for fields of the training plan of every stage that is trained."""
 
@@ -119,7 +131,8 @@ def _train_stage(
     folder.mkdir(parents=True, exist_ok=True)
     save_plans(model / PLANS_JSON, plans)
     shutil.copyfile(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
-    write_json(folder / "debug.json", debug_document(plans, stage, fold, device, options))
+    document = debug_document(plans, stage, fold, device, options)
+    write_json(folder / "debug.json", document)
     logger.info("training %s, fold %s: %d iterations on %s", stage, fold, setup.training.num_iterations, device)
     result = fit(
         setup.stage,
@@ -130,13 +143,14 @@ def _train_stage(
         extra=extra,
         resume=resume,
         facts=setup.facts,
+        tracker=open_tracker(options.tracker, tracked_run(folder, document)),
     )
     write_json(folder / "validation" / SUMMARY_JSON, result)
 
 
 def forget_earlier_run(folder: Path) -> None:
-    """Starting anew must not mix with checkpoints, log and calibration of an earlier run."""
-    for pattern in ("checkpoint_*.pth", "*.json", "log.jsonl"):
+    """Starting anew must not mix with checkpoints, log, calibration, samples and curves of an earlier run."""
+    for pattern in ("checkpoint_*.pth", "*.json", "log.jsonl", f"{SAMPLES}/*.png", f"{TRACKED}/events.*"):
         for path in folder.glob(pattern):
             path.unlink()
 

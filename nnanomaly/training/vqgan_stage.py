@@ -118,8 +118,8 @@ class VQGANStage:
             losses.append(discriminator_hinge_loss(real.logits.float(), judged.logits.float()))
         loss = torch.stack(losses).sum()
         loss.backward()  # type: ignore[no-untyped-call]
-        clip_and_step(self.judges, self.plan.training.gradient_clip)
-        return {"discriminator": loss.item()}
+        norm = clip_and_step(self.judges, self.plan.training.gradient_clip)
+        return {"discriminator": loss.item(), "discriminator_gradient_norm": norm}
 
     def _views(self, x: Tensor, fake: Tensor, generator: torch.Generator) -> list[tuple[str, Tensor, Tensor]]:
         """What each discriminator sees: random slices, and the whole."""

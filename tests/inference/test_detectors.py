@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nnanomaly.experiment_planning.presets import DEFAULT
 from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
-from nnanomaly.inference.detectors import ensemble_detector, head_detector, residual_detector
+from nnanomaly.inference.detectors import attached, ensemble_detector, head_detector, residual_detector
 from nnanomaly.inference.head_input import head_input
 from nnanomaly.inference.patch_map import PatchReconstruction, anomaly_map
 from nnanomaly.plans import HEAD_INPUTS, HeadPlan, Plans
@@ -77,6 +77,18 @@ def test_mirroring_is_the_mean_over_all_eight_mirrored_patches(tiny_plans: objec
     np.testing.assert_allclose(probability[1:, :, 0], 0.5, atol=1e-6)  # half of the mirrors turn the last axis
     np.testing.assert_allclose(probability[1:, :, -1], 0.5, atol=1e-6)
     np.testing.assert_allclose(probability[1:, :, 1:-1], 0.0, atol=1e-6)
+
+
+def test_lesions_that_begin_at_the_organ_stay_and_others_go() -> None:
+    distance = np.broadcast_to(np.arange(30, dtype=np.float32)[:, None, None], (30, 5, 5))
+    probability = np.full(distance.shape, 0.3, np.float32)
+    probability[6:20, 1:3, 1:3] = 0.9  # reaches from 6 to 19 mm beyond the organ
+    probability[22:28, 1:3, 1:3] = 0.99  # begins at 22 mm
+    kept = attached(probability, distance, 8.0)
+    np.testing.assert_array_equal(kept[6:20], probability[6:20])
+    np.testing.assert_array_equal(kept[22:28, 1:3, 1:3], 0)
+    np.testing.assert_array_equal(kept[22:28, 3:], np.float32(0.3))
+    np.testing.assert_array_equal(attached(probability, distance, -1.0), probability)
 
 
 def test_the_residual_detector_is_the_anomaly_map() -> None:

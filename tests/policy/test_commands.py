@@ -22,6 +22,7 @@ COMMANDS = (
     "extract_fingerprint",
     "plan_experiment",
     "preprocess",
+    "plot_overlay_pngs",
     "train",
     "sweep",
     "find_best_configuration",

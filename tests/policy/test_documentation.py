@@ -92,7 +92,7 @@ def test_every_field_of_the_plans_has_a_sentence(root: Path) -> None:
 
 def test_every_command_named_in_the_documentation_exists(root: Path) -> None:
     commands = set(re.findall(r'^    "(\w+)",$', (root / "setup.py").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    variables = {"raw", "preprocessed", "results", "def_n_proc"}
+    variables = {"raw", "preprocessed", "results", "def_n_proc", "tracker"}
     named = {
         word for page in _pages(root) for word in re.findall(r"\bnnanomaly_(\w+)", page.read_text(encoding="utf-8"))
     }

@@ -32,7 +32,7 @@ FROZEN = 1e-12  # a learning rate with which nothing is learnt
 @pytest.fixture(autouse=True)
 def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take longer than these trainings."""
-    monkeypatch.setattr(RunLog, "draw", lambda *_: None)
+    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
 
 
 def plan_of(num_iterations: int, learning_rate: float) -> TrainingPlan:

@@ -56,6 +56,7 @@ def stage_of(network: nn.Module, *, conditional: bool, accumulation: int = 1) ->
         validation_levels=(0.3, 1.0),
         device=torch.device("cpu"),
         bind=with_class(plan.class_dropout) if conditional else without_class,
+        show=lambda network, latents, generator: (latents, network(latents, torch.zeros(len(latents)))),
     )
 
 
