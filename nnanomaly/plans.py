@@ -18,6 +18,7 @@ HEAD = "head"
 """The stage that may follow it: a network that tells lesions from other residuals."""
 REDUCTION = "reduction"
 """What may follow either: a model that tells true candidates from false ones."""
+DETECTORS = ("residual", HEAD, "both")
 HEAD_INPUTS = ("image", "reconstruction", "zscore", "distance")
 GUIDANCE_OF = {
     "heun": ("none", "relative", "free"),
@@ -40,6 +41,8 @@ FELT_BY_NETWORKS = (
     "extra_sigmas",
 )
 """Fields of the inference that change what is reconstructed; the others act on what comes out."""
+RESIDUAL_FIELDS = ("residual_of", "smoothing_mm", "anomaly_map")
+"""Fields of the inference that decide which residuals the lesion head sees."""
 PLANS_NAMES = {"default": "nnAnomalyPlans", "paper": "nnAnomalyPaperPlans"}
 CODECS = ("vq", "kl", "haar", "identity")
 FIXED_CODECS = {"haar": (2, 8), "identity": (1, 1)}
@@ -419,7 +422,8 @@ class InferencePlan:
     """What the reconstruction is compared with: the `input`, the `autoencoded` one (cancels the codec's error), or the
     `unguided` reconstruction of the same noise (leaves what guidance changes: the counterfactual difference)."""
     detector: str = "residual"
-    """What makes the map: `residual` (see `anomaly_map`), or `head` (probability of the lesion head)."""
+    """What makes the map: `residual` (see `anomaly_map`), `head` (probability of the lesion head), or `both` (the mean
+    of the two, z-scores brought to [0, 1])."""
     mirroring: bool = False
     """Whether the probability of the head is the mean over the eight mirrored patches, as in nnU-Net."""
     reduction: str = "none"
@@ -446,7 +450,7 @@ class InferencePlan:
         _require_choice("anomaly_map", self.anomaly_map, ("absolute", "zscore", "zscore_intensity", "ssim"))
         _require_choice("residual_of", self.residual_of, ("input", "autoencoded", "unguided"))
         _require_choice("threshold", self.threshold, ("otsu", "calibrated"))
-        _require_choice("detector", self.detector, ("residual", HEAD))
+        _require_choice("detector", self.detector, DETECTORS)
         _require_choice("reduction", self.reduction, ("none", "mil"))
         reducible = self.reduction == "none" or self.threshold == "calibrated"
         _require(reducible, "reduction", self.reduction, "`mil` needs threshold `calibrated`")
@@ -498,6 +502,11 @@ class InferencePlan:
     def needs_classifier(self) -> bool:
         """Whether guidance takes the gradient of a classifier."""
         return self.guidance in ("gradient", "relative")
+
+    @property
+    def needs_head(self) -> bool:
+        """Whether the map takes the lesion head."""
+        return self.detector in (HEAD, "both")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

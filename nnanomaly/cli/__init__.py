@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command knows what it has to do, so that `-h` answers at once.
 """
 
+from nnanomaly.cli.best_configuration import find_best_configuration
 from nnanomaly.cli.comparison import compare, evaluate
 from nnanomaly.cli.conversion import convert_kits, convert_msd, make_dataset
 from nnanomaly.cli.demonstration import demo
@@ -33,6 +34,7 @@ __all__ = [
     "export_model_to_zip",
     "export_nndetection",
     "extract_fingerprint",
+    "find_best_configuration",
     "import_nndetection",
     "install_pretrained_model_from_zip",
     "label_reports",

@@ -119,6 +119,23 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--continue_prediction", "--c", action="store_true", help="skip cases that are complete")
 
 
+def add_best_configuration(parser: argparse.ArgumentParser) -> None:
+    """All arguments of the choice of a configuration."""
+    parser.add_argument("dataset_name_or_id", help="dataset name or id")
+    parser.add_argument(
+        "-f", nargs="+", default=None, help="folds whose validation sides are used (default: all trained ones)"
+    )
+    add_plans(parser)
+    parser.add_argument("--drawn", action="store_true", help="use lesions drawn by a person (labelsTr); else inserted")
+    parser.add_argument("--disable_ensembling", action="store_true", help="try no combination of detectors")
+    parser.add_argument(
+        "-max_false_candidates", type=_share, default=0.5, help="most per healthy validation organ (default 0.5)"
+    )
+    parser.add_argument("-variants", type=_positive_number, default=4, help="trials per healthy organ (default 4)")
+    parser.add_argument("-seed", type=int, default=0, help="seed of the inserted lesions")
+    _add_device(parser)
+
+
 def add_segmentation(parser: argparse.ArgumentParser) -> None:
     """All arguments of the organ segmentation."""
     parser.add_argument("-d", required=True, help="dataset name or id; its dataset.json names the organs")
@@ -189,6 +206,13 @@ def _positive_number(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not a positive number")
     return number
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value} is not at least 0")
+    return value
 
 
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:

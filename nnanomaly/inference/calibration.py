@@ -3,7 +3,7 @@
 No lesion, drawn or inserted, is needed: every candidate in an organ that is labelled healthy is a false one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,19 +61,28 @@ def fits_plan(calibration: Calibration, plan: InferencePlan) -> bool:
     return levels == len(plan.sigmas) and (calibration.inpaint_threshold is not None) == (plan.inpaint_rounds > 0)
 
 
+def count_candidates(anomaly: FloatArray, threshold: float, grid: Grid, plan: InferencePlan) -> int:
+    """Number of candidates of a map."""
+    return len(find_candidates(anomaly, threshold, grid, plan)[1])
+
+
 def choose_threshold(
-    maps: Sequence[tuple[FloatArray, Grid]], num_organs: int, plan: InferencePlan
+    maps: Sequence[tuple[FloatArray, Grid]],
+    num_organs: int,
+    plan: InferencePlan,
+    *,
+    count: Callable[[FloatArray, float, Grid, InferencePlan], int] = count_candidates,
 ) -> tuple[float, float]:
     """Lowest threshold from which upwards healthy organs show at most the plan's number of candidates each.
 
-    `maps`: anomaly maps of all patches of `num_organs` healthy organs. Returns the threshold and the number of
-    candidates per organ at it.
+    `maps`: anomaly maps of all patches of `num_organs` healthy organs; `count` may remember what it counted before.
+    Returns the threshold and the number of candidates per organ at it.
     """
     highest = max(float(anomaly.max()) for anomaly, _ in maps)
     typical = float(np.median([np.percentile(anomaly, 90) for anomaly, _ in maps]))
     best = (highest, 0.0)
     for threshold in _thresholds(maps, highest, min(typical, highest)):
-        found = sum(len(find_candidates(anomaly, float(threshold), grid, plan)[1]) for anomaly, grid in maps)
+        found = sum(count(anomaly, float(threshold), grid, plan) for anomaly, grid in maps)
         if found > plan.false_candidates_per_organ * num_organs:
             break
         best = (float(threshold), found / num_organs)

@@ -5,6 +5,7 @@ lesion is likelier, 0 where the scan says nothing.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, combinations
 
 import numpy as np
@@ -22,6 +23,8 @@ from nnanomaly.roi.components import find_components
 FloatArray = NDArray[np.float32]
 SPATIAL_AXES = (2, 3, 4)
 Detector = Callable[[PatchReconstruction, Residual, ResidualStatistics], FloatArray]
+HALFWAY_Z = 3.0
+"""z-score that counts as much as a probability of one half: about what healthy organs seldom exceed."""
 
 
 def attached(probability: NDArray[np.floating], distance_mm: FloatArray, reach_mm: float) -> FloatArray:
@@ -45,6 +48,20 @@ def residual_detector(plan: InferencePlan) -> Detector:
 
     def detect(_: PatchReconstruction, residual: Residual, statistics: ResidualStatistics) -> FloatArray:
         return anomaly_map(residual, statistics, plan)
+
+    return detect
+
+
+def ensemble_detector(head: Detector, plan: InferencePlan) -> Detector:
+    """Mean of the head's probability and of z / (z + `HALFWAY_Z`), z the gated z-score of the residual, in [0, 1].
+
+    The z-score is taken whatever map the plan names for the residual alone, since HU have no natural scale here.
+    """
+    zscores = residual_detector(replace(plan, anomaly_map="zscore") if plan.anomaly_map == "absolute" else plan)
+
+    def detect(reconstruction: PatchReconstruction, residual: Residual, statistics: ResidualStatistics) -> FloatArray:
+        z = np.maximum(zscores(reconstruction, residual, statistics), 0)
+        return np.asarray((head(reconstruction, residual, statistics) + z / (z + HALFWAY_Z)) / 2, dtype=np.float32)
 
     return detect
 

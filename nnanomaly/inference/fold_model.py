@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint
-from nnanomaly.inference.detectors import Detector, head_detector, residual_detector
+from nnanomaly.inference.detectors import Detector, ensemble_detector, head_detector, residual_detector
 from nnanomaly.inference.inpainting import Inpainter, build_inpainter
 from nnanomaly.inference.reconstruct import LatentModels, Reconstructor, build_reconstructor
 from nnanomaly.inference.reducer import Reducer
@@ -44,7 +44,7 @@ def load_trained_fold(
 
     `checkpoint` is that of the ddpm. The other stages are always final: latents belong to the final autoencoder.
     """
-    stages = (*STAGES, HEAD) if plans.inference.detector == HEAD else STAGES
+    stages = (*STAGES, HEAD) if plans.inference.needs_head else STAGES
     folders = {stage: paths.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in stages}
     needed = {stage: folder / (checkpoint if stage == "ddpm" else FINAL) for stage, folder in folders.items()}
     if not plans.inference.needs_classifier:
@@ -84,7 +84,7 @@ def load_trained_fold(
 
 def _detector(folders: dict[str, Path], checkpoints: dict[str, str], plans: Plans, device: torch.device) -> Detector:
     """The residual itself, or a head that was trained on the reconstructions of these very checkpoints."""
-    if plans.inference.detector != HEAD:
+    if not plans.inference.needs_head:
         return residual_detector(plans.inference)
     trained_on = load_checkpoint(folders[HEAD] / FINAL)["checkpoints"]
     present = {stage: checkpoints[stage] for stage in trained_on if stage in checkpoints}
@@ -94,7 +94,8 @@ def _detector(folders: dict[str, Path], checkpoints: dict[str, str], plans: Plan
             f"{folders[HEAD] / FINAL} was trained on the reconstructions of other checkpoints than those that "
             f"are there now. Run: nnanomaly_train {plans.dataset_name} head {folders[HEAD].name.removeprefix('fold_')}",
         )
-    return head_detector(load_head(folders[HEAD], plans, device), plans, device)
+    detect = head_detector(load_head(folders[HEAD], plans, device), plans, device)
+    return ensemble_detector(detect, plans.inference) if plans.inference.detector == "both" else detect
 
 
 def _refuse_other_vqgan(path: Path, vqgan_sha256: str) -> None:

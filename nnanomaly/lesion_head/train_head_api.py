@@ -38,7 +38,7 @@ from nnanomaly.lesion_head.example_store import (
 from nnanomaly.lesion_head.examples import FloatArray
 from nnanomaly.lesion_head.head_stage import HELD_OUT, SEEN, HeadStage
 from nnanomaly.paths import DATASET_JSON, PLANS_JSON, SUMMARY_JSON, Paths
-from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, Plans, TrainingPlan, load_plans, save_plans
+from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, RESIDUAL_FIELDS, Plans, TrainingPlan, load_plans, save_plans
 from nnanomaly.trained_model import load_head
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.fold_data import PatchSet, load_fold
@@ -52,7 +52,6 @@ from nnanomaly.utilities.json_io import to_document, write_json
 logger = logging.getLogger(__name__)
 MAX_VALIDATION_BATCHES = 32
 FIRST_ROUND = "first_round"
-RESIDUAL_FIELDS = ("residual_of", "smoothing_mm", "anomaly_map")
 SECOND_ROUND_RATE = 0.3
 """Share of the learning rate that the second round starts with."""
 

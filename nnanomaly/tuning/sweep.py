@@ -58,8 +58,7 @@ def score_trials(
     records: dict[str, list[LesionRecord]] = {}
     for trial, anomaly in zip(trials, maps, strict=True):
         mask, _ = find_candidates(anomaly, threshold(anomaly, trial), trial.grid, plan)
-        found, wanted = (Volume(array[None], trial.grid) for array in (mask, trial.lesions))
-        records[trial.name] = match_case(found, wanted, MatchRule(), case=trial.name)
+        records[trial.name] = match_trial(trial, mask)
     metrics = lesion_metrics(records, min_iou=MatchRule().min_iou).all
     if metrics.n_cases == 0:
         raise DataError("SWEEP-LESIONS", f"none of the {len(trials)} patches has a lesion that counts. Choose a fold.")
@@ -71,6 +70,12 @@ def score_trials(
         "f1": pooled.f1 or 0.0,
         "num_lesions": metrics.tp + metrics.fn,
     }
+
+
+def match_trial(trial: Trial, mask: NDArray[np.bool_]) -> list[LesionRecord]:
+    """What a mask `[Z, Y, X]` found of the lesions of a trial, by the rule of the evaluation (IoU 0.2, one to one)."""
+    found, wanted = (Volume(array[None], trial.grid) for array in (mask, trial.lesions))
+    return match_case(found, wanted, MatchRule(), case=trial.name)
 
 
 def best_outcome(outcomes: Sequence[Outcome], metric: str) -> Outcome:

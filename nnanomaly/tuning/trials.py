@@ -4,6 +4,7 @@ Inserted lesions need no annotation: they lie in organs labelled healthy. Drawn 
 are read here and in the evaluation alone, and only when the user asks for it. Masks are `[Z, Y, X]` on the patch grid.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.dataset.patch_store import StoredPatch
+from nnanomaly.lesion_head.example_store import with_organ
+from nnanomaly.lesion_head.examples import edit_patch
 from nnanomaly.preprocessing.normalization import denormalise, normalise
 from nnanomaly.preprocessing.preprocessor import IMAGE, ORGAN
 from nnanomaly.preprocessing.resampling import sample_labels_on_grid
+from nnanomaly.synthesis.kinds import KINDS
 from nnanomaly.synthesis.lesions import draw_insertions, insert
 from nnanomaly.volume import Grid, Volume
 
@@ -28,6 +32,8 @@ class Trial:
 
     name: str
     """Keys the noise of the reconstruction."""
+    case: str
+    """Whose patch it is: trials of one case are no independent evidence."""
     array: NDArray[np.floating]
     """`[3, Z, Y, X]`: image in [-1, 1], organ, coverage."""
     grid: Grid
@@ -44,16 +50,46 @@ def inserted_trials(
     Patches without a voxel of the organ (tiles beside it) are left out.
     """
     rng = np.random.default_rng(seed)
-    with_organ = {name: patch for name, patch in patches.items() if np.any(patch.array[ORGAN] > 0.5)}
-    drawn = draw_insertions(len(with_organ), diameters_mm=diameters_mm, contrasts_hu=CONTRASTS_HU, rng=rng)
+    places = with_organ(patches)
+    drawn = draw_insertions(len(places), diameters_mm=diameters_mm, contrasts_hu=CONTRASTS_HU, rng=rng)
     trials = []
-    for (name, patch), insertion in zip(with_organ.items(), drawn, strict=True):
+    for (name, patch), insertion in zip(places.items(), drawn, strict=True):
         image_hu = denormalise(np.asarray(patch.array[IMAGE], dtype=np.float32), window_hu)
         organ = np.asarray(patch.array[ORGAN]) > 0.5
         inserted = insert(image_hu, organ, insertion, spacing_mm=patch.grid.spacing_mm, rng=rng)
         array = np.array(patch.array, dtype=np.float32)
         array[IMAGE] = normalise(inserted.image_hu, window_hu)
-        trials.append(Trial(name=name, array=array, grid=patch.grid, lesions=inserted.mask))
+        case = str(patch.metadata["case"])
+        trials.append(Trial(name=name, case=case, array=array, grid=patch.grid, lesions=inserted.mask))
+    return trials
+
+
+def generated_trials(
+    patches: Mapping[str, StoredPatch], *, window_hu: tuple[float, float], seed: int, variants: int
+) -> list[Trial]:
+    """`variants` trials per patch of a healthy organ, from the generator that the lesion head is trained with.
+
+    None to three lesions of every kind, size and place; what got none, perhaps a distractor, is a negative trial.
+    Patches without a voxel of the organ are left out. What a trial holds follows from seed, patch and variant alone.
+    """
+    trials = []
+    for name, patch in with_organ(patches).items():
+        array = np.asarray(patch.array, dtype=np.float32)
+        for variant in range(1, variants + 1):
+            key = int.from_bytes(hashlib.sha256(f"{name}/{variant}".encode()).digest()[:8], "little")
+            rng = np.random.default_rng((seed, key))
+            edited = edit_patch(
+                array, spacing_mm=patch.grid.spacing_mm, window_hu=window_hu, kinds=tuple(KINDS), rng=rng
+            )
+            trials.append(
+                Trial(
+                    name=f"{name}__v{variant}",
+                    case=str(patch.metadata["case"]),
+                    array=edited.array.astype(np.float16),  # as patches are stored
+                    grid=patch.grid,
+                    lesions=edited.lesions,
+                )
+            )
     return trials
 
 
@@ -68,5 +104,5 @@ def drawn_trials(patches: Mapping[str, StoredPatch], reference: Callable[[str], 
         mask = by_case[case]
         if mask is not None:
             lesions = sample_labels_on_grid(mask, patch.grid)[0] > 0
-            trials.append(Trial(name=name, array=patch.array, grid=patch.grid, lesions=np.asarray(lesions)))
+            trials.append(Trial(name=name, case=case, array=patch.array, grid=patch.grid, lesions=np.asarray(lesions)))
     return trials

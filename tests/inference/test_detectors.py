@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nnanomaly.experiment_planning.presets import DEFAULT
 from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
-from nnanomaly.inference.detectors import attached, head_detector, residual_detector
+from nnanomaly.inference.detectors import attached, ensemble_detector, head_detector, residual_detector
 from nnanomaly.inference.head_input import head_input
 from nnanomaly.inference.patch_map import PatchReconstruction, anomaly_map
 from nnanomaly.plans import HEAD_INPUTS, HeadPlan, Plans
@@ -95,3 +95,13 @@ def test_the_residual_detector_is_the_anomaly_map() -> None:
     reconstruction, residual = seen(35.0, 12.0)
     expected = anomaly_map(residual, STATISTICS, DEFAULT.inference)
     np.testing.assert_array_equal(residual_detector(DEFAULT.inference)(reconstruction, residual, STATISTICS), expected)
+
+
+def test_an_ensemble_is_the_mean_of_probability_and_squashed_score() -> None:
+    plan = replace(DEFAULT.inference, anomaly_map="absolute", organ_gate_mm=8.0)
+    detect = ensemble_detector(lambda *_: np.full(SHAPE, 0.5, np.float32), plan)
+    # z = (40 - 10) / (5 + 5) = 3, which counts as much as one half
+    np.testing.assert_allclose(detect(*seen(40.0, -10.0), STATISTICS)[1:], 0.5, atol=1e-6)
+    # 10 HU below the mean outside: no negative score; what the scan does not cover scores 0
+    np.testing.assert_allclose(detect(*seen(10.0, 5.0), STATISTICS), 0.25, atol=1e-6)
+    np.testing.assert_allclose(detect(*seen(40.0, -10.0), STATISTICS)[0], 0.25, atol=1e-6)

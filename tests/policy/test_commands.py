@@ -25,6 +25,7 @@ COMMANDS = (
     "plot_overlay_pngs",
     "train",
     "sweep",
+    "find_best_configuration",
     "diagnose",
     "predict",
     "export_dicom",

@@ -31,7 +31,7 @@ def cube(start: int) -> np.ndarray:
 
 
 def trial(lesions: np.ndarray, name: str = "a") -> Trial:
-    return Trial(name=name, array=np.zeros((3, *SHAPE)), grid=GRID, lesions=lesions)
+    return Trial(name=name, case="case", array=np.zeros((3, *SHAPE)), grid=GRID, lesions=lesions)
 
 
 def stored(case: str = "case") -> StoredPatch:
