@@ -70,8 +70,8 @@ def find_best_configuration(
     if plans.inference.reduction != "none":
         raise ConfigurationError(
             "CFG-PLAN",
-            f"plans field reduction is {plans.inference.reduction!r}, but configurations are compared without it. Set it "
-            f"to none in {paths.plans(dataset, plans_name)}, choose, and train the reduction anew.",
+            f"plans field reduction is {plans.inference.reduction!r}, but configurations are compared without it. Set "
+            f"it to none in {paths.plans(dataset, plans_name)}, choose, and train the reduction anew.",
         )
     trained = find_folds(paths.model(dataset, plans_name, "ddpm"))
     folds = list(dict.fromkeys(check_fold(fold) for fold in options.folds or trained or ("0",)))

@@ -87,3 +87,9 @@ def test_plans_with_inpainting_are_refused(shell: Any, preprocessed: Path, model
     path = shell.paths.plans(DATASET, model.plans_name)
     save_plans(path, replace(model, inference=replace(model.inference, inpaint_rounds=1)))
     assert "Set it to 0" in shell.refuses(2, "find_best_configuration", 501)
+
+
+def test_plans_with_a_reduction_are_refused(shell: Any, preprocessed: Path, model: Plans) -> None:
+    path = shell.paths.plans(DATASET, model.plans_name)
+    save_plans(path, replace(model, inference=replace(model.inference, reduction="mil")))
+    assert "Set it to none" in shell.refuses(2, "find_best_configuration", 501)
