@@ -13,6 +13,7 @@ from nnanomaly.cli.labelling import label_reports
 from nnanomaly.cli.masks import segment_organs
 from nnanomaly.cli.planning import extract_fingerprint, plan_and_preprocess, plan_experiment, preprocess
 from nnanomaly.cli.prediction import predict
+from nnanomaly.cli.reporting import report
 from nnanomaly.cli.training import train
 from nnanomaly.cli.tuning import sweep
 
@@ -34,6 +35,7 @@ __all__ = [
     "plan_experiment",
     "predict",
     "preprocess",
+    "report",
     "segment_organs",
     "sweep",
     "train",

@@ -29,6 +29,7 @@ COMMANDS = (
     "evaluate_folder",
     "evaluate",
     "compare",
+    "report",
     "import_nndetection",
     "export_nndetection",
     "demo",
