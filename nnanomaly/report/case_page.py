@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nnanomaly
+from nnanomaly.evaluation.evaluate_case import read_scores
+from nnanomaly.evaluation.evaluate_folder import candidates_file
 from nnanomaly.evaluation.lesion_matching import MatchRule
-from nnanomaly.report.case_files import Folders, read_volumes, scores_of
+from nnanomaly.report.case_files import Folders, read_volumes
 from nnanomaly.report.findings import KINDS, Finding, counts, judge
 from nnanomaly.report.organ_view import LOOKED_AT, OrganView, view_organ, viewer_document
 from nnanomaly.report.pages import render
@@ -89,7 +91,7 @@ def write_case_page(task: CaseTask) -> CaseOutcome:
 def _write(task: CaseTask) -> CaseOutcome:
     predicted = read_case(task.folders.predictions, task.case)
     volumes = read_volumes(task.folders, task.case)
-    score = scores_of(task.folders, task.case, volumes.stored)
+    score = read_scores(candidates_file(task.folders.predictions, task.case))
     findings = judge(volumes.candidates, volumes.reference, rule=RULE, score=score)
     views = [
         view_organ(

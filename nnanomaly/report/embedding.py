@@ -17,6 +17,8 @@ Array = NDArray[np.generic]
 HU_RANGE = (-1024, 3071)
 """What a CT scanner stores in 12 bits; values beyond are noise or metal and are cut off in the viewer."""
 MAP_LEVELS = 255
+UNIT_MM = 2
+NO_EXTENSION = bytes(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +62,14 @@ def embed_under(volumes: OrganVolumes, grid: Grid, *, max_bytes: int) -> Embedde
 def encode_nifti(array: Array, grid: Grid) -> str:
     """Base64 of a gzipped NIfTI file of `[Z, Y, X]`; float32 is stored in 8 bits with a scale, from 0 to its maximum."""
     image = nibabel.Nifti1Image(quantise(array).T, ras_affine(grid))
-    image.header["xyzt_units"] = 2
+    image.header["xyzt_units"] = UNIT_MM
+    image.header["vox_offset"] = len(image.header.binaryblock) + len(NO_EXTENSION)
     if array.dtype.kind == "f":
         image.header.set_slope_inter(map_step(array), 0)
     # nibabel resets the scale of an image of whole numbers when it writes; header and voxels are therefore put together.
     header = image.header.binaryblock
-    stored = header + bytes(4) + np.asfortranarray(image.dataobj).tobytes(order="F")
-    return base64.b64encode(gzip.compress(stored, compresslevel=9, mtime=0)).decode("ascii")
+    stored = header + NO_EXTENSION + quantise(array).tobytes()
+    return base64.b64encode(gzip.compress(stored, compresslevel=6, mtime=0)).decode("ascii")
 
 
 def quantise(array: Array) -> Array:

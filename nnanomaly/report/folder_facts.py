@@ -107,7 +107,9 @@ def run_section(predictions: Path) -> Section:
     )
     if not rows:
         text = "The predictions do not say how they were made."
-    return Section(title="Run", text=text, tables=[Table(header=["fact", "value"], rows=rows)] if rows else [], figures=[])
+    return Section(
+        title="Run", text=text, tables=[Table(header=["fact", "value"], rows=rows)] if rows else [], figures=[]
+    )
 
 
 def parse_markdown(text: str) -> Table:

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnanomaly.report.case_files import CaseVolumes
 from nnanomaly.report.crops import organ_box
 from nnanomaly.report.embedding import Embedded, OrganVolumes, embed_under
-from nnanomaly.report.findings import Finding, codes, place_mm, place_of
+from nnanomaly.report.findings import Finding, codes, place_mm
+from nnanomaly.report.orientation import to_nearest_canonical
 from nnanomaly.report.pictures import Voxel, draw_organ
-from nnanomaly.volume import Box, Grid
+from nnanomaly.volume import Box, Grid, Triple, Volume
 
 LOOKED_AT = "ok"
 
@@ -60,11 +62,10 @@ def view_organ(
         return OrganView(
             organ=organ, status=status, findings=findings, largest_map_value=None, pictures={}, embedded=None
         )
-    cut = _cut(volumes, findings, box)
-    grid = volumes.image.grid.crop(box)
+    cut, grid = _cut(volumes, findings, box)
     largest = float(cut.anomaly.max(initial=0))
     low = threshold if threshold is not None else largest / 2
-    at = _focus(findings, cut, box)
+    at = _focus([place_mm(finding, volumes.image.grid) for finding in findings], cut, grid)
     pictures = draw_organ(cut, grid.spacing_mm, at, map_range=(low / 2, max(2 * low, largest)))
     rest = max_bytes - sum(map(len, pictures.values()))
     return OrganView(
@@ -78,7 +79,10 @@ def view_organ(
 
 
 def viewer_document(view: OrganView, grid: Grid, *, threshold: float | None) -> dict[str, Any]:
-    """What the viewer is told of an organ, as plain types; positions in NIfTI's mm (x, y, z) towards right... RAS."""
+    """What the viewer is told of an organ, as plain types.
+
+    Positions in mm as NIfTI has them: (x, y, z) towards right, anterior, superior.
+    """
     largest = view.largest_map_value or 0.0
     low = threshold if threshold is not None else largest / 2
     return {
@@ -88,28 +92,35 @@ def viewer_document(view: OrganView, grid: Grid, *, threshold: float | None) -> 
     }
 
 
-def _cut(volumes: CaseVolumes, findings: Sequence[Finding], box: Box) -> OrganVolumes:
-    return OrganVolumes(
-        image=volumes.image.array[0][box.slices],
-        reconstruction=volumes.reconstruction.array[0][box.slices],
-        anomaly=volumes.anomaly.array[0][box.slices],
-        candidates=codes(findings, box, candidates=True),
-        reference=None if volumes.reference is None else codes(findings, box, candidates=False),
+def _cut(volumes: CaseVolumes, findings: Sequence[Finding], box: Box) -> tuple[OrganVolumes, Grid]:
+    """The part of a case in a box with canonical axes, and its grid."""
+    grid = volumes.image.grid.crop(box)
+
+    def turned(array: NDArray[np.generic]) -> NDArray[np.generic]:
+        return to_nearest_canonical(Volume(array[None], grid)).array[0]
+
+    cut = OrganVolumes(
+        image=turned(volumes.image.array[0][box.slices]),
+        reconstruction=turned(volumes.reconstruction.array[0][box.slices]),
+        anomaly=turned(volumes.anomaly.array[0][box.slices]),
+        candidates=turned(codes(findings, box, candidates=True)),
+        reference=None if volumes.reference is None else turned(codes(findings, box, candidates=False)),
     )
+    return cut, to_nearest_canonical(Volume(volumes.image.array[(slice(None), *box.slices)], grid)).grid
 
 
-def _focus(findings: Sequence[Finding], cut: OrganVolumes, box: Box) -> Voxel:
-    """Where the pictures are cut: the first finding that is shown, else the largest value of the map, else the middle."""
-    for finding in findings:
-        place = np.subtract(place_of(finding), box.start)
-        if np.all((place >= 0) & (place < box.shape)):
-            return int(place[0]), int(place[1]), int(place[2])
+def _focus(places_mm: Sequence[Triple], cut: OrganVolumes, grid: Grid) -> Voxel:
+    """Where the pictures are cut: the first place that is shown, else the largest value of the map, else the middle."""
+    for place_in_world in places_mm:
+        index = np.rint(grid.to_index(np.asarray(place_in_world))).astype(int)
+        if np.all((index >= 0) & (index < grid.shape)):
+            return int(index[0]), int(index[1]), int(index[2])
     if cut.anomaly.max(initial=0) > 0:
-        k, j, i = np.unravel_index(int(np.argmax(cut.anomaly)), box.shape)
+        k, j, i = np.unravel_index(int(np.argmax(cut.anomaly)), grid.shape)
         return int(k), int(j), int(i)
-    return box.shape[0] // 2, box.shape[1] // 2, box.shape[2] // 2
+    return grid.shape[0] // 2, grid.shape[1] // 2, grid.shape[2] // 2
 
 
-def _ras(place: tuple[float, float, float]) -> list[float]:
+def _ras(place: Triple) -> list[float]:
     z, y, x = place
     return [-x, -y, z]

@@ -23,12 +23,6 @@ def to_nearest_canonical(volume: Volume) -> Volume:
     return Volume(flipped, _turned(volume.grid, order, reverse))
 
 
-def nearest_canonical_grid(grid: Grid) -> Grid:
-    """Grid of the volume that `to_nearest_canonical` makes."""
-    order = _axis_order(grid)
-    return _turned(grid, order, _reversed(grid, order))
-
-
 def _axis_order(grid: Grid) -> tuple[int, ...]:
     """The array axis for each world axis; of all six orders the one along which the axes run most nearly."""
     along = np.abs(np.asarray(grid.direction))

@@ -31,14 +31,19 @@ GAP = 4
 MAP_OPACITY = 0.6
 
 
-def draw_organ(volumes: OrganVolumes, spacing_mm: Triple, at: Voxel, *, map_range: tuple[float, float]) -> dict[str, str]:
+def draw_organ(
+    volumes: OrganVolumes, spacing_mm: Triple, at: Voxel, *, map_range: tuple[float, float]
+) -> dict[str, str]:
     """PNG pictures of the three planes through a voxel, by name, as base64 text.
 
     `map_range`: values of the anomaly map that begin to be shown and that have the full colour.
     """
 
     def planes(array: Array, *, order: int = 1) -> list[Array]:
-        return [_scaled(plane, size, order) for plane, size in zip(cut(array, at), plane_sizes(array, spacing_mm), strict=True)]
+        return [
+            _scaled(plane, size, order)
+            for plane, size in zip(cut(array, at), plane_sizes(array, spacing_mm), strict=True)
+        ]
 
     image = [window(plane) for plane in planes(volumes.image)]
     difference = volumes.image.astype(np.float32) - volumes.reconstruction.astype(np.float32)

@@ -142,8 +142,10 @@
       isColorbar: false,
       loadingText: "",
       logLevel: "error",
-      crosshairColor: [1, 1, 1, 0.6],
-      crosshairWidth: 1,
+      crosshairColor: [1, 1, 1, 0.8],
+      crosshairWidthUnit: "mm",
+      crosshairWidth: 0.6,
+      crosshairGap: 6,
     });
     viewer.onLocationChange = report;
     await viewer.attachTo("canvas");
