@@ -14,7 +14,7 @@ Summary = Literal["mean", "max"]
 
 
 def organ_box(patches: Sequence[Grid], grid: Grid, *, margin_mm: float = MARGIN_MM) -> Box | None:
-    """Voxels of a scan from the outer faces of an organ's patches, and a margin; None where they lie beside the scan."""
+    """Voxels of a scan within the outer faces of an organ's patches and a margin; None where they lie beside it."""
     corners = grid.to_index(np.concatenate([patch.corners_mm() for patch in patches]))
     margin = margin_mm / np.asarray(grid.spacing_mm)
     start = np.maximum(np.floor(corners.min(axis=0) - margin), 0).astype(int)

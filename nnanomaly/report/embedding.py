@@ -60,13 +60,13 @@ def embed_under(volumes: OrganVolumes, grid: Grid, *, max_bytes: int) -> Embedde
 
 
 def encode_nifti(array: Array, grid: Grid) -> str:
-    """Base64 of a gzipped NIfTI file of `[Z, Y, X]`; float32 is stored in 8 bits with a scale, from 0 to its maximum."""
+    """Base64 of a gzipped NIfTI file of `[Z, Y, X]`; floats are stored in 8 bits with a scale, from 0 to the maximum."""
     image = nibabel.Nifti1Image(quantise(array).T, ras_affine(grid))
     image.header["xyzt_units"] = UNIT_MM
     image.header["vox_offset"] = len(image.header.binaryblock) + len(NO_EXTENSION)
     if array.dtype.kind == "f":
         image.header.set_slope_inter(map_step(array), 0)
-    # nibabel resets the scale of an image of whole numbers when it writes; header and voxels are therefore put together.
+    # nibabel resets the scale of an image of whole numbers when it writes: header and voxels are put together here.
     header = image.header.binaryblock
     stored = header + NO_EXTENSION + quantise(array).tobytes()
     return base64.b64encode(gzip.compress(stored, compresslevel=6, mtime=0)).decode("ascii")

@@ -16,7 +16,7 @@ CONTENT_POLICY = (
 
 
 def render(template: str, **values: Any) -> str:
-    """A page. Texts are escaped, and data for scripts is written by the filter `tojson`, which escapes `<`, `>`, `&`."""
+    """A page. Texts are escaped; data for scripts goes through the filter `tojson`, which escapes `<`, `>` and `&`."""
     return _environment().get_template(template).render(content_policy=CONTENT_POLICY, **values)
 
 

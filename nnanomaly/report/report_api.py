@@ -96,8 +96,8 @@ def build_report(
 ) -> Report:
     """Write the report into `output`, which is new, empty, or holds an older report.
 
-    Raises `ConfigurationError`: CFG-PREDS, CFG-INPUT, CFG-LABELS, CFG-OUTPUT, CFG-SIZE; `DataError` (RPT-FAILED) where no
-    case could be shown. The fault of one case is in `Report.faults`.
+    Raises `ConfigurationError`: CFG-PREDS, CFG-INPUT, CFG-LABELS, CFG-OUTPUT, CFG-SIZE; `DataError` (RPT-FAILED) where
+    no case could be shown. The fault of one case is in `Report.faults`.
     """
     if not 0 <= options.max_mb <= 50:
         raise ConfigurationError("CFG-SIZE", f"-max_mb is {options.max_mb:g}, but must lie between 0 and 50")
@@ -213,8 +213,8 @@ def _notes(
         notes.append("The volumes are left out (-max_mb 0): the pages hold pictures, and no viewer.")
     elif viewers.count("coarse") or viewers.count("none"):
         notes.append(
-            f"{viewers.count('coarse')} organs are shown in larger voxels and {viewers.count('none')} without a viewer, "
-            f"to stay under {options.max_mb:g} MB an organ (-max_mb)."
+            f"{viewers.count('coarse')} organs are shown in larger voxels and {viewers.count('none')} without a "
+            f"viewer, to stay under {options.max_mb:g} MB an organ (-max_mb)."
         )
     lacking = [outcome.case for outcome in shown if not outcome.has_reference]
     if has_reference and lacking:

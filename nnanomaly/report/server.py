@@ -1,4 +1,4 @@
-"""A report over HTTP for this machine alone: loopback, a random port, a random word in every address, listed files only."""
+"""A report over HTTP for this machine alone: loopback, a random port and token, listed files only."""
 
 import hmac
 import secrets
@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "nnanomaly"
     sys_version = ""
 
-    def do_GET(self) -> None:  # noqa: N802 the name that http.server asks for
+    def do_GET(self) -> None:
         """Answer with a listed file, or with a status."""
         if self.headers.get("Host") not in self.server.hosts:
             return self._refuse(HTTPStatus.FORBIDDEN)
