@@ -47,7 +47,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    license_files=["LICENSE"],
+    license_files=["LICENSE", "nnanomaly/report/assets/THIRD_PARTY_NOTICES.txt"],
     packages=find_packages(include=["nnanomaly", "nnanomaly.*"]),
     package_data={
         "nnanomaly": ["py.typed", "pseudo_labels/packs/*.json", "report/assets/*", "report/templates/*"],

@@ -60,7 +60,7 @@ def embed_under(volumes: OrganVolumes, grid: Grid, *, max_bytes: int) -> Embedde
 
 
 def encode_nifti(array: Array, grid: Grid) -> str:
-    """Base64 of a gzipped NIfTI file of `[Z, Y, X]`; floats are stored in 8 bits with a scale, from 0 to the maximum."""
+    """Base64 of a gzipped NIfTI file of `[Z, Y, X]`; floats become 8 bits with a scale, from 0 to the maximum."""
     image = nibabel.Nifti1Image(quantise(array).T, ras_affine(grid))
     image.header["xyzt_units"] = UNIT_MM
     image.header["vox_offset"] = len(image.header.binaryblock) + len(NO_EXTENSION)

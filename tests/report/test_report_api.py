@@ -59,7 +59,9 @@ def test_an_organ_over_the_cap_gets_larger_voxels_or_no_viewer_and_the_page_says
     assert "volumes are left out" in (tmp_path / "none" / "index.html").read_text("utf-8")
 
 
-def test_a_folder_of_something_else_is_refused_and_an_older_report_is_replaced(drawn: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_refused_and_an_older_report_is_replaced(
+    drawn: SimpleNamespace, tmp_path: Path
+) -> None:
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "chapter.txt").write_text("mine", encoding="utf-8")
