@@ -16,6 +16,7 @@ from nnanomaly.cli.masks import segment_organs
 from nnanomaly.cli.overlays import plot_overlay_pngs
 from nnanomaly.cli.planning import extract_fingerprint, plan_and_preprocess, plan_experiment, preprocess
 from nnanomaly.cli.prediction import predict
+from nnanomaly.cli.reporting import report
 from nnanomaly.cli.sharing import export_model_to_zip, install_pretrained_model_from_zip
 from nnanomaly.cli.training import train
 from nnanomaly.cli.tuning import diagnose, sweep
@@ -44,6 +45,7 @@ __all__ = [
     "plot_overlay_pngs",
     "predict",
     "preprocess",
+    "report",
     "segment_organs",
     "sweep",
     "train",

@@ -32,6 +32,7 @@ COMMANDS = (
     "evaluate_folder",
     "evaluate",
     "compare",
+    "report",
     "import_nndetection",
     "export_nndetection",
     "export_model_to_zip",

@@ -1,0 +1,77 @@
+"""The command that shows predictions."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnanomaly.cli import options
+from nnanomaly.cli.progress import progress_bar
+from nnanomaly.cli.run import PARTIAL, Arguments, run_command
+
+if TYPE_CHECKING:
+    from nnanomaly.report.report_api import Report
+
+DEFAULT_MAX_MB = 3.0
+
+
+def report(argv: Arguments = None) -> int:
+    """nnanomaly_report."""
+    parser = options.new_parser("Show predictions: HTML pages with pictures and a viewer, which need no network.")
+    parser.add_argument("predictions", type=Path, help="folder that nnanomaly_predict wrote")
+    parser.add_argument("-o", type=Path, required=True, help="folder for the report")
+    parser.add_argument("-i", type=Path, default=None, help="folder of the images (default: as predicted from)")
+    parser.add_argument("-ref", type=Path, default=None, help="folder of reference label maps, such as labelsTs")
+    parser.add_argument("-djfile", type=Path, default=None, help="dataset.json that names the lesion labels")
+    parser.add_argument("-l", nargs="+", type=int, default=None, help="label values that are lesions")
+    parser.add_argument(
+        "-comparison", type=Path, default=None, help="folder that nnanomaly_compare wrote (default: the predictions)"
+    )
+    parser.add_argument(
+        "-max_mb",
+        type=float,
+        default=DEFAULT_MAX_MB,
+        help=f"most MB of an organ; 0: pictures only (default {DEFAULT_MAX_MB:g})",
+    )
+    parser.add_argument("--serve", action="store_true", help="then show it to browsers on this machine, until Ctrl-C")
+    options.add_processes(parser)
+    return run_command(parser, argv, _report)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from nnanomaly.report.report_api import ReportOptions, build_report
+
+    wanted = ReportOptions(
+        images=arguments.i,
+        references=arguments.ref,
+        dataset_json=arguments.djfile,
+        lesion_values=tuple(arguments.l or ()),
+        comparison=arguments.comparison,
+        max_mb=arguments.max_mb,
+        num_processes=arguments.np,
+    )
+    with progress_bar("drawing") as show:
+        written = build_report(arguments.predictions, arguments.o, wanted, progress=show)
+    for case, reason in written.faults.items():
+        logging.getLogger(__name__).error("%s left out: %s", case, reason)
+    if written.num_coarse or written.num_without_viewer:
+        print(
+            f"{written.num_coarse} organs in larger voxels, {written.num_without_viewer} with pictures only, "
+            f"to stay under {arguments.max_mb:g} MB an organ"
+        )
+    print(f"{written.index} ({written.num_bytes / 1e6:.1f} MB in {len(written.files)} files)")
+    if arguments.serve:
+        _serve(written)
+    return PARTIAL if written.faults else 0
+
+
+def _serve(written: "Report") -> None:
+    from nnanomaly.report.server import ReportServer
+
+    folder = written.index.parent
+    with ReportServer({f"/{name}": folder / name for name in written.files}) as server:
+        print(f"{server.address()} (Ctrl-C ends it)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("ended")

@@ -1,0 +1,88 @@
+"""The volumes of one case, read and checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnanomaly.evaluation.evaluate_case import check_geometry, read_mask, read_prediction
+from nnanomaly.evaluation.lesion_labels import LesionLabels
+from nnanomaly.imageio.reader_writer import reader_writer_for
+from nnanomaly.paths import MAPS, RECONSTRUCTIONS
+from nnanomaly.utilities.errors import DataError
+from nnanomaly.volume import Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where the files of all cases lie."""
+
+    predictions: Path
+    """Folder of the predictor."""
+    images: Path
+    """Folder of the images."""
+    references: Path | None
+    """Folder of the reference label maps, if there is one."""
+    labels: LesionLabels | None
+    """Which labels are lesions; None without references."""
+    file_ending: str
+    """Ending of all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseVolumes:
+    """The volumes of a case `[1, Z, Y, X]` on one grid, that of the image."""
+
+    image: Volume
+    """CT in HU."""
+    reconstruction: Volume
+    """Healthy reconstruction in HU."""
+    anomaly: Volume
+    """Anomaly map."""
+    candidates: Volume
+    """Predicted mask."""
+    reference: Volume | None
+    """Mask of the drawn lesions; None where the case has no reference."""
+
+
+def read_volumes(folders: Folders, case: str) -> CaseVolumes:
+    """Read a case. Raises what the readers raise, and `DataError`: GEO-PAIR, LABEL-VALUE, RPT-IMAGE."""
+    name = f"{case}{folders.file_ending}"
+    image_path = folders.images / f"{case}_0000{folders.file_ending}"
+    if not image_path.is_file():
+        raise DataError("RPT-IMAGE", f"{image_path} does not exist. Name the folder of the images with -i.")
+    image = reader_writer_for(image_path).read_volume(image_path)
+    maps = []
+    for folder in (RECONSTRUCTIONS, MAPS):
+        path = folders.predictions / folder / name
+        maps.append(_on_grid_of(image, image_path, reader_writer_for(path).read_volume(path), path))
+    return CaseVolumes(
+        image=image,
+        reconstruction=maps[0],
+        anomaly=maps[1],
+        candidates=_prediction(folders, folders.predictions / name, image, image_path),
+        reference=_reference(folders, name, image, image_path),
+    )
+
+
+def _prediction(folders: Folders, path: Path, image: Volume, image_path: Path) -> Volume:
+    """Predicted mask; without known labels every label is a candidate."""
+    if folders.labels is not None:
+        mask = read_prediction(path, folders.labels)[0]
+    else:
+        stored = reader_writer_for(path).read_labels(path)
+        mask = Volume(stored.array != 0, stored.grid)
+    return _on_grid_of(image, image_path, mask, path)
+
+
+def _reference(folders: Folders, name: str, image: Volume, image_path: Path) -> Volume | None:
+    if folders.references is None or folders.labels is None:
+        return None
+    path = folders.references / name
+    if not path.is_file():
+        return None
+    return _on_grid_of(image, image_path, read_mask(path, folders.labels.reference), path)
+
+
+def _on_grid_of(image: Volume, image_path: Path, volume: Volume, path: Path) -> Volume:
+    """A volume with exactly the grid of the image, which its own must be but for rounding."""
+    check_geometry(path, volume.grid, image_path, image.grid)
+    return Volume(volume.array, image.grid)

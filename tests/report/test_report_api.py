@@ -1,0 +1,96 @@
+import hashlib
+import html
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from nnanomaly.report.pages import HERE
+from nnanomaly.report.report_api import ReportOptions, build_report
+from nnanomaly.utilities.errors import ConfigurationError
+
+NIIVUE_SHA256 = "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
+
+
+def _options(drawn: SimpleNamespace, *, max_mb: float = 3.0) -> ReportOptions:
+    return ReportOptions(images=drawn.images, references=drawn.references, max_mb=max_mb)
+
+
+@pytest.fixture
+def pages(drawn: SimpleNamespace, tmp_path: Path) -> dict[str, str]:
+    """All pages of the report of the drawn folder by name."""
+    report = build_report(drawn.predictions, tmp_path / "report", _options(drawn))
+    assert report.faults == {}
+    return {name: (tmp_path / "report" / name).read_text("utf-8") for name in report.files if name.endswith("html")}
+
+
+def test_candidates_and_lesions_are_counted_by_their_outcome(pages: dict[str, str]) -> None:
+    assert "2 cases, 2 organs, 4 candidates: 2 matched, 2 false; 2 lesions missed." in pages["index.html"]
+    rows = re.findall(r'<tr data-candidates="2" data-matched="1" data-false="1" data-missed="1"', pages["index.html"])
+    assert len(rows) == 2
+
+
+def test_hostile_names_are_escaped_in_every_page(pages: dict[str, str], drawn: SimpleNamespace) -> None:
+    for name, page in pages.items():
+        assert "<script>alert" not in page, name
+        assert "<img src=x" not in page, name
+        assert page.count("</script>") == page.count("<script"), name
+    assert html.escape(drawn.evil_case) in pages["index.html"]
+    assert html.escape(drawn.evil_organ) in pages["index.html"]
+
+
+def test_pages_forbid_the_network_and_name_no_address(pages: dict[str, str]) -> None:
+    for name, page in pages.items():
+        assert "default-src &#39;none&#39;" in page, name
+        assert "connect-src &#39;none&#39;" in page, name
+        assert not re.search(r"https?://", page), name
+        assert not re.search(r'<script(?![^>]*(src="(\.\./)?assets/|type="application/json"))', page), name
+        assert not re.search(r"\son[a-z]+=", re.sub(r'"[^"]*"|>[^<]*<', "", page)), name
+
+
+def test_an_organ_over_the_cap_gets_larger_voxels_or_no_viewer_and_the_page_says_so(
+    drawn: SimpleNamespace, tmp_path: Path
+) -> None:
+    none = build_report(drawn.predictions, tmp_path / "none", _options(drawn, max_mb=0))
+    assert none.num_without_viewer == 2
+    assert "No viewer" in (tmp_path / "none" / "cases" / "0001.html").read_text("utf-8")
+    assert "volumes are left out" in (tmp_path / "none" / "index.html").read_text("utf-8")
+
+
+def test_a_folder_of_something_else_is_refused_and_an_older_report_is_replaced(
+    drawn: SimpleNamespace, tmp_path: Path
+) -> None:
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="CFG-OUTPUT"):
+        build_report(drawn.predictions, other, _options(drawn))
+    report = tmp_path / "report"
+    build_report(drawn.predictions, report, _options(drawn))
+    (report / "report.json").write_text(
+        json.dumps({"files": ["cases/0002.html", "../thesis/chapter.txt"]}), encoding="utf-8"
+    )
+    (drawn.predictions / "detections" / f"{drawn.evil_case}_boxes.json").unlink()
+    build_report(drawn.predictions, report, _options(drawn))
+    assert not (report / "cases" / "0002.html").exists()
+    assert (other / "chapter.txt").exists()
+
+
+def test_a_case_without_its_image_is_listed_with_the_reason(drawn: SimpleNamespace, tmp_path: Path) -> None:
+    (drawn.images / "case_a_0000.nii.gz").unlink()
+    report = build_report(drawn.predictions, tmp_path / "report", _options(drawn))
+    assert list(report.faults) == ["case_a"]
+    assert "RPT-IMAGE" in report.faults["case_a"]
+    assert "RPT-IMAGE" in report.index.read_text("utf-8")
+
+
+def test_a_folder_without_predictions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="CFG-PREDS"):
+        build_report(tmp_path, tmp_path / "report", ReportOptions())
+
+
+def test_the_viewer_is_the_unchanged_file_of_its_package() -> None:
+    viewer = (HERE / "assets" / "niivue.umd.js").read_bytes()
+    assert hashlib.sha256(viewer).hexdigest() == NIIVUE_SHA256
