@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nnanomaly.candidate_reduction.train_reduction_api import train_reduction
 from nnanomaly.checkpoint import FINAL, checkpoint_hash
 from nnanomaly.dataset.raw_dataset import load_description
 from nnanomaly.experiment_planning import plan_and_preprocess_api as planning
 from nnanomaly.experiment_planning import planner
 from nnanomaly.experiment_planning.fingerprint import load_fingerprint
 from nnanomaly.lesion_head.train_head_api import FIRST_ROUND, train_head
-from nnanomaly.paths import CALIBRATION_JSON, FINGERPRINT_JSON, PLANS_JSON, Paths
-from nnanomaly.plans import HEAD, STAGES, Plans, load_plans, save_plans
+from nnanomaly.paths import CALIBRATION_JSON, FINGERPRINT_JSON, PLANS_JSON, REDUCER_JSON, Paths
+from nnanomaly.plans import HEAD, REDUCTION, STAGES, Plans, load_plans, save_plans
 from nnanomaly.training.train_api import TrainingOptions, train_stages
 from nnanomaly.utilities.json_io import from_document, read_json, to_document
 
@@ -57,6 +58,9 @@ def prepare_model(paths: Paths, dataset: str, name: str, model: Mapping[str, Any
         train_stages(paths, dataset, "ddpm", fold=FOLD, plans_name=name, options=options)
     if model.get("head", False):
         train_missing_head(paths, plans, model.get("shares", []))
+    if model.get("reduction", False) and not (paths.fold(dataset, name, REDUCTION, FOLD) / REDUCER_JSON).is_file():
+        options = TrainingOptions(device="cpu", num_workers=None, resume=False, changes={})
+        train_reduction(paths, dataset, fold=FOLD, plans_name=name, options=options)
     return load_plans(paths.plans(dataset, name))
 
 
