@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files
 from nnanomaly.imageio.nifti import read_volume
+from nnanomaly.imageio.reader_writer import check_content
 from nnanomaly.inference.prediction_files import remove_case, write_case
 from nnanomaly.inference.predictor import CasePatches, CaseResult, FoldModel, find_patches, predict_patches
 from nnanomaly.inference.status_table import Row, failed_row, status_rows
@@ -77,6 +78,7 @@ class CaseWork:
         try:
             image_path = image_files(self.images_folder, case, self.description)[0]
             image = read_volume(image_path)
+            check_content(image, image_path)
             masks = {
                 organ: read_organ_mask(self.masks_folder, case, organ, image=image_path, description=self.description)[
                     0
