@@ -2,6 +2,7 @@
 
 import gzip
 import importlib
+import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,28 @@ commands = importlib.import_module("tests.cli.conftest")
 shell, template, raw, preprocessed, model = (
     getattr(commands, name) for name in ("shell", "template", "raw", "preprocessed", "model")
 )
+
+
+@pytest.fixture(scope="session")
+def write_raw() -> Callable[[Path], None]:
+    """`write_raw(folder)`: a sound raw dataset of five healthy training cases and nothing else."""
+
+    def write(folder: Path) -> None:
+        rows = ["case,organ,label"]
+        for number in range(5):
+            commands.Shell.write_case(folder, "Tr", f"case_{number}", seed=number)
+            rows += [f"case_{number},{organ},healthy" for organ in commands.ORGANS]
+        (folder / "organ_labels.csv").write_text("\n".join(rows) + "\n")
+        description = {
+            "channel_names": {"0": "CT"},
+            "labels": {"background": 0, "tumor": 1},
+            "numTraining": 5,
+            "file_ending": ".nii.gz",
+            "nnanomaly": {"organs": list(commands.ORGANS)},
+        }
+        (folder / "dataset.json").write_text(json.dumps(description))
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,6 @@ import pytest
 from nnanomaly.imageio.nifti import read_volume, write_volume
 from nnanomaly.volume import Volume
 
-DESCRIPTION = {
-    "channel_names": {"0": "CT"},
-    "labels": {"background": 0, "tumor": 1},
-    "numTraining": 5,
-    "file_ending": ".nii.gz",
-    "nnanomaly": {"organs": ["kidney_left", "kidney_right"]},
-}
-
 
 def description(**changes: object) -> Callable[[Path], None]:
     """Change keys of dataset.json; None takes one away."""
@@ -75,13 +67,10 @@ def mask_values(*values: float) -> Callable[[Path], None]:
 
 
 @pytest.fixture
-def raw(shell: Any) -> Path:
+def raw(shell: Any, write_raw: Callable[[Path], None]) -> Path:
     """The raw dataset alone: no command of this module comes as far as a network."""
     folder = shell.paths.raw("Dataset501_Tiny")
-    for number in range(5):
-        shell.write_case(folder, "Tr", f"case_{number}", seed=number)
-    (folder / "dataset.json").write_text(json.dumps(DESCRIPTION))
-    all_labelled("healthy")(folder)
+    write_raw(folder)
     return folder
 
 

@@ -181,15 +181,16 @@ class Run:
 
 @pytest.fixture(scope="module")
 def spoilt(
-    tmp_path_factory: pytest.TempPathFactory, template: Paths, patch_header: Callable[..., None]
+    tmp_path_factory: pytest.TempPathFactory, write_raw: Callable[[Path], None], patch_header: Callable[..., None]
 ) -> Iterator[Paths]:
-    """A raw dataset with one case per fault in both parts, and the model; the folder variables point there."""
+    """A raw dataset with one case per fault in both parts; the folder variables point there."""
     root = tmp_path_factory.mktemp("spoilt")
-    for source in (template.raw_root, template.results_root):
-        shutil.copytree(source, root / ("raw" if source == template.raw_root else "results"))
     raw = root / "raw" / DATASET
+    write_raw(raw)
     for part in ("Tr", "Ts"):
         spoil(raw, part, patch_header)
+    for number in range(2):
+        commands.Shell.write_case(raw, "Ts", f"test_{number}", seed=10 + number)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("raw", "preprocessed", "results"):
             patch.setenv(f"nnanomaly_{name}", str(root / name))
@@ -218,7 +219,8 @@ def checked(spoilt: Paths) -> Run:
 
 
 @pytest.fixture(scope="module")
-def predicted(spoilt: Paths) -> Run:
+def predicted(spoilt: Paths, template: Paths) -> Run:
+    shutil.copytree(template.results_root, spoilt.results_root)
     status, error = run("predict", "-i", "imagesTs", "-o", "preds")
     codes: dict[str, str] = {}
     with Path("preds/detections/status.csv").open(newline="") as file:

@@ -1,4 +1,4 @@
-"""README.md of this folder has every fault once, and the tests it names exist; the promises of the README have tests."""
+"""README.md of this folder has every fault once, the tests it names exist, and every promise of the README has one."""
 
 import re
 from pathlib import Path
