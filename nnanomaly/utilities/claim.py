@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import importlib
 import os
 import platform
 from collections.abc import Iterator
@@ -59,7 +58,8 @@ def _lock(file: IO[str]) -> bool:
     """Whether the lock was free and is ours now."""
     if os.name != "posix":
         return True
-    fcntl = importlib.import_module("fcntl")
+    import fcntl  # exists where os.name is posix
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -9,7 +9,6 @@ import errno
 import os
 import shutil
 import signal
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +19,7 @@ import pytest
 from nnanomaly import cli
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.claim import claimed
-from nnanomaly.utilities.leftovers import remove_leftovers, temporary_name
 
-pytestmark = pytest.mark.slow
 NOT_COMPARED = ("log.jsonl", "progress.png", "debug.json", "reconstruction_gate.json")
 """Times of day and durations, pictures of them, and flags of the command."""
 
@@ -116,6 +113,7 @@ def prepare(shell: Any, stage: str) -> Path:
     return Path("preds")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize(
     ("stage", "moment", "count"), [(stage, *moment) for stage, of_stage in MOMENTS.items() for moment in of_stage]
@@ -158,6 +156,7 @@ def _unbroken_runs(request: pytest.FixtureRequest, unbroken: dict[str, dict[str,
         kept.rename(root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["preprocess", "predict"])
 def test_two_that_start_on_one_folder_leave_what_one_leaves(
     project: Any, unbroken: dict[str, dict[str, bytes]], stage: str
@@ -188,41 +187,6 @@ def test_a_second_training_of_a_fold_is_refused_and_names_the_first(project: Any
         line = project.refuses(5, "train", 501, "vqgan")
     assert "[NNA-ENV-BUSY]" in line and f"process {os.getpid()} on" in line
     assert project("train", 501, "vqgan") == 0  # free again, and nothing was lost
-
-
-def test_a_claim_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
-    def hold() -> int:
-        with claimed(tmp_path):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return 0
-
-    assert in_a_child(hold) == -signal.SIGKILL
-    with claimed(tmp_path):
-        pass
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
-    dead = in_a_child_that_writes(tmp_path)
-    ours = temporary_name(tmp_path / "b.json")
-    elsewhere = tmp_path / f".tmp-other_host-{os.getpid()}-c.json"
-    old = tmp_path / ".tmp-other_host-1-d.json"
-    for path in (ours, elsewhere, old):
-        path.write_text("half")
-    os.utime(old, (time.time() - 90_000,) * 2)
-    assert dead.is_file()
-    remove_leftovers(tmp_path, tmp_path / "no folder")
-    assert sorted(tmp_path.iterdir()) == sorted([ours, elsewhere])
-
-
-def in_a_child_that_writes(folder: Path) -> Path:
-    def work() -> int:
-        temporary_name(folder / "a.json").write_text("half")
-        return 0
-
-    assert in_a_child(work) == 0
-    (path,) = folder.iterdir()
-    return path
 
 
 @pytest.mark.parametrize("count", [1, 3, 6])
