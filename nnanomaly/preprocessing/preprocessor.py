@@ -200,7 +200,7 @@ def preprocess_dataset(
     was broken off goes on. A fault ends in the report and costs only its organ. `progress` is called per case.
     EnvironmentFault (IO-WRITE) when the disk takes no more.
     """
-    remove_leftovers(out_dir)
+    remove_leftovers(out_dir, out_dir.parent)
     labels = load_organ_labels(raw_folder)
     cases = list_cases(raw_folder / IMAGES_TR, description.file_ending)
     organs = {case: [organ for organ in description.organs if labels.get((case, organ)) != EXCLUDED] for case in cases}

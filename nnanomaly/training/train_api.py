@@ -62,6 +62,7 @@ def train_stages(
     device = choose_device(options.device)
     for name in _stages_up_to(stage, plans):
         folder = paths.fold(dataset, plans_name, name, fold)
+        remove_leftovers(folder, folder.parent, folder / "validation")
         wanted = name == stage
         if not wanted and (folder / FINAL).is_file():
             load_checkpoint(folder / FINAL, identity=plans.identity_of(name))  # refuses a stage of other plans
@@ -117,7 +118,6 @@ def _train_stage(
     workers = options.num_workers if options.num_workers is not None else (0 if device.type == "cpu" else 4)
     setup = SETUPS[stage](plans, *patches, codec=codec, device=device, num_workers=workers)
     with claimed(folder):
-        remove_leftovers(folder)
         if not resume:
             forget_earlier_run(folder)
         save_plans(model / PLANS_JSON, plans)

@@ -119,13 +119,13 @@ def test_a_faulty_dataset_is_refused_before_anything_is_written(shell: Any, raw:
     assert f"[NNA-{code}]" in line and part in line
 
 
-def test_a_byte_order_mark_and_unknown_keys_do_no_harm(shell: Any, raw: Path) -> None:
+def test_a_byte_order_mark_and_unknown_keys_do_no_harm(shell: Any, raw: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = raw / "dataset.json"
     document = {**json.loads(path.read_text()), "licence": "mine"}
     document["nnanomaly"]["organz"] = []
     path.write_text("\ufeff" + json.dumps(document), encoding="utf-8")
     assert shell("plan_and_preprocess", "-d", 501, "-gpu_memory_target", 0.5, "--no_pp") == 0
-    assert "unknown key 'organz'" in shell.capsys.readouterr().err
+    assert "unknown key 'organz'" in caplog.text
 
 
 def test_fewer_patients_than_folds_are_refused_with_both_numbers(shell: Any, raw: Path) -> None:

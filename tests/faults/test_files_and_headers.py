@@ -61,14 +61,13 @@ def bomb(path: Path) -> None:
     path.write_bytes(gzip.compress(bytes(header) + bytes(1 << 20), 9))
 
 
-def as_type(dtype: str, **voxels: float) -> Callable[[Path], None]:
+def as_type(dtype: str, value: float) -> Callable[[Path], None]:
     """The image in another type, with the value of one voxel changed."""
 
     def change(path: Path) -> None:
         stored = nibabel.load(path)
         array = np.asarray(stored.dataobj).astype(dtype)
-        for value in voxels.values():
-            array[3, 3, 3] = value
+        array[3, 3, 3] = value
         image = nibabel.Nifti1Image(array, None, stored.header)
         image.set_data_dtype(dtype)
         nibabel.save(image, path)
@@ -89,7 +88,8 @@ def constant(hu: int) -> Callable[[Path], None]:
 
 
 def on_grid(grid: Grid) -> Callable[[Path], None]:
-    return lambda path: write_volume(path, Volume(np.zeros((1, *grid.shape), np.int16), grid))
+    ramp = np.arange(np.prod(grid.shape), dtype=np.int64).reshape(1, *grid.shape) % 90
+    return lambda path: write_volume(path, Volume(ramp.astype(np.int16), grid))
 
 
 def shifted_grid(mm: float) -> Grid:
@@ -132,11 +132,11 @@ FAULTS = {
     "F16.rgb": Fault(((DATATYPE, "h", 128),), "IO-DTYPE"),
     "F16.complex": Fault(((DATATYPE, "h", 32),), "IO-DTYPE"),
     "F16.longdouble": Fault(((DATATYPE, "h", 1536),), "IO-DTYPE"),
-    "F17.nan": Fault(as_type("float32", value=NAN), "INT-NONFINITE"),
-    "F17.inf": Fault(as_type("float32", value=float("inf")), "INT-NONFINITE"),
+    "F17.nan": Fault(as_type("float32", NAN), "INT-NONFINITE"),
+    "F17.inf": Fault(as_type("float32", float("inf")), "INT-NONFINITE"),
     "F18.constant": Fault(constant(40), "INT-CONSTANT"),
     "F18.air": Fault(constant(-1024), "INT-CONSTANT"),
-    "F22": Fault(as_type("float64", value=1e300), "INT-RANGE"),
+    "F22": Fault(as_type("float64", 1e300), "INT-RANGE"),
     "F23.zero": Fault(((SLOPE, "2f", (0.0, 0.0)),), SOUND),
     "F23.nan": Fault(((SLOPE, "2f", (NAN, NAN)),), SOUND),
     "F24": Fault(big_endian, SOUND),
