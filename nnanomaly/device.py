@@ -10,6 +10,10 @@ from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault
 SIGNS_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory")
 """How CUDA, cuDNN and cuBLAS, and the CPU allocators of torch word it; their exception is a mere RuntimeError."""
 
+LOST_WORKER = "DataLoader worker"
+"""How torch begins when a process that loads batches has died."""
+WORKER_REMEDY = "Use fewer of them (-num_workers 1, or 0) and continue with --c; the last checkpoint is intact."
+
 
 def choose_device(name: str | None) -> torch.device:
     """The named device, or by default cuda where there is one and else the cpu.
@@ -33,12 +37,17 @@ def choose_device(name: str | None) -> torch.device:
 def memory_fault(remedy: str) -> Iterator[None]:
     """Turn a lack of memory within a `with` block, or within a function it decorates, into one line.
 
-    Raises EnvironmentFault (ENV-MEMORY), which ends with `remedy`; all other errors pass.
+    Raises EnvironmentFault: ENV-MEMORY, which ends with `remedy`, and ENV-WORKER where the system killed a process that
+    loads batches, which it does for memory. All other errors pass.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         text = str(error).strip()
+        if text.startswith(LOST_WORKER):
+            raise EnvironmentFault(
+                "ENV-WORKER", f"a process that loads patches was killed, most likely for memory. {WORKER_REMEDY}"
+            ) from error
         if isinstance(error, RuntimeError) and not any(sign in text.lower() for sign in SIGNS_OF_MEMORY):
             raise
         reason = text.splitlines()[0] if text else "no memory is left"

@@ -693,7 +693,7 @@ def _resolve_inheritance(
     configurations: dict[str, Any], name: str, source: str, seen: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Fields of a configuration over those of the one it inherits from, nested objects merged."""
-    if name not in configurations or name in seen:
+    if not isinstance(name, str) or name not in configurations or name in seen:
         raise ConfigurationError("CFG-PLAN", f"{source}: configuration {name!r} is missing or inherits from itself")
     if not isinstance(configurations[name], dict):
         raise ConfigurationError("CFG-KEYS", f"{source}: configuration {name!r} must be an object. Correct it.")

@@ -4,7 +4,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,34 @@ from nnanomaly.plans import HEAD, PLANS_NAMES, STAGES, GatePlan, Plans, save_pla
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+NETWORK_ATTEMPTS: list[str] = []
+"""What was asked of a network since the last test: nothing, or that test fails."""
+_LOCAL = ("", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::")
+
+
+def _forbid_network(event: str, arguments: tuple[object, ...]) -> None:
+    """Refuse to look up or reach another machine (sockets of files and loopback are not one)."""
+    target: object = None
+    if event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
+        target = arguments[1][0]
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        target = arguments[0]
+    name = target.decode(errors="replace") if isinstance(target, bytes) else target
+    if isinstance(name, str) and name not in _LOCAL:
+        NETWORK_ATTEMPTS.append(f"{event} {name}")
+        raise AssertionError(f"a test must not use the network: {event} {name}")
+
+
+sys.addaudithook(_forbid_network)
+
+
+@pytest.fixture(autouse=True)
+def network_attempts() -> Iterator[list[str]]:
+    """Fail a test whose code tried to reach another machine, even if it swallowed the refusal."""
+    NETWORK_ATTEMPTS.clear()
+    yield NETWORK_ATTEMPTS
+    assert not NETWORK_ATTEMPTS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

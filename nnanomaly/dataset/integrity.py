@@ -106,8 +106,8 @@ def _collected(findings: list[Finding], read: Callable[[], Result], *, default: 
 
 def finding_of(error: UserError | OSError) -> Finding:
     """An error that was met as a finding."""
-    code = error.code if isinstance(error, UserError) else "IO"
-    return Finding(ERROR, code, str(error).removeprefix(f"[NNA-{code}] "))
+    match = re.fullmatch(r"\[NNA-([A-Z0-9-]+)\] (.*)", str(error), flags=re.DOTALL)
+    return Finding(ERROR, match[1], match[2]) if match else Finding(ERROR, "IO", str(error))
 
 
 def _unknown_keys(folder: Path) -> Iterator[Finding]:

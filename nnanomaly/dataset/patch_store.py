@@ -8,6 +8,7 @@ cut short or exchanged is refused. Labels are not stored: they may change withou
 import hashlib
 import io
 import re
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ from nnanomaly.volume import Grid
 
 SCHEMA_VERSION = 1
 REMEDY = "Run nnanomaly_preprocess again."
+REQUIRED = {"sha256", "shape", "grid"}
+"""Keys that every document has."""
+UNREADABLE = (OSError, ValueError, EOFError, MemoryError, OverflowError, TypeError, SyntaxError, tokenize.TokenError)
+"""What numpy raises for headers of random bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,17 +73,18 @@ def load_patch(folder: Path, name: str, *, verify: bool) -> StoredPatch:
     path = _array_path(folder, name)
     try:
         content = path.read_bytes() if verify else None
-        array = np.load(
-            path if content is None else io.BytesIO(content), mmap_mode=None if verify else "r", allow_pickle=False
-        )
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
         raise IntegrityError("PATCH-ARRAY", f"{path} cannot be read: {error}. {REMEDY}") from error
     if content is not None and hashlib.sha256(content).hexdigest() != metadata["sha256"]:
         raise IntegrityError("PATCH-HASH", f"{path} is not the file that was written (its SHA-256 differs). {REMEDY}")
-    if array.dtype != np.float16 or list(array.shape) != metadata["shape"]:
-        raise IntegrityError(
-            "PATCH-ARRAY", f"{path} is {array.dtype} {array.shape}, not float16 {metadata['shape']}. {REMEDY}"
+    try:
+        array = np.load(
+            path if content is None else io.BytesIO(content), mmap_mode=None if verify else "r", allow_pickle=False
         )
+    except UNREADABLE as error:
+        raise IntegrityError("PATCH-ARRAY", f"{path} cannot be read: {error}. {REMEDY}") from error
+    if not isinstance(array, np.ndarray) or array.dtype != np.float16 or list(array.shape) != metadata["shape"]:
+        raise IntegrityError("PATCH-ARRAY", f"{path} holds no float16 array of the shape {metadata['shape']}. {REMEDY}")
     return StoredPatch(array=array, grid=from_document(Grid, metadata["grid"], source=str(path)), metadata=metadata)
 
 
@@ -88,7 +94,8 @@ def read_metadata(folder: Path, name: str) -> dict[str, Any]:
     if not path.is_file():
         raise IntegrityError("PATCH-MISSING", f"{path} does not exist. {REMEDY}")
     metadata = read_json(path)
-    if not isinstance(metadata, dict) or metadata.get("schema_version") != SCHEMA_VERSION:
+    known = isinstance(metadata, dict) and metadata.get("schema_version") == SCHEMA_VERSION
+    if not known or not metadata.keys() >= REQUIRED:
         raise IntegrityError("PATCH-VERSION", f"{path} has another format than {SCHEMA_VERSION}. {REMEDY}")
     return metadata
 

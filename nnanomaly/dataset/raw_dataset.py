@@ -120,7 +120,7 @@ def image_files(images_folder: Path, case: str, description: DatasetDescription)
     channels = range(len(description.channel_names))
     files = [images_folder / f"{case}_{channel:04d}{description.file_ending}" for channel in channels]
     for path, channel in zip(files, description.channel_names, strict=True):
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():  # a link to nothing is a fault of the file, not of its name
             raise DataError(
                 "DATA-CHANNEL", f"{case}: {path} ({channel}) does not exist. Add it, or mend channel_names."
             )

@@ -14,7 +14,7 @@ from nnanomaly.dataset.raw_dataset import (
     training_cases,
 )
 from nnanomaly.experiment_planning.fingerprint import CaseFingerprint, Fingerprint, analyze_case, combine
-from nnanomaly.imageio.reader_writer import reader_writer_for
+from nnanomaly.imageio.reader_writer import check_content, reader_writer_for
 from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
 from nnanomaly.roi.organ_masks import load_organ_mask
 from nnanomaly.utilities.case_runner import Progress, run_cases
@@ -83,6 +83,7 @@ def _measure(task: _CaseTask) -> CaseFingerprint | str:
     try:
         path = image_files(task.raw_folder / IMAGES_TR, task.case, task.description)[0]
         image = reader_writer_for(path).read_volume(path)
+        check_content(image, path)
         files = {organ: file for organ in task.description.organs if (file := _mask_file(task, organ)) is not None}
         return analyze_case(
             image,

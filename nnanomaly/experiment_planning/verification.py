@@ -15,7 +15,7 @@ import numpy as np
 
 from nnanomaly.dataset.integrity import ERROR, FOLDERS, TEST, TRAINING, WARNING, Finding, find_faults, finding_of
 from nnanomaly.dataset.raw_dataset import DatasetDescription, find_cases, image_files, load_description
-from nnanomaly.imageio.reader_writer import reader_writer_for
+from nnanomaly.imageio.reader_writer import check_content, reader_writer_for
 from nnanomaly.paths import ORGAN_MASKS_CSV, VERIFY_REPORT_JSON
 from nnanomaly.preprocessing.mask_table import measure_case, write_mask_table
 from nnanomaly.roi.mask_quality import MaskQuality, suspicions
@@ -135,8 +135,10 @@ def _read_case(task: _CaseTask) -> tuple[list[Finding], list[MaskQuality]]:
 
 
 def _read_images(images: Path, task: _CaseTask) -> None:
-    for path in image_files(images, task.case, task.description):
-        reader_writer_for(path).read_volume(path)
+    for channel, path in enumerate(image_files(images, task.case, task.description)):
+        image = reader_writer_for(path).read_volume(path)
+        if channel == 0:
+            check_content(image, path)
 
 
 def _read_label_map(path: Path, description: DatasetDescription) -> None:

@@ -42,6 +42,7 @@ class _Form:
         return _affine(self.rotation * self.spacing, self.origin)
 
 
+@np.errstate(invalid="ignore")  # a signalling NaN warns when it is widened; the checks below name it
 def grid_from_header(header: nibabel.Nifti1Header, shape: Shape, path: Path) -> Grid:
     """The grid of `shape` [Z, Y, X] that both forms of the header describe.
 

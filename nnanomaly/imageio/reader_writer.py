@@ -16,6 +16,8 @@ from nnanomaly.volume import Grid, Volume
 
 SMALLEST_NUM_VOXELS = 8
 SMALLEST_EXTENT_MM = 16.0
+EMPTY_BELOW_HU = -900.0
+"""A scan that holds nothing above this shows no body; lung has -900 HU and more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,16 @@ def reader_writer_for(path: Path) -> ReaderWriter:
     raise DataError(
         "IO-FORMAT", f"{path} has an ending that is not read. Convert it to one of {', '.join(READER_WRITERS)}."
     )
+
+
+def check_content(image: Volume, path: Path) -> None:
+    """Refuse a CT that shows nothing: `DataError` (INT-CONSTANT) if all voxels are equal, or all are air."""
+    lowest, highest = float(image.array.min()), float(image.array.max())
+    if lowest == highest or highest <= EMPTY_BELOW_HU:
+        raise DataError(
+            "INT-CONSTANT",
+            f"{path} shows nothing: its voxels range from {lowest:g} to {highest:g}. Export the scan again.",
+        )
 
 
 def check_thickness(grid: Grid, path: Path) -> None:

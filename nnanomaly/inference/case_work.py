@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files
+from nnanomaly.imageio.reader_writer import check_content
 from nnanomaly.inference.case_input import read_case
 from nnanomaly.inference.prediction_files import remove_case, write_case
 from nnanomaly.inference.predictor import CasePatches, CaseResult, FoldModel, find_patches, predict_patches
@@ -78,6 +79,7 @@ class CaseWork:
             image, masks = read_case(
                 image_path, self.masks_folder, case=case, organs=self.plans.organs, description=self.description
             )
+            check_content(image, image_path)
             patches = find_patches(image, masks, case=case, plans=self.plans)
         except (UserError, FileNotFoundError) as error:
             return Failed(case=case, reason=str(error))

@@ -25,6 +25,7 @@ from nnanomaly.paths import (
 from nnanomaly.plans import Plans, save_plans
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
+from nnanomaly.utilities.leftovers import remove_leftovers
 from nnanomaly.volume import Volume
 
 
@@ -33,6 +34,7 @@ def write_folder_documents(
 ) -> None:
     """dataset.json, plans.json and the arguments; with `resume`, a folder of another model is refused."""
     arguments = output / ARGUMENTS_JSON
+    remove_leftovers(*(output / name for name in ("", MAPS, RECONSTRUCTIONS, DETECTIONS)))
     if resume and arguments.is_file() and read_json(arguments).get("folds") != provenance["folds"]:
         raise ConfigurationError("CFG-RESUME", f"{output} holds predictions of another model. Choose another folder.")
     values = list(description.lesion_values) or [1]

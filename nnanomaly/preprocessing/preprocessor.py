@@ -5,6 +5,7 @@ mask in [0, 1]; and the coverage, 1 where the scan says something. Voxels outsid
 scanners write outside their circular field of view are not covered; their image value is -1.
 """
 
+import errno
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -19,7 +20,7 @@ from nnanomaly.dataset.organ_labels import EXCLUDED, load_organ_labels
 from nnanomaly.dataset.organ_mask_files import OrganMaskFile, require_organ_mask
 from nnanomaly.dataset.patch_store import load_patch, patch_name, patches_of, remove_patches, save_patch
 from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files, list_cases
-from nnanomaly.imageio.reader_writer import check_thickness, reader_writer_for
+from nnanomaly.imageio.reader_writer import check_content, check_thickness, reader_writer_for
 from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
 from nnanomaly.plans import PreprocessingPlan
 from nnanomaly.preprocessing.cropping import mirrored, organ_patches
@@ -29,13 +30,16 @@ from nnanomaly.preprocessing.resampling import sample_on_grid
 from nnanomaly.roi.organ_instances import OrganInstance, locate_organ
 from nnanomaly.roi.organ_masks import load_organ_mask
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import UserError
+from nnanomaly.utilities.errors import EnvironmentFault, UserError
 from nnanomaly.utilities.json_io import document_hash, to_document
+from nnanomaly.utilities.leftovers import remove_leftovers
 from nnanomaly.volume import Box, Grid, Volume
 
 PADDING_BELOW_HU = -1100.0
 PADDING_ABOVE_HU = 32000.0
 AIR_HU = -1024.0
+DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Faults of writing that every following case would meet as well."""
 SPLINE_REACH = 16  # voxels; the influence of a cubic spline's samples has fallen below 1e-8 there
 IMAGE, ORGAN, COVERAGE = 0, 1, 2
 """Channels of a patch."""
@@ -194,7 +198,9 @@ def preprocess_dataset(
 
     Organs that are stored already, from the same files with the same settings and intact, are skipped, so a run that
     was broken off goes on. A fault ends in the report and costs only its organ. `progress` is called per case.
+    EnvironmentFault (IO-WRITE) when the disk takes no more.
     """
+    remove_leftovers(out_dir, out_dir.parent)
     labels = load_organ_labels(raw_folder)
     cases = list_cases(raw_folder / IMAGES_TR, description.file_ending)
     organs = {case: [organ for organ in description.organs if labels.get((case, organ)) != EXCLUDED] for case in cases}
@@ -228,13 +234,21 @@ def _preprocess_files(task: _CaseTask) -> PreprocessingReport:
         try:
             reports.append(_preprocess_organ(task, organ, read_image=read_image))
         except (UserError, OSError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno in DISK_REFUSES:
+                raise EnvironmentFault(
+                    "IO-WRITE",
+                    f"{task.out_dir} does not take the patches of {task.case}: {error.strerror}. Make room and start "
+                    "again; what is stored already is kept.",
+                ) from error
             failure = CaseFailure(task.case, organ, str(error) or type(error).__name__)
             reports.append(PreprocessingReport(failures=(failure,)))
     return merge_reports(reports)
 
 
 def _read_image(path: Path) -> Volume:
-    return reader_writer_for(path).read_volume(path)
+    image = reader_writer_for(path).read_volume(path)
+    check_content(image, path)
+    return image
 
 
 def _preprocess_organ(task: _CaseTask, organ: str, *, read_image: Callable[[Path], Volume]) -> PreprocessingReport:

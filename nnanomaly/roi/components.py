@@ -20,6 +20,7 @@ Mask = NDArray[np.generic]
 Connectivity = Literal[6, 18, 26]
 
 _BLOCK, _FINE_BLOCK = 16, 4
+_WITHOUT_MARGIN = (slice(-1),) * 3
 _LARGE_ISLAND = 1_000_000
 """Voxels of the box above which an island is split again by finer blocks: thousands of specks join in coarse ones."""
 
@@ -58,26 +59,35 @@ def find_components(mask: Mask, *, connectivity: Connectivity = 26) -> list[Comp
 
 
 def _islands(mask: Mask, block: int = _BLOCK) -> Iterator[tuple[Box, NDArray[np.bool_]]]:
-    """Boxes that hold every component whole, and the voxels that belong to a box's own island."""
-    labels = cc3d.connected_components(np.ascontiguousarray(_occupied_blocks(mask, block)), connectivity=26)
+    """Boxes that hold every component whole, and the voxels of a box's own island with an empty margin behind them.
+
+    Without that margin (of one voxel at the end of every axis) cc3d 4.1 reserves too few labels for lone voxels at
+    26 neighbours, and fails: on an array of the three voxels 1, 0, 1, for example.
+    """
+    labels = cc3d.connected_components(np.pad(_occupied_blocks(mask, block), ((0, 1),) * 3), connectivity=26)
     for index, slices in enumerate(_slices_by_label(labels), start=1):
         box = _box(slices, scale=block, limit=mask.shape)
         foreground = _own_voxels(mask[box.slices], labels[slices] == index, block)
         if block == _BLOCK and foreground.size > _LARGE_ISLAND:
-            for inner, inner_foreground in _islands(foreground, _FINE_BLOCK):
+            for inner, inner_foreground in _islands(foreground[_WITHOUT_MARGIN], _FINE_BLOCK):
                 yield _shifted(inner, box.start), inner_foreground
         else:
             yield box, foreground
 
 
 def _own_voxels(mask: Mask, own_blocks: NDArray[np.bool_], block: int) -> NDArray[np.bool_]:
-    """Non-zero voxels of a crop that starts at a block, without those of other islands that reach into the crop."""
-    foreground = np.asarray(mask != 0)
+    """Non-zero voxels of a crop that starts at a block, without those of other islands that reach into the crop.
+
+    One voxel longer than `mask` along every axis.
+    """
+    with_margin = np.zeros_like(mask, dtype=bool, shape=tuple(size + 1 for size in mask.shape))
+    foreground = with_margin[_WITHOUT_MARGIN]
+    np.not_equal(mask, 0, out=foreground)
     if not own_blocks.all():
         for axis in range(3):
             own_blocks = np.repeat(own_blocks, block, axis=axis)
         foreground &= own_blocks[tuple(slice(size) for size in mask.shape)]
-    return foreground
+    return with_margin
 
 
 def _occupied_blocks(mask: Mask, block: int) -> NDArray[np.bool_]:

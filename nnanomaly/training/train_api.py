@@ -33,8 +33,10 @@ from nnanomaly.training.loop import fit
 from nnanomaly.training.reconstruction_gate import measure_gate, refuse_poor_autoencoder
 from nnanomaly.training.stage_setup import SETUPS
 from nnanomaly.training.trackers import open_tracker, tracked_run
+from nnanomaly.utilities.claim import claimed
 from nnanomaly.utilities.errors import IntegrityError
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
+from nnanomaly.utilities.leftovers import remove_leftovers
 
 logger = logging.getLogger(__name__)
 SCALING_KEYS = {"standardise": {"mean", "std"}, "codebook_range": {"low", "high"}}
@@ -72,6 +74,7 @@ def train_stages(
     device = choose_device(options.device)
     for name in _stages_up_to(stage, plans):
         folder = paths.fold(dataset, plans_name, name, fold)
+        remove_leftovers(folder, folder.parent, folder / "validation")
         wanted = name == stage
         if not wanted and (folder / FINAL).is_file():
             load_checkpoint(folder / FINAL, identity=plans.identity_of(name))  # refuses a stage of other plans
@@ -124,28 +127,28 @@ def _train_stage(
         codec = load_codec(vqgan_folder, plans, device)
         extra["vqgan_sha256"] = checkpoint_hash(vqgan_folder / FINAL)
         _refuse_other_vqgan(folder, extra["vqgan_sha256"], resume)
-    if not resume:
-        forget_earlier_run(folder)
     workers = options.num_workers if options.num_workers is not None else (0 if device.type == "cpu" else 4)
     setup = SETUPS[stage](plans, *patches, codec=codec, device=device, num_workers=workers)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_plans(model / PLANS_JSON, plans)
-    shutil.copyfile(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
-    document = debug_document(plans, stage, fold, device, options)
-    write_json(folder / "debug.json", document)
-    logger.info("training %s, fold %s: %d iterations on %s", stage, fold, setup.training.num_iterations, device)
-    result = fit(
-        setup.stage,
-        setup.batches,
-        plan=setup.training,
-        run_dir=folder,
-        validation=setup.validation,
-        extra=extra,
-        resume=resume,
-        facts=setup.facts,
-        tracker=open_tracker(options.tracker, tracked_run(folder, document)),
-    )
-    write_json(folder / "validation" / SUMMARY_JSON, result)
+    with claimed(folder):
+        if not resume:
+            forget_earlier_run(folder)
+        save_plans(model / PLANS_JSON, plans)
+        shutil.copyfile(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
+        document = debug_document(plans, stage, fold, device, options)
+        write_json(folder / "debug.json", document)
+        logger.info("training %s, fold %s: %d iterations on %s", stage, fold, setup.training.num_iterations, device)
+        result = fit(
+            setup.stage,
+            setup.batches,
+            plan=setup.training,
+            run_dir=folder,
+            validation=setup.validation,
+            extra=extra,
+            resume=resume,
+            facts=setup.facts,
+            tracker=open_tracker(options.tracker, tracked_run(folder, document)),
+        )
+        write_json(folder / "validation" / SUMMARY_JSON, result)
 
 
 def forget_earlier_run(folder: Path) -> None:

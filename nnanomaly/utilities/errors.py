@@ -13,7 +13,11 @@ class UserError(ValueError):
     def __init__(self, code: str, message: str) -> None:
         """`code` such as "CFG-DATASET"; `message`: one line with the value, the file and the remedy."""
         super().__init__(f"[NNA-{code}] {message}")
-        self.code = code
+        self.code, self.message = code, message
+
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str]]:
+        """Come back whole from a worker process; by default pickle would forget the code."""
+        return type(self), (self.code, self.message)
 
 
 class ConfigurationError(UserError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.leftovers import temporary_name
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     A reader therefore never sees a half-written file under its final name, whatever kills the writer.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")  # keeps the ending, which some writers look at
+    temporary = temporary_name(path)
     try:
         write(temporary)
         with temporary.open("rb") as file:

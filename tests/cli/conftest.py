@@ -79,7 +79,7 @@ def shell(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     return Shell(paths, capsys)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def template(
     tmp_path_factory: pytest.TempPathFactory,
     tiny_plans: Callable[..., Plans],

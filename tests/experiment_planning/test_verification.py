@@ -19,6 +19,9 @@ ORGANS = ("kidney_left", "kidney_right")
 BLOCKS = {"kidney_left": slice(26, 34), "kidney_right": slice(6, 14)}
 
 
+SCAN = np.arange(np.prod(GRID.shape), dtype=np.int64).reshape(GRID.shape).astype(np.int16)
+
+
 def put(path: Path, array: np.ndarray, grid: Grid = GRID) -> None:
     write_volume(path, Volume(array[None], grid))
 
@@ -35,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
     raw = tmp_path / "Dataset501_X"
     rows = ["case,organ,label"]
     for part, case in (("Tr", "a"), ("Tr", "b"), ("Ts", "t")):
-        put(raw / f"images{part}" / f"{case}_0000.nii.gz", np.zeros(GRID.shape, np.int16))
+        put(raw / f"images{part}" / f"{case}_0000.nii.gz", SCAN)
         for organ in ORGANS:
             put(raw / f"organMasks{part}" / case / f"{organ}.nii.gz", mask(organ))
             rows += [f"{case},{organ},healthy"]

@@ -157,6 +157,7 @@ def raw_folder(tmp_path):
     (folder / "dataset.json").write_text(json.dumps(document))
     (folder / "organ_labels.csv").write_text("case,organ,label\nc,right,excluded\na,left,healthy\n")
     image = Volume(np.full((1, *grid.shape), 50, np.int16), grid)
+    image.array[0, 0, 0, 0] = 51  # a scan without any contrast is refused
     empty = Volume(np.zeros((1, *grid.shape), np.uint8), grid)
     for case in "abc":
         write_volume(folder / "imagesTr" / f"{case}_0000.nii.gz", image)

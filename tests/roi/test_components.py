@@ -59,6 +59,20 @@ def test_components_are_those_of_scipy_in_the_same_order(connectivity: int, dens
     np.testing.assert_array_equal(ours, labels)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 3, 3), (3, 3, 3), (1, 1, 48), (3, 17, 65), (65, 17, 3)], ids=str)
+def test_lone_voxels_are_as_many_components_whatever_the_shape(shape: tuple[int, int, int]) -> None:
+    mask = np.zeros(shape, dtype=np.uint8)
+    mask[::2, ::2, ::2] = 1
+    assert len(find_components(mask)) == np.count_nonzero(mask)
+
+
+def test_two_far_lesions_in_a_thin_mask_are_two() -> None:
+    # Their blocks of 16 voxels are 1, 0, 1: an array on which cc3d fails.
+    mask = np.zeros((16, 16, 48), dtype=np.uint8)
+    mask[4:8, 4:8, 4:8] = mask[4:8, 4:8, 40:44] = 1
+    assert [component.num_voxels for component in find_components(mask)] == [64, 64]
+
+
 @pytest.mark.parametrize("connectivity", [6, 26])
 def test_thousands_of_specks_in_one_large_island_are_those_of_scipy(connectivity: int) -> None:
     # More than a million voxels in which every coarse block is occupied: the island is split by finer blocks.

@@ -1,0 +1,46 @@
+"""A folder is one process's at a time, and nobody's when that process is gone."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nnanomaly.utilities.claim import claimed
+from nnanomaly.utilities.errors import EnvironmentFault
+
+
+def test_a_second_claim_names_the_first_and_leaves_it(tmp_path: Path) -> None:
+    folder = tmp_path / "fold_0"
+    with claimed(folder):
+        with pytest.raises(EnvironmentFault, match=rf"ENV-BUSY.*fold_0 is in use by process {os.getpid()} on"):
+            with claimed(folder):
+                pass
+        assert len(list(folder.iterdir())) == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_an_error_within_ends_the_claim(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), claimed(tmp_path):
+        raise KeyError
+    with claimed(tmp_path):
+        pass
+
+
+def test_a_claim_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from nnanomaly.utilities.claim import claimed
+with claimed(Path({str(tmp_path)!r})):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    root = str(Path(__file__).resolve().parents[2])
+    process = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    with claimed(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
