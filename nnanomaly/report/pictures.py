@@ -123,7 +123,7 @@ def stack(pictures: Sequence[Picture]) -> Picture:
 def encode_png(picture: Picture) -> str:
     """Base64 of a PNG file, without the name of the program that made it."""
     buffer = io.BytesIO()
-    imsave(buffer, picture, format="png", metadata={"Software": None})
+    imsave(buffer, picture, format="png", metadata={"Software": None})  # type: ignore[dict-item]
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
