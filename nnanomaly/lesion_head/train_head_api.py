@@ -46,6 +46,7 @@ from nnanomaly.training.loop import fit
 from nnanomaly.training.optimisation import Batch
 from nnanomaly.training.trackers import open_tracker, tracked_run
 from nnanomaly.training.train_api import REMEDY, TrainingOptions, debug_document, forget_earlier_run
+from nnanomaly.utilities.claim import claimed
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import to_document, write_json
 
@@ -108,15 +109,16 @@ def train_head(paths: Paths, dataset: str, *, fold: int | str, plans_name: str, 
         "version": __version__,
     }
     run = HeadRun(paths=paths, plans=plans, fold=fold, device=device, options=options, extra=extra)
-    if not options.resume:
-        forget_earlier_run(run.folder)
-        forget_earlier_run(run.folder / FIRST_ROUND)
-    statistics = make_training_examples(run.examples / "train", healthy, maker)
-    make_validation_examples(run.examples / "val", held_out, statistics, maker)
-    if plans.head.self_training_iterations and unhealthy:
-        _train_twice(run, unhealthy, statistics, maker)
-    else:
-        _fit(run, run.folder, _synthetic(run), plans.head.training, start=None)
+    with claimed(run.folder):
+        if not options.resume:
+            forget_earlier_run(run.folder)
+            forget_earlier_run(run.folder / FIRST_ROUND)
+        statistics = make_training_examples(run.examples / "train", healthy, maker)
+        make_validation_examples(run.examples / "val", held_out, statistics, maker)
+        if plans.head.self_training_iterations and unhealthy:
+            _train_twice(run, unhealthy, statistics, maker)
+        else:
+            _fit(run, run.folder, _synthetic(run), plans.head.training, start=None)
     _make_detector(paths, dataset, plans_name, fold)
 
 
