@@ -148,7 +148,9 @@ def test_training_leaves_the_documented_files(project: Project, stage: str) -> N
     assert {path.name for path in folder.parent.iterdir()} == {"plans.json", "dataset.json", "fold_0"}
     logs = {path.name for path in folder.glob("training_log_*.txt")}
     expected = {"checkpoint_best.pth", "checkpoint_final.pth", "debug.json", "progress.png", "log.jsonl", "validation"}
-    extra = {"vqgan": {"latent_scaling.json"}, "classifier": set(), "ddpm": {"calibration.json"}}[stage]
+    extra = {"vqgan": {"latent_scaling.json", "samples"}, "classifier": set(), "ddpm": {"calibration.json", "samples"}}[
+        stage
+    ]
     assert logs
     assert {path.name for path in folder.iterdir()} == expected | extra | logs
     assert json.loads((folder / "validation" / "summary.json").read_text())
@@ -254,7 +256,7 @@ def test_a_prediction_that_is_continued_computes_nothing(project: Project, monke
         raise AssertionError("computed again")
 
     monkeypatch.setattr(case_work, "predict_patches", refuse)
-    monkeypatch.setattr(case_work, "read_volume", refuse)
+    monkeypatch.setattr(case_work, "read_case", refuse)
     before = content(project.predictions)
     assert project.predict(project.predictions, "--continue_prediction") == 0
     assert content(project.predictions) == before

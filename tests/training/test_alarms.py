@@ -14,13 +14,13 @@ from nnanomaly.networks.classifier import LatentClassifier
 from nnanomaly.networks.discriminator import PatchDiscriminator
 from nnanomaly.networks.vqgan import VQGAN
 from nnanomaly.plans import ClassifierPlan, TrainingPlan, VQGANPlan
-from nnanomaly.training import run_log
 from nnanomaly.training.bottlenecks import CodebookBottleneck
 from nnanomaly.training.classifier_stage import ClassifierStage, log_uniform_sigma
 from nnanomaly.training.facts import autoencoder_facts, blur, class_facts, latent_facts
 from nnanomaly.training.loop import fit
 from nnanomaly.training.monitor import MonitorSettings
 from nnanomaly.training.optimisation import Batch
+from nnanomaly.training.progress_figure import progress_figure
 from nnanomaly.training.run_log import RunLog
 from nnanomaly.training.vqgan_stage import VQGANStage
 
@@ -190,8 +190,8 @@ def test_facts_of_latents_are_those_of_the_worst_channel() -> None:
 def test_an_alarm_and_the_facts_of_the_start_are_no_curves() -> None:
     curve = [{"iteration": 10 * k, "kind": "train", "loss": 1.0} for k in range(3)]
     alarm = {"iteration": 20, "kind": "alarm", "alarm": "codebook-collapse", "raised": True, "message": "..."}
-    figure = run_log._figure([{"iteration": 0, "kind": "start", "num_codes": 64}, *curve, alarm], {})
-    assert [axes.get_title() for axes in figure.axes] == ["loss"]
+    figure = progress_figure([{"iteration": 0, "kind": "start", "num_codes": 64}, *curve, alarm], {})
+    assert [axes.get_title() for axes in figure.axes] == ["loss: what is minimised"]
 
 
 def test_latents_that_have_drifted_are_said_at_the_start_and_the_alarm_clears_on_the_next_run(
