@@ -74,7 +74,7 @@ def train_stages(
     device = choose_device(options.device)
     for name in _stages_up_to(stage, plans):
         folder = paths.fold(dataset, plans_name, name, fold)
-        remove_leftovers(folder, folder.parent, folder / "validation")
+        remove_leftovers(folder, folder.parent, folder / "validation", folder / SAMPLES)
         wanted = name == stage
         if not wanted and (folder / FINAL).is_file():
             load_checkpoint(folder / FINAL, identity=plans.identity_of(name))  # refuses a stage of other plans

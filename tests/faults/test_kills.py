@@ -26,7 +26,8 @@ pytestmark = pytest.mark.skipif(
     reason="a fork of a process with OpenMP threads may hang: run this file with OMP_NUM_THREADS=1",
 )
 NOT_COMPARED = ("log.jsonl", "progress.png", "predict_from_raw_data_args.json")
-"""Times of day, a picture of them, and the folders of the command; the text logs of every start are left out too."""
+"""Times of day, a picture of them, and the folders of the command. Left out too are the text logs of every start and
+the samples: the best of a run that was stopped is the best since it went on."""
 
 COMMANDS = {
     "preprocess": ("preprocess", ["-d", "501"], []),
@@ -47,7 +48,7 @@ MOMENTS = {
 def tree(folder: Path) -> dict[str, bytes]:
     """Files of a folder that a run decides; none may be hidden."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in NOT_COMPARED]
-    paths = [path for path in paths if not path.name.startswith("training_log_")]
+    paths = [path for path in paths if not path.name.startswith("training_log_") and path.parent.name != "samples"]
     assert not [path for path in paths if path.name.startswith(".")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,12 @@ from matplotlib.image import imread
 
 from nnanomaly.report.report_api import ReportOptions, build_report
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        "NNANOMALY_TEST_BROWSER" not in os.environ, reason="starts a browser: set NNANOMALY_TEST_BROWSER=1"
+    ),
+]
 WAIT_S = 180
 """A busy machine without a GPU draws slowly."""
 
