@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from references import Reference, arguments_of, begin_training, calibrate, plans_of, predict, trained_network
+from references import TRAINING, Reference, arguments_of, begin_training, calibrate, plans_of, predict, trained_network
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,7 +31,7 @@ from nnanomaly.inference.detectors import residual_detector
 from nnanomaly.inference.reconstruct import Reconstruction, Reconstructor
 from nnanomaly.lesion_head.examples import flipped
 from nnanomaly.paths import Paths
-from nnanomaly.plans import HeadPlan, Plans, TrainingPlan
+from nnanomaly.plans import HeadPlan, Plans
 from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.fold_data import load_fold
@@ -47,19 +47,7 @@ VALIDATION_BATCHES = 8
 PLAN = HeadPlan(
     inputs=("image",),
     widths=(16, 32, 64, 128),
-    training=TrainingPlan(
-        num_iterations=1000,
-        batch_size=2,
-        learning_rate=1e-3,
-        weight_decay=1e-4,
-        warmup_iterations=50,
-        decay="cosine",
-        gradient_clip=1.0,
-        ema_decay=0.99,
-        precision="bf16",
-        validate_every=250,
-        checkpoint_minutes=5.0,
-    ),
+    training=replace(TRAINING, num_iterations=1000, learning_rate=1e-3),
 )
 
 

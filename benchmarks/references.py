@@ -34,12 +34,26 @@ from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.inference.reconstruct import Reconstruction, Reconstructor
 from nnanomaly.inference.status_table import write_status
 from nnanomaly.paths import IMAGES_TS, ORGAN_MASKS_TS, Paths
-from nnanomaly.plans import Plans, load_plans
+from nnanomaly.plans import Plans, TrainingPlan, load_plans
 from nnanomaly.utilities.json_io import document_hash, to_document, write_json
 
 logger = logging.getLogger("nnanomaly.references")
 FALSE_CANDIDATES_PER_ORGAN = 0.3
 """What the lesion head is calibrated to."""
+TRAINING = TrainingPlan(
+    num_iterations=2000,
+    batch_size=2,
+    learning_rate=2e-3,
+    weight_decay=1e-4,
+    warmup_iterations=50,
+    decay="cosine",
+    gradient_clip=1.0,
+    ema_decay=0.99,
+    precision="bf16",
+    validate_every=250,
+    checkpoint_minutes=5.0,
+)
+"""How every reference that learns is optimised, unless it says otherwise: the budget of a lesion head."""
 NO_STATISTICS = ResidualStatistics(edges_mm=(), mean_hu=(0.0,), std_hu=(1.0,))
 """Where there is no residual that could have any."""
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from references import (
     NO_STATISTICS,
+    TRAINING,
     Reference,
     arguments_of,
     begin_training,
@@ -55,19 +56,7 @@ VARIANTS_PER_PATCH = 6
 PLAN = HeadPlan(
     inputs=("image", "distance"),
     widths=(16, 32, 64, 128),
-    training=TrainingPlan(
-        num_iterations=2000,
-        batch_size=2,
-        learning_rate=2e-3,
-        weight_decay=1e-4,
-        warmup_iterations=50,
-        decay="cosine",
-        gradient_clip=1.0,
-        ema_decay=0.99,
-        precision="bf16",
-        validate_every=250,
-        checkpoint_minutes=5.0,
-    ),
+    training=replace(TRAINING, num_iterations=2000, learning_rate=2e-3),
 )
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nnanomaly.lesion_head.examples import LESION, WEIGHT, FloatArray, flipped
 from nnanomaly.roi.components import Component, find_components
+from nnanomaly.roi.lesion_size import equivalent_diameter_mm
 from nnanomaly.volume import Shape, Triple
 
 LESION_SHARE = 0.33
@@ -35,8 +36,7 @@ def lesion_weights(components: list[Component], shape: tuple[int, ...], spacing_
     weights = np.ones(shape, dtype=np.float32)
     for component in components:
         volume_mm3 = component.num_voxels * float(np.prod(spacing_mm))
-        diameter_mm = (6 * volume_mm3 / np.pi) ** (1 / 3)
-        weight = np.clip((REFERENCE_DIAMETER_MM / diameter_mm) ** 2, 1, LARGEST_WEIGHT)
+        weight = np.clip((REFERENCE_DIAMETER_MM / equivalent_diameter_mm(volume_mm3)) ** 2, 1, LARGEST_WEIGHT)
         weights[component.box.slices][component.mask] = weight
     return weights
 

@@ -15,9 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch, read_metadata, save_patch
-from nnanomaly.inference.anomaly_map import ResidualStatistics
+from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
 from nnanomaly.inference.detectors import Detector
-from nnanomaly.inference.patch_map import healthy_statistics, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.patch_map import PatchReconstruction, healthy_statistics, reconstruct_patch, residual_of_patch
 from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.lesion_head.examples import WEIGHT, EditedPatch, FloatArray, edit_patch, training_example, vary_patch
 from nnanomaly.lesion_head.self_training import guess_lesions
@@ -25,6 +25,7 @@ from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.preprocessor import ORGAN
 from nnanomaly.synthesis.kinds import KINDS
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.volume import Grid
 
 logger = logging.getLogger(__name__)
 STATISTICS_JSON = "residual_statistics.json"
@@ -83,9 +84,7 @@ def make_guessed_examples(
     for name, patch in tqdm(patches.items(), desc="unhealthy organs", disable=None):
         if (folder / f"{name}.json").is_file():
             continue
-        array = np.asarray(patch.array, dtype=np.float32)
-        reconstruction = reconstruct_patch(array, name, reconstruct=maker.reconstruct, plans=maker.plans)
-        residual = residual_of_patch(array, patch.grid, reconstruction, maker.plans.inference)
+        reconstruction, residual = _look(np.asarray(patch.array, dtype=np.float32), patch.grid, name, maker)
         guess = guess_lesions(detect(reconstruction, residual, statistics))
         example = training_example(reconstruction, residual, statistics, guess.lesions, window_hu=window)
         example[WEIGHT] *= guess.counts
@@ -125,9 +124,7 @@ def _statistics(folder: Path, patches: Mapping[str, StoredPatch], maker: Example
         return from_document(ResidualStatistics, read_json(path)["statistics"], source=str(path))
     residuals = []
     for name, patch in tqdm(patches.items(), desc="healthy residuals", disable=None):
-        array = np.asarray(patch.array, dtype=np.float32)
-        reconstruction = reconstruct_patch(array, name, reconstruct=maker.reconstruct, plans=maker.plans)
-        residuals.append(residual_of_patch(array, patch.grid, reconstruction, maker.plans.inference))
+        residuals.append(_look(np.asarray(patch.array, dtype=np.float32), patch.grid, name, maker)[1])
     statistics = healthy_statistics(residuals, maker.plans.inference)
     write_json(path, {"of": wanted, "statistics": to_document(statistics)})
     return statistics
@@ -147,12 +144,17 @@ def _ensure(
     if (folder / f"{example_name}.json").is_file():
         return
     edited = edited_patch(name, patch, variant, kinds, maker.plans)
-    reconstruction = reconstruct_patch(edited.array, example_name, reconstruct=maker.reconstruct, plans=maker.plans)
-    residual = residual_of_patch(edited.array, patch.grid, reconstruction, maker.plans.inference)
+    reconstruction, residual = _look(edited.array, patch.grid, example_name, maker)
     window = maker.plans.preprocessing.window_hu
     example = training_example(reconstruction, residual, statistics, edited.lesions, window_hu=window)
     metadata = {"grid": to_document(patch.grid), "variant": variant, "kinds": list(edited.kinds)}
     save_patch(folder, example_name, example, metadata=metadata)
+
+
+def _look(array: FloatArray, grid: Grid, name: str, maker: ExampleMaker) -> tuple[PatchReconstruction, Residual]:
+    """What the networks make of a patch `[3, Z, Y, X]`, and what differs from it."""
+    reconstruction = reconstruct_patch(array, name, reconstruct=maker.reconstruct, plans=maker.plans)
+    return reconstruction, residual_of_patch(array, grid, reconstruction, maker.plans.inference)
 
 
 def edited_patch(name: str, patch: StoredPatch, variant: int, kinds: Sequence[str], plans: Plans) -> EditedPatch:

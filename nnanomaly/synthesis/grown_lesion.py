@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nnanomaly.roi.distance import signed_distance_mm
 from nnanomaly.synthesis.displacement import push_aside
-from nnanomaly.synthesis.kinds import KINDS, Appearance
+from nnanomaly.synthesis.kinds import KINDS, Appearance, DrawKind
 from nnanomaly.synthesis.noise import like_noise, measure_noise, noise_region
 from nnanomaly.synthesis.placement import draw_center
 from nnanomaly.synthesis.shapes import blob_field, smooth_noise
@@ -88,10 +88,9 @@ def grow_lesion(
     )
 
 
-def _visible(draw_kind: object, organ_hu: float, rng: np.random.Generator) -> tuple[float, Appearance]:
+def _visible(draw_kind: DrawKind, organ_hu: float, rng: np.random.Generator) -> tuple[float, Appearance]:
     """Opacity and appearance with at least `LEAST_CONTRAST_HU` against the organ; the opacity rises where it must."""
-    assert callable(draw_kind)
-    appearance: Appearance = draw_kind(organ_hu, rng)
+    appearance = draw_kind(organ_hu, rng)
     contrast = abs(appearance.mean_hu - organ_hu)
     least = min(1.0, LEAST_CONTRAST_HU / max(contrast, 1e-3))
     return max(float(rng.uniform(*OPACITY)), least), appearance
