@@ -29,7 +29,7 @@ from nnanomaly.volume import Grid
 
 logger = logging.getLogger(__name__)
 STATISTICS_JSON = "residual_statistics.json"
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Counts up when the generator of lesions changes, so that old examples are not mixed with new ones."""
 
 

@@ -41,7 +41,8 @@ def make_example(
 ) -> Example:
     """Draw number, kinds (of `kinds`), radii and places of lesions; 30 % of examples get a distractor before them.
 
-    Every lesion lies in the organ as it was; where two overlap the later one covers. Raises ValueError for an
+    Every lesion lies in the organ as it was; a later one pushes earlier ones aside and covers them where they overlap.
+    Raises ValueError for an
     empty organ.
     """
     if rng.random() < DISTRACTOR_SHARE:
@@ -55,9 +56,16 @@ def make_example(
         radius_mm = float(np.exp(rng.uniform(*np.log(RADIUS_MM))))
         place = str(rng.choice(PLACES, p=PLACE_SHARES))
         grown = grow_lesion(
-            image_hu, organ, spacing_mm=spacing_mm, kind=kind, radius_mm=radius_mm, place=place, rng=rng
+            image_hu,
+            organ,
+            earlier=lesions,
+            spacing_mm=spacing_mm,
+            kind=kind,
+            radius_mm=radius_mm,
+            place=place,
+            rng=rng,
         )
-        image_hu, lesions, seen = grown.image_hu, lesions | grown.mask, _combine(seen, grown.organ, organ)
+        image_hu, lesions, seen = grown.image_hu, grown.earlier | grown.mask, _combine(seen, grown.organ, organ)
     return Example(image_hu=image_hu, organ=seen, lesions=lesions, kinds=tuple(chosen))
 
 

@@ -1,4 +1,6 @@
-"""Tissue that gives way to a lesion: a radial push of image and organ. Arrays `[Z, Y, X]`, lengths in mm."""
+"""Tissue that gives way to a lesion: a radial push of image and masks. Arrays `[Z, Y, X]`, lengths in mm."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +14,15 @@ BoolArray = NDArray[np.bool_]
 
 
 def push_aside(
-    image_hu: FloatArray, organ: BoolArray, center: Shape, *, radius_mm: float, share: float, spacing_mm: Triple
-) -> tuple[FloatArray, BoolArray]:
-    """Image and organ after a sphere of `radius_mm` has grown at `center`; `share` 0 moves nothing, 1 everything.
+    image_hu: FloatArray,
+    masks: Sequence[BoolArray],
+    center: Shape,
+    *,
+    radius_mm: float,
+    share: float,
+    spacing_mm: Triple,
+) -> tuple[FloatArray, list[BoolArray]]:
+    """Image and masks after a sphere of `radius_mm` has grown at `center`; `share` 0 moves nothing, 1 everything.
 
     A voxel at distance r >= radius shows what lay at `r - share * radius * exp(-(r - radius) / radius)`: what
     touched the centre touches the sphere, and nothing moves far away. Within the sphere the image is stretched.
@@ -25,5 +33,8 @@ def push_aside(
     scale = 1 - share * np.minimum(r, radius_mm) * np.exp(-beyond / radius_mm) / r
     coordinates = [c + o * scale / s for c, o, s in zip(center, offsets, spacing_mm, strict=True)]
     moved = ndimage.map_coordinates(image_hu, coordinates, order=1, mode="nearest")
-    moved_organ = ndimage.map_coordinates(organ.astype(np.float32), coordinates, order=1, mode="constant") > 0.5
-    return np.asarray(moved, dtype=np.float32), np.asarray(moved_organ)
+    moved_masks = [
+        np.asarray(ndimage.map_coordinates(mask.astype(np.float32), coordinates, order=1, mode="constant") > 0.5)
+        for mask in masks
+    ]
+    return np.asarray(moved, dtype=np.float32), moved_masks

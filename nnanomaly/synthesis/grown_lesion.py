@@ -38,6 +38,8 @@ class GrownLesion:
     """`[Z, Y, X]`."""
     mask: BoolArray
     """`[Z, Y, X]`, its voxels; at least its centre."""
+    earlier: BoolArray
+    """`[Z, Y, X]`, the lesions that were there before, where they lie now."""
     organ: BoolArray
     """`[Z, Y, X]`, the organ as a segmenter would draw it now: large lesions are often left out of it."""
     center: Shape
@@ -48,13 +50,14 @@ def grow_lesion(
     image_hu: FloatArray,
     organ: BoolArray,
     *,
+    earlier: BoolArray,
     spacing_mm: Triple,
     kind: str,
     radius_mm: float,
     place: str,
     rng: np.random.Generator,
 ) -> GrownLesion:
-    """Grow a lesion of one of `KINDS` at a `place` of `PLACES`.
+    """Grow a lesion of one of `KINDS` at a `place` of `PLACES`; `earlier` lesions `[Z, Y, X]` give way like the organ.
 
     Raises ValueError for an empty organ, an unknown kind or place, and a radius that is not positive.
     """
@@ -65,11 +68,11 @@ def grow_lesion(
     center = draw_center(signed_distance_mm(organ, spacing_mm), radius_mm=radius_mm, place=place, rng=rng)
     organ_hu = float(np.median(image_hu[organ]))
     noise = like_noise(image_hu.shape, *measure_noise(image_hu, noise_region(image_hu)), rng)
-    surroundings, moved_organ = image_hu, organ
+    surroundings, moved_organ, moved_earlier = image_hu, organ, earlier
     if radius_mm > PUSHING_RADIUS_MM:
         share = rng.uniform(0, MAX_PUSH)
-        surroundings, moved_organ = push_aside(
-            image_hu, organ, center, radius_mm=radius_mm, share=share, spacing_mm=spacing_mm
+        surroundings, (moved_organ, moved_earlier) = push_aside(
+            image_hu, (organ, earlier), center, radius_mm=radius_mm, share=share, spacing_mm=spacing_mm
         )
     beyond = blob_field(
         center, organ.shape, spacing_mm, radius_mm=radius_mm, roughness=rng.uniform(*ROUGHNESS), rng=rng
@@ -83,6 +86,7 @@ def grow_lesion(
     return GrownLesion(
         image_hu=np.asarray(surroundings + share_inside * (content - surroundings), dtype=np.float32),
         mask=mask,
+        earlier=moved_earlier,
         organ=_segmented(moved_organ if moved_organ.any() else organ, mask, radius_mm, rng),
         center=center,
     )

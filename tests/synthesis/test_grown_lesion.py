@@ -21,7 +21,16 @@ IMAGE = (np.where(ORGAN, PARENCHYMA_HU, FAT_HU) + NOISE_HU * np.random.default_r
 
 def grown(seed: int, *, kind: str = "simple_cyst", radius_mm: float = 8.0, place: str = "endophytic") -> GrownLesion:
     rng = np.random.default_rng(seed)
-    return grow_lesion(IMAGE, ORGAN, spacing_mm=SPACING, kind=kind, radius_mm=radius_mm, place=place, rng=rng)
+    return grow_lesion(
+        IMAGE,
+        ORGAN,
+        earlier=np.zeros(SHAPE, dtype=bool),
+        spacing_mm=SPACING,
+        kind=kind,
+        radius_mm=radius_mm,
+        place=place,
+        rng=rng,
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -57,6 +66,31 @@ def test_a_large_lesion_pushes_and_is_often_left_out_of_the_organ() -> None:
     assert all(lesion.organ.any() for lesion in lesions)
     moved = [np.any(lesion.image_hu[R > 40] != IMAGE[R > 40]) for lesion in lesions]
     assert any(moved)
+
+
+def test_the_mask_of_an_earlier_lesion_moves_with_what_it_shows() -> None:
+    kept = []
+    for seed in range(10):
+        small = grown(seed, radius_mm=5.0)
+        before = np.where(small.mask, 1000.0, IMAGE).astype(np.float32)  # nothing else is near 1000 HU
+        rng = np.random.default_rng(100 + seed)
+        both = grow_lesion(
+            before,
+            ORGAN,
+            earlier=small.mask,
+            spacing_mm=SPACING,
+            kind="simple_cyst",
+            radius_mm=22.0,
+            place="endophytic",
+            rng=rng,
+        )
+        beside = both.earlier & ~both.mask
+        if beside.any():
+            kept.append(float(np.mean(both.image_hu[beside] > 500)))
+            bright = (both.image_hu > 700) & ~both.mask
+            assert np.mean(both.earlier[bright]) > 0.95
+    assert len(kept) > 5
+    assert min(kept) > 0.8
 
 
 def test_a_lesion_follows_from_its_generator() -> None:

@@ -47,7 +47,7 @@ def test_a_blob_follows_from_its_generator() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
 def test_a_push_shows_what_lay_nearer_to_the_centre(share: float) -> None:
     r = distance_from(CENTER, SHAPE, SPACING)
-    moved, organ = push_aside(r, r < 20, CENTER, radius_mm=RADIUS_MM, share=share, spacing_mm=SPACING)
+    moved, (organ,) = push_aside(r, [r < 20], CENTER, radius_mm=RADIUS_MM, share=share, spacing_mm=SPACING)
     beyond = np.maximum(r - RADIUS_MM, 0)
     expected = r - share * np.minimum(r, RADIUS_MM) * np.exp(-beyond / RADIUS_MM)
     inside = (expected > 5) & (r < 28)  # the cone that is interpolated has a tip at the centre
