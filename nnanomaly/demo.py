@@ -58,8 +58,10 @@ def run_demo(folder: Path, *, seed: int) -> str:
     _command(paths, "plan_and_preprocess", "-d", "900", "-gpu_memory_target", str(GPU_MEMORY_GB))
     _shorten_training(paths)
     _command(paths, "train", "900", "ddpm")
-    _command(paths, "predict", "-i", IMAGES_TS, "-o", str(predictions))
+    _command(paths, "predict", "-i", IMAGES_TS, "-o", str(predictions), "--save_autoencoded")
     table = _command(paths, "evaluate_folder", str(paths.raw(DATASET) / LABELS_TS), str(predictions))
+    report = folder / "report"
+    _command(paths, "report", str(predictions), "-o", str(report), "-ref", str(paths.raw(DATASET) / LABELS_TS))
     picture = folder / "demo.png"
     draw_prediction(paths.raw(DATASET), predictions, picture)
     minutes = (time.monotonic() - start) / 60
@@ -71,6 +73,7 @@ def run_demo(folder: Path, *, seed: int) -> str:
         f"trained model  {paths.results_root}",
         f"predictions    {predictions}",
         f"picture        {picture}",
+        f"report         {report / 'index.html'} (open it in a browser)",
     ]
     return "\n".join(lines)
 

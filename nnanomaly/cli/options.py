@@ -117,6 +117,11 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-nps", type=int, default=1, help="cases written in the background (default 1)")
     _add_parts(parser)
     parser.add_argument("--continue_prediction", "--c", action="store_true", help="skip cases that are complete")
+    parser.add_argument(
+        "--save_autoencoded",
+        action="store_true",
+        help="also write the scan after encoding and decoding alone, in autoencoded/; nnanomaly_report shows it",
+    )
 
 
 def add_best_configuration(parser: argparse.ArgumentParser) -> None:

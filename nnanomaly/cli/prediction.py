@@ -30,6 +30,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         num_parts=arguments.num_parts,
         part_id=arguments.part_id,
         continue_prediction=arguments.continue_prediction,
+        save_autoencoded=arguments.save_autoencoded,
         num_preprocessing=arguments.npp,
         num_writing=arguments.nps,
     )

@@ -71,6 +71,8 @@ class CaseWork:
     """Its plans."""
     models: Sequence[FoldModel]
     """Its folds."""
+    save_autoencoded: bool = False
+    """Whether the image after encoding and decoding alone is written too."""
 
     def prepare(self, case: str) -> Prepared | Failed:
         """Read the scan and its masks, cut and resample the patches."""
@@ -105,7 +107,15 @@ class CaseWork:
         case, image = predicted.prepared.case, predicted.prepared.image
         path, result = predicted.prepared.image_path, predicted.result
         try:
-            write_case(self.output, case, image, path, result, description=self.description)
+            write_case(
+                self.output,
+                case,
+                image,
+                path,
+                result,
+                description=self.description,
+                save_autoencoded=self.save_autoencoded,
+            )
         except FileNotFoundError as error:  # the image, whose header is copied
             return self._give_up(case, str(error))
         except (EnvironmentFault, OSError):

@@ -56,13 +56,22 @@ def over_scan(composite: Composite | None, image: Volume) -> tuple[FloatArray, F
 
     Where no patch covers the scan the map is 0 and the reconstruction is the scan itself.
     """
-    anomaly = np.zeros(image.grid.shape, dtype=np.float32)
-    healthy: FloatArray = image.array[0].astype(np.float32)
+    nothing = np.zeros(image.grid.shape, dtype=np.float32)
+    return _laid_over(nothing, composite, 0), _laid_over(image.array[0], composite, 1)
+
+
+def autoencoded_over_scan(composite: Composite | None, image: Volume) -> FloatArray:
+    """The image after encoding and decoding alone (HU) `[Z, Y, X]`, from map 2; the scan itself beyond the patches."""
+    return _laid_over(image.array[0], composite, 2)
+
+
+def _laid_over(background: NDArray[np.floating], composite: Composite | None, number: int) -> FloatArray:
+    """`background` `[Z, Y, X]` with one of the maps where it is covered."""
+    whole: FloatArray = background.astype(np.float32)
     if composite is not None:
         inner = composite.box.slices
-        anomaly[inner] = composite.maps[0]
-        healthy[inner] = np.where(composite.coverage, composite.maps[1], healthy[inner])
-    return anomaly, healthy
+        whole[inner] = np.where(composite.coverage, composite.maps[number], whole[inner])
+    return whole
 
 
 def _paste(

@@ -46,6 +46,8 @@ class PredictionOptions:
     """This part."""
     continue_prediction: bool
     """Whether complete cases are skipped."""
+    save_autoencoded: bool = False
+    """Whether the image after encoding and decoding alone is written too."""
     num_preprocessing: int = 1
     """Cases that are read and preprocessed while another one is predicted; 0 = one after the other."""
     num_writing: int = 1
@@ -91,6 +93,7 @@ def predict_folder(paths: Paths, images: str, output: Path, options: PredictionO
         description=model.description,
         plans=model.plans,
         models=list(model.folds.values()),
+        save_autoencoded=options.save_autoencoded,
     )
     part = options.part_id if options.num_parts > 1 else None
     rows = _predict_cases(work, cases, options)

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.imageio.nifti import write_like
-from nnanomaly.inference.composition import over_scan
+from nnanomaly.inference.composition import autoencoded_over_scan, over_scan
 from nnanomaly.inference.postprocessing import Candidate
 from nnanomaly.inference.predictor import CaseResult
 from nnanomaly.paths import (
     ARGUMENTS_JSON,
+    AUTOENCODED,
     BOXES_ENDING,
     DATASET_JSON,
     DETECTIONS,
@@ -34,7 +36,7 @@ def write_folder_documents(
 ) -> None:
     """dataset.json, plans.json and the arguments; with `resume`, a folder of another model is refused."""
     arguments = output / ARGUMENTS_JSON
-    remove_leftovers(*(output / name for name in ("", MAPS, RECONSTRUCTIONS, DETECTIONS)))
+    remove_leftovers(*(output / name for name in ("", MAPS, RECONSTRUCTIONS, AUTOENCODED, DETECTIONS)))
     if resume and arguments.is_file() and read_json(arguments).get("folds") != provenance["folds"]:
         raise ConfigurationError("CFG-RESUME", f"{output} holds predictions of another model. Choose another folder.")
     values = list(description.lesion_values) or [1]
@@ -60,15 +62,26 @@ def mask_value(description: DatasetDescription) -> int:
 
 
 def write_case(
-    output: Path, case: str, image: Volume, image_path: Path, result: CaseResult, *, description: DatasetDescription
+    output: Path,
+    case: str,
+    image: Volume,
+    image_path: Path,
+    result: CaseResult,
+    *,
+    description: DatasetDescription,
+    save_autoencoded: bool = False,
 ) -> None:
-    """Mask, anomaly map, healthy reconstruction and candidates of a case, with the grid and header of its image."""
-    candidates_path(output, case).unlink(missing_ok=True)
+    """Mask, anomaly map, healthy reconstruction and candidates of a case, with the grid and header of its image.
+
+    `save_autoencoded` adds the image after encoding and decoding alone.
+    """
+    remove_case(output, case, file_ending=description.file_ending)
     anomaly, healthy = over_scan(result.composite, image)
     name = f"{case}{description.file_ending}"
     write_like(output / MAPS / name, anomaly, image_path)
-    rounded = np.clip(np.rint(healthy), -32768, 32767).astype(np.int16)
-    write_like(output / RECONSTRUCTIONS / name, rounded, image_path)
+    write_like(output / RECONSTRUCTIONS / name, _whole_hu(healthy), image_path)
+    if save_autoencoded:
+        write_like(output / AUTOENCODED / name, _whole_hu(autoencoded_over_scan(result.composite, image)), image_path)
     write_like(output / name, np.where(result.mask, mask_value(description), 0).astype(np.uint8), image_path)
     write_json(candidates_path(output, case), _document(case, result))
 
@@ -76,7 +89,8 @@ def write_case(
 def remove_case(output: Path, case: str, *, file_ending: str) -> None:
     """Delete what an earlier run wrote of a case, so that nothing stale is evaluated when it fails now."""
     name = f"{case}{file_ending}"
-    for path in (candidates_path(output, case), output / name, output / MAPS / name, output / RECONSTRUCTIONS / name):
+    volumes = (output / folder / name for folder in ("", MAPS, RECONSTRUCTIONS, AUTOENCODED))
+    for path in (candidates_path(output, case), *volumes):
         path.unlink(missing_ok=True)
 
 
@@ -95,6 +109,10 @@ def finished_status(output: Path, case: str, file_ending: str) -> dict[str, str]
 def candidates_path(output: Path, case: str) -> Path:
     """Candidates file of a case."""
     return output / DETECTIONS / f"{case}{BOXES_ENDING}"
+
+
+def _whole_hu(values: NDArray[np.float32]) -> NDArray[np.int16]:
+    return np.clip(np.rint(values), -32768, 32767).astype(np.int16)
 
 
 def _document(case: str, result: CaseResult) -> dict[str, Any]:

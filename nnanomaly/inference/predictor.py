@@ -70,7 +70,7 @@ class CaseResult:
     """The prediction of one case on its own grid; maps exist only where a patch covers the scan."""
 
     composite: Composite | None
-    """Maps `[2, z, y, x]`: anomaly, healthy reconstruction in HU; None when no organ was found."""
+    """Maps `[3, z, y, x]`: anomaly, healthy reconstruction, autoencoded image (HU); None when no organ was found."""
     mask: NDArray[np.bool_]
     """`[Z, Y, X]` lesion mask."""
     candidates: list[Candidate]
@@ -153,12 +153,13 @@ def _status(patches: list[OrganPatch]) -> str:
 
 
 def _average_maps(patch: OrganPatch, models: Sequence[FoldModel], plans: Plans) -> FloatArray:
-    """`[2, Z, Y, X]`: anomaly map and healthy reconstruction of a patch, averaged over folds."""
+    """`[3, Z, Y, X]`: anomaly map, healthy reconstruction and autoencoded image of a patch, averaged over folds."""
     name = patch_name(patch.case, patch.organ, tile=patch.tile, num_tiles=patch.num_tiles)
     per_fold = []
     for model in models:
         reading = read_patch(patch.array, patch.grid, name, model=model, plans=plans)
-        per_fold.append(np.stack([reading.anomaly, reading.reconstruction.healthy_hu]))
+        seen = reading.reconstruction
+        per_fold.append(np.stack([reading.anomaly, seen.healthy_hu, seen.autoencoded_hu]))
     return np.mean(per_fold, axis=0, dtype=np.float32)
 
 
@@ -204,7 +205,7 @@ def sorter_of(
 
 
 def _scenes(patches: Sequence[OrganPatch], maps: Sequence[FloatArray], plans: Plans) -> list[tuple[Grid, Scene]]:
-    """The patches with their maps `[2, Z, Y, X]`, where candidates are sorted out; else nothing."""
+    """The patches with their maps `[3, Z, Y, X]`, where candidates are sorted out; else nothing."""
     if plans.inference.reduction == "none":
         return []
     return [

@@ -6,7 +6,7 @@ from pathlib import Path
 from nnanomaly.evaluation.evaluate_case import check_geometry, read_mask, read_prediction
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.imageio.reader_writer import reader_writer_for
-from nnanomaly.paths import MAPS, RECONSTRUCTIONS
+from nnanomaly.paths import AUTOENCODED, MAPS, RECONSTRUCTIONS
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Volume
 
@@ -35,6 +35,8 @@ class CaseVolumes:
     """CT in HU."""
     reconstruction: Volume
     """Healthy reconstruction in HU."""
+    autoencoded: Volume | None
+    """The image after encoding and decoding alone, in HU; None where the predictor was not asked to save it."""
     anomaly: Volume
     """Anomaly map."""
     candidates: Volume
@@ -50,14 +52,16 @@ def read_volumes(folders: Folders, case: str) -> CaseVolumes:
     if not image_path.is_file():
         raise DataError("RPT-IMAGE", f"{image_path} does not exist. Name the folder of the images with -i.")
     image = reader_writer_for(image_path).read_volume(image_path)
-    maps = []
-    for folder in (RECONSTRUCTIONS, MAPS):
+
+    def stored(folder: str) -> Volume:
         path = folders.predictions / folder / name
-        maps.append(_on_grid_of(image, image_path, reader_writer_for(path).read_volume(path), path))
+        return _on_grid_of(image, image_path, reader_writer_for(path).read_volume(path), path)
+
     return CaseVolumes(
         image=image,
-        reconstruction=maps[0],
-        anomaly=maps[1],
+        reconstruction=stored(RECONSTRUCTIONS),
+        autoencoded=stored(AUTOENCODED) if (folders.predictions / AUTOENCODED / name).is_file() else None,
+        anomaly=stored(MAPS),
         candidates=_prediction(folders, folders.predictions / name, image, image_path),
         reference=_reference(folders, name, image, image_path),
     )

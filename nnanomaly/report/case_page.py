@@ -9,7 +9,7 @@ from nnanomaly.evaluation.evaluate_folder import candidates_file
 from nnanomaly.evaluation.lesion_matching import MatchRule
 from nnanomaly.report.case_files import Folders, read_volumes
 from nnanomaly.report.findings import KINDS, Finding, counts, judge
-from nnanomaly.report.organ_view import LOOKED_AT, OrganView, view_organ, viewer_document
+from nnanomaly.report.organ_view import LOOKED_AT, TRUNCATED, OrganView, view_organ, viewer_document
 from nnanomaly.report.pages import render
 from nnanomaly.report.predictions import PredictedCase, read_case
 from nnanomaly.utilities.errors import EnvironmentFault, UserError
@@ -18,6 +18,7 @@ from nnanomaly.utilities.json_io import write_atomically
 RULE = MatchRule()
 PICTURES = (
     ("image", "image"),
+    ("autoencoded", "encoded and decoded alone"),
     ("reconstruction", "healthy reconstruction"),
     ("residual", "residual: image minus reconstruction"),
     ("anomaly", "anomaly map"),
@@ -119,7 +120,9 @@ def _write(task: CaseTask) -> CaseOutcome:
         pictures=PICTURES,
         kinds=KINDS,
         has_reference=has_reference,
+        has_autoencoded=volumes.autoencoded is not None,
         looked_at=LOOKED_AT,
+        truncated=TRUNCATED,
         viewer={
             "organs": [viewer_document(view, grid, threshold=predicted.threshold) for view in views],
             "kinds": [{"code": kind.code, "color": kind.color, "word": kind.word} for kind in KINDS],

@@ -29,6 +29,8 @@ class OrganVolumes:
     """CT in HU."""
     reconstruction: Array
     """Healthy reconstruction in HU."""
+    autoencoded: Array | None
+    """The image after encoding and decoding alone, in HU; None where it is not stored."""
     anomaly: Array
     """Anomaly map; what is negative is shown as 0."""
     candidates: Array
@@ -93,6 +95,8 @@ def _stored(volumes: OrganVolumes, block: tuple[int, int, int]) -> Mapping[str, 
         "anomaly": coarsen(volumes.anomaly.astype(np.float32), block, "max"),
         "candidates": coarsen(volumes.candidates, block, "max"),
     }
+    if volumes.autoencoded is not None:
+        arrays["autoencoded"] = _hounsfield(coarsen(volumes.autoencoded, block, "mean"))
     if volumes.reference is not None:
         arrays["reference"] = coarsen(volumes.reference, block, "max")
     return arrays

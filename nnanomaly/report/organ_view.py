@@ -15,7 +15,9 @@ from nnanomaly.report.orientation import to_nearest_canonical
 from nnanomaly.report.pictures import Voxel, draw_organ
 from nnanomaly.volume import Box, Grid, Triple, Volume
 
-LOOKED_AT = "ok"
+TRUNCATED = "truncated_roi"
+LOOKED_AT = ("ok", TRUNCATED)
+"""Words of the predictor for organs of which it says something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,7 @@ def _cut(volumes: CaseVolumes, findings: Sequence[Finding], box: Box) -> tuple[O
     cut = OrganVolumes(
         image=turned(volumes.image.array[0][box.slices]),
         reconstruction=turned(volumes.reconstruction.array[0][box.slices]),
+        autoencoded=None if volumes.autoencoded is None else turned(volumes.autoencoded.array[0][box.slices]),
         anomaly=turned(volumes.anomaly.array[0][box.slices]),
         candidates=turned(codes(findings, box, candidates=True)),
         reference=None if volumes.reference is None else turned(codes(findings, box, candidates=False)),

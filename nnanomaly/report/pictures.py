@@ -52,8 +52,12 @@ def draw_organ(
     if volumes.reference is not None:
         drawn = planes(volumes.reference, order=0)
         marked = [outline(picture, labels) for picture, labels in zip(marked, drawn, strict=True)]
+    roundtrip = {}
+    if volumes.autoencoded is not None:
+        roundtrip = {"autoencoded": [window(plane) for plane in planes(volumes.autoencoded)]}
     columns = {
         "image": image,
+        **roundtrip,
         "reconstruction": [window(plane) for plane in planes(volumes.reconstruction)],
         "residual": [signed(plane) for plane in planes(difference)],
         "anomaly": heat,

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 
 from nnanomaly.plans import Plans
@@ -39,6 +41,31 @@ def test_every_case_is_written_whole_and_has_a_status(shell: Any, model: Plans) 
     written = files_in(Path("preds"))
     assert written == DOCUMENTS | {"detections/status.csv"} | set().union(*map(outputs_of, cases))
     assert status_of(Path("preds")) == {(case, organ): "ok" for case in cases for organ in ORGANS}
+
+
+def test_the_round_trip_of_the_autoencoder_is_saved_on_request_and_changes_nothing_else(
+    shell: Any, raw: Path, model: Plans
+) -> None:
+    assert shell("predict", "-i", "imagesTs", "-o", "plain") == 0
+    assert shell("predict", "-i", "imagesTs", "-o", "with", "--save_autoencoded") == 0
+    added = {f"autoencoded/test_{number}.nii.gz" for number in (0, 1)}
+    assert files_in(Path("with")) == files_in(Path("plain")) | added
+    for name in files_in(Path("plain")):
+        assert Path("plain", name).read_bytes() == Path("with", name).read_bytes(), name
+    scan, healthy, autoencoded = (
+        nibabel.load(path).get_fdata()
+        for path in (
+            raw / "imagesTs" / "test_0_0000.nii.gz",
+            Path("with/reconstructions/test_0.nii.gz"),
+            Path("with/autoencoded/test_0.nii.gz"),
+        )
+    )
+    beyond = healthy == scan
+    assert 0.1 < beyond.mean() < 0.95
+    assert np.mean(autoencoded[beyond] == scan[beyond]) > 0.9
+    assert np.mean(autoencoded[~beyond] != scan[~beyond]) > 0.5
+    assert shell("predict", "-i", "imagesTs", "-o", "with") == 0
+    assert not any(Path("with/autoencoded").iterdir())
 
 
 def test_the_cyst_label_of_totalsegmentator_changes_no_voxel_and_no_score(shell: Any, raw: Path, model: Plans) -> None:

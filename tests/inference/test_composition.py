@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nnanomaly.inference.composition import compose
-from nnanomaly.volume import Grid, canonical_grid
+from nnanomaly.inference.composition import autoencoded_over_scan, compose, over_scan
+from nnanomaly.volume import Grid, Volume, canonical_grid
 
 SCAN = Grid((30, 40, 20), (2.0, 1.0, 1.5), (0.0, 0.0, 0.0))
 
@@ -51,3 +51,19 @@ def test_padding_never_contributes() -> None:
 def test_a_patch_outside_the_scan_gives_nothing() -> None:
     assert compose([patch((500.0, 0.0, 0.0), 1.0)], SCAN) is None
     assert compose([], SCAN) is None
+
+
+def test_every_map_lies_over_its_own_background() -> None:
+    grid, _, covered = patch((26.0, 18.0, 14.0), 0.0)
+    maps = np.stack([np.full(grid.shape, value, np.float32) for value in (3.0, 100.0, 120.0)])
+    composite = compose([(grid, maps, covered)], SCAN)
+    assert composite is not None
+    scan = Volume(np.full((1, *SCAN.shape), -50, np.int16), SCAN)
+    whole = np.zeros(SCAN.shape, dtype=bool)
+    whole[composite.box.slices] = composite.coverage
+    assert 0 < whole.mean() < 1
+    for found, inside, outside in zip(
+        (*over_scan(composite, scan), autoencoded_over_scan(composite, scan)), (3, 100, 120), (0, -50, -50), strict=True
+    ):
+        np.testing.assert_allclose(found, np.where(whole, inside, outside), atol=1e-3)
+    np.testing.assert_array_equal(autoencoded_over_scan(None, scan), np.full(SCAN.shape, -50))

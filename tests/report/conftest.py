@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,14 @@ EVIL_ORGAN = "</script><img src=x onerror=alert(1)>"
 MATCHED = (slice(8, 14), slice(10, 16), slice(10, 16))
 FALSE = (slice(20, 25), slice(25, 31), slice(20, 26))
 MISSED = (slice(20, 26), slice(8, 14), slice(24, 30))
+PLACE: dict[str, Any] = {"spacing_mm": (SPACING_MM,) * 3, "origin_mm": ORIGIN_MM}
+AUTOENCODED_HU = 40
+"""The middle of the window."""
 
 
 @pytest.fixture
 def drawn(tmp_path: Path, write_nifti: Callable[..., Path]) -> SimpleNamespace:
-    """Two cases; the names of the second case and of its organ are hostile."""
+    """Two cases; the names of the second case and of its organ are hostile. The first has an autoencoded image."""
     folder = SimpleNamespace(
         predictions=tmp_path / "preds",
         images=tmp_path / "imagesTs",
@@ -37,6 +41,8 @@ def drawn(tmp_path: Path, write_nifti: Callable[..., Path]) -> SimpleNamespace:
     (folder.predictions / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
     for case, organ in (("case_a", "kidney_left"), (EVIL_CASE, EVIL_ORGAN)):
         _write_case(folder, case, organ, write_nifti)
+    (folder.predictions / "autoencoded").mkdir()
+    write_nifti(folder.predictions / "autoencoded" / "case_a.nii.gz", np.full(SHAPE, AUTOENCODED_HU, np.int16), **PLACE)
     return folder
 
 
@@ -48,13 +54,12 @@ def _write_case(folder: SimpleNamespace, case: str, organ: str, write_nifti: Cal
     anomaly[MATCHED], anomaly[FALSE] = 5.0, 4.0
     mask[MATCHED] = mask[FALSE] = 1
     reference[MATCHED] = reference[MISSED] = 1
-    place = {"spacing_mm": (SPACING_MM,) * 3, "origin_mm": ORIGIN_MM}
     name = f"{case}.nii.gz"
-    write_nifti(folder.images / f"{case}_0000.nii.gz", image, **place)
-    write_nifti(folder.references / name, reference, **place)
-    write_nifti(folder.predictions / name, mask, **place)
-    write_nifti(folder.predictions / "anomaly_maps" / name, anomaly, **place)
-    write_nifti(folder.predictions / "reconstructions" / name, image, **place)
+    write_nifti(folder.images / f"{case}_0000.nii.gz", image, **PLACE)
+    write_nifti(folder.references / name, reference, **PLACE)
+    write_nifti(folder.predictions / name, mask, **PLACE)
+    write_nifti(folder.predictions / "anomaly_maps" / name, anomaly, **PLACE)
+    write_nifti(folder.predictions / "reconstructions" / name, image, **PLACE)
     candidates = [
         {"start": [s.start for s in box], "stop": [s.stop for s in box], "score": score, "center_mm": [0.0, 0.0, 0.0]}
         for box, score in ((MATCHED, 4.5), (FALSE, 3.5))

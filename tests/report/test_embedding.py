@@ -55,7 +55,12 @@ def test_a_limit_is_kept_by_larger_voxels_and_a_hopeless_one_gives_nothing() -> 
     noise = np.random.default_rng(0).integers(-500, 500, grid.shape).astype(np.int16)
     empty = np.zeros(grid.shape, np.uint8)
     volumes = OrganVolumes(
-        image=noise, reconstruction=noise, anomaly=empty.astype(np.float32), candidates=empty, reference=None
+        image=noise,
+        autoencoded=None,
+        reconstruction=noise,
+        anomaly=empty.astype(np.float32),
+        candidates=empty,
+        reference=None,
     )
     embedded = embed_under(volumes, grid, max_bytes=200_000)
     assert embedded is not None

@@ -92,6 +92,18 @@ def test_a_case_opens_from_disk_shows_its_volume_and_jumps_to_its_candidates(chr
     chromium.execute_script("arguments[0].click()", buttons[3])
     _wait_for_crosshair(chromium, (-109.5, -51.5, 57.5))  # the missed lesion: voxels (20..25, 8..13, 24..29)
 
+    chromium.execute_script(
+        "const base = document.getElementById('base'); base.value = 'autoencoded';"
+        "for (const name of ['anomaly', 'candidates', 'reference']) {"
+        "  const slider = document.getElementById(`opacity-${name}`);"
+        "  slider.value = 0; slider.dispatchEvent(new Event('input'));"
+        "}"
+        "base.dispatchEvent(new Event('change'));"
+    )
+    _wait(chromium, "return document.getElementById('readout').textContent.includes('autoencoded 40.00')")
+    flat = np.rint(_canvas(chromium) * 255)
+    assert np.mean(np.all(np.abs(flat - 127) <= 2, axis=-1)) > 0.2  # 40 HU is the middle of the window
+
     errors = [entry for entry in chromium.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
     assert errors == []
     assert {url.split(":")[0] for url in _requests(chromium)} <= {"file", "data", "blob"}

@@ -59,6 +59,31 @@ def test_an_organ_over_the_cap_gets_larger_voxels_or_no_viewer_and_the_page_says
     assert "volumes are left out" in (tmp_path / "none" / "index.html").read_text("utf-8")
 
 
+def test_a_case_shows_the_round_trip_of_the_autoencoder_where_it_was_saved(pages: dict[str, str]) -> None:
+    (with_it,) = (page for page in pages.values() if "<title>case_a" in page)
+    (without,) = (page for name, page in pages.items() if name != "index.html" and page is not with_it)
+    assert "encoded and decoded alone</figcaption>" in with_it
+    assert '<option value="autoencoded">' in with_it
+    assert "--save_autoencoded" in without
+    assert "autoencoded</option>" not in without
+    assert "figcaption>encoded" not in without
+
+
+@pytest.mark.parametrize(
+    ("status", "says"), [("truncated_roi", "only the part in the scan"), ("no_roi", "was not looked at")]
+)
+def test_a_cut_organ_is_told_from_one_that_was_not_looked_at(
+    drawn: SimpleNamespace, tmp_path: Path, status: str, says: str
+) -> None:
+    path = drawn.predictions / "detections" / "case_a_boxes.json"
+    path.write_text(path.read_text("utf-8").replace('"ok"', f'"{status}"'), encoding="utf-8")
+    build_report(drawn.predictions, tmp_path / "report", _options(drawn))
+    pages = [(tmp_path / "report" / "cases" / name).read_text("utf-8") for name in ("0001.html", "0002.html")]
+    assert [says in page for page in pages].count(True) == 1
+    other = (tmp_path / "report" / "index.html").read_text("utf-8").count('data-other="1"')
+    assert other == (status == "no_roi")
+
+
 def test_a_folder_of_something_else_is_refused_and_an_older_report_is_replaced(
     drawn: SimpleNamespace, tmp_path: Path
 ) -> None:
