@@ -30,6 +30,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["map_value"] = map_value
     environment.filters["css_color"] = css_color
     return environment
 
@@ -37,6 +38,11 @@ def _environment() -> Environment:
 def number(value: float | None, digits: int = 2) -> str:
     """A number with some decimals, or a dash."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def map_value(value: float | None) -> str:
+    """A value of the anomaly map in four figures, or a dash: thresholds on probabilities lie close to 1."""
+    return "–" if value is None else f"{value:#.4g}"
 
 
 def css_color(color: tuple[int, int, int]) -> str:

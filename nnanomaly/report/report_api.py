@@ -202,7 +202,7 @@ def _summary(shown: Sequence[CaseOutcome], has_reference: bool) -> str:
     if not has_reference:
         return f"{text}. No reference was given, so that candidates are not judged."
     total = {word: sum(row.counts[word] for row in rows) for word in ("matched", "false", "missed")}
-    return f"{text}: {total['matched']} matched, {total['false']} false; {total['missed']} lesions missed."
+    return f"{text}: {total['matched']} matched, {total['false']} false; lesions missed: {total['missed']}."
 
 
 def _notes(

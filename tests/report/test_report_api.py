@@ -27,7 +27,7 @@ def pages(drawn: SimpleNamespace, tmp_path: Path) -> dict[str, str]:
 
 
 def test_candidates_and_lesions_are_counted_by_their_outcome(pages: dict[str, str]) -> None:
-    assert "2 cases, 2 organs, 4 candidates: 2 matched, 2 false; 2 lesions missed." in pages["index.html"]
+    assert "2 cases, 2 organs, 4 candidates: 2 matched, 2 false; lesions missed: 2." in pages["index.html"]
     rows = re.findall(r'<tr data-candidates="2" data-matched="1" data-false="1" data-missed="1"', pages["index.html"])
     assert len(rows) == 2
 
