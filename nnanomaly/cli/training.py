@@ -15,11 +15,12 @@ CALIBRATED = ("ddpm", HEAD, REDUCTION, "all")
 
 
 def train(argv: Arguments = None) -> int:
-    """nnanomaly_train."""
-    parser = options.new_parser(
-        "Train a stage; `ddpm` trains the stages it needs first, then calibrates; `head` and `reduction` calibrate "
-        "too; `all`: ddpm, then head."
-    )
+    """Train a stage and what it needs first, then calibrate.
+
+    `ddpm` trains vqgan and classifier before itself, `all` trains ddpm, then head. `vqgan` and `classifier` alone are
+    not calibrated.
+    """
+    parser = options.new_parser(train)
     options.add_training(parser)
     return run_command(parser, argv, _train)
 
