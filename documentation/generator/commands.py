@@ -28,8 +28,9 @@ All commands, in the order in which they are used. `nnanomaly` lists them, and `
 {MAIN_JOB}
 ```
 
-Every command also has `-h` (usage and options) and `--verbose` (shows the traceback of an error). Options are typed as they stand here: abbreviations are refused. What goes
-wrong has a code and an exit status: [Error codes](error-codes.md). Files that the commands write: [Formats](formats.md).
+Every command also has `-h` (usage and options) and `--verbose` (shows the traceback of an error). Options are typed
+as they stand here: abbreviations are refused. What goes wrong has a code and an exit status: [Error
+codes](error-codes.md). Files that the commands write: [Formats](formats.md).
 """
 
 

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import json
+import re
 import textwrap
 import types
 import typing
@@ -38,7 +39,7 @@ def rows(kind: type, links: Links, *, defaults: bool) -> list[tuple[str, ...]]:
             code(field.name),
             type_words(hints[field.name], links),
             *([default_text(field.default)] if defaults else []),
-            meaning[field.name],
+            re.sub(r"\bNone\b", "null", meaning[field.name]),
         )
         for field in dataclasses.fields(kind)
     ]

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 
-from documentation.generator.fields import rows
+from documentation.generator.fields import Links, rows
 from documentation.generator.markdown import code, page, table
 from nnanomaly.dicom import case_table
 from nnanomaly.dicom.report import SeriesOutcome
@@ -33,15 +33,17 @@ from nnanomaly.tuning.waterfall import LesionTrace
 from nnanomaly.volume import Box, Grid
 
 INTRODUCTION = """\
-Fields and columns of the files that the commands write. JSON is UTF-8 and holds no NaN; what is undefined is null. Positions and sizes are (z, y, x): world positions in mm
-towards superior, posterior and left, boxes half-open in voxels.
+Fields and columns of the files that the commands write. JSON is UTF-8 and holds no NaN; what is undefined is null, in
+a CSV file an empty cell. Positions and sizes are (z, y, x): world positions in mm towards superior, posterior and
+left, boxes half-open in voxels.
 
-What you bring yourself (`dataset.json`, `organ_labels.csv`, images and masks) is described in [Dataset format](dataset-format.md), the plans file in [Plans](plans.md).
+What you bring yourself (`dataset.json`, `organ_labels.csv`, images and masks) is described in [Dataset
+format](dataset-format.md), the plans file in [Plans](plans.md).
 """
 
 SPLITS = """\
-A list with an object for every fold, in nnU-Net's form: `[{"train": ["case_00000", ...], "val": ["case_00001", ...]}, ...]`. A file of your own in the raw dataset wins over what
-would be drawn.
+A list with an object for every fold, in nnU-Net's form: `[{"train": ["case_00000", ...], "val": ["case_00001", ...]},
+...]`. A file of your own in the raw dataset wins over what would be drawn.
 """
 
 
@@ -77,7 +79,7 @@ NESTED = (
     LesionRecord,
     Region,
 )
-LINKS = {kind: f"[{kind.__name__}](#{kind.__name__.lower()})" for kind in NESTED}
+LINKS: Links = {kind: f"[{kind.__name__}](#{kind.__name__.lower()})" for kind in NESTED}
 
 
 def formats_page() -> str:
@@ -113,8 +115,9 @@ def _train() -> list[str]:
         _part(ResidualStatistics),
         f"### sweep.csv\n\nWritten by `nnanomaly_sweep`, a row for every setting; `sweep.json` holds the same.\n\n"
         f"{_fields(Outcome)}",
-        f"### diagnose.csv\n\nWritten by `nnanomaly_diagnose`, a row for every lesion. Contrasts are null where there "
-        f"is no shell around the lesion or no covered voxel.\n\n{_fields(LesionTrace)}",
+        f"### diagnose.csv\n\nWritten by `nnanomaly_diagnose`, a row for every lesion. A contrast is the mean HU of a "
+        f"lesion less that of a shell around it; null where there is no shell or no covered voxel.\n\n"
+        f"{_fields(LesionTrace)}",
     ]
 
 

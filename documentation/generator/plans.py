@@ -38,11 +38,12 @@ SECTIONS: dict[type, str] = {
 
 INTRODUCTION = """\
 `$nnanomaly_preprocessed/Dataset501_Kidney/nnAnomalyPlans.json` holds everything that was decided about a dataset, and
-`reasons` in it says why. Any number may be edited before the training; a value out of range is refused in one line, with the field and the rule. The preset `paper` has a file of its own,
-`nnAnomalyPaperPlans.json`.
+`reasons` in it says why. Any number may be edited before the training; a value out of range is refused in one line,
+with the field and the rule. The preset `paper` has a file of its own, `nnAnomalyPaperPlans.json`.
 
-`vqgan`, `classifier`, `ddpm` and `head` stand under `configurations`, everything else at the top. A stage may say `"inherits_from": "vqgan"` (or another name) and then only what it changes.
-`previous_stage`, `latent_shape` and `image_reader_writer` are for readers and for nnU-Net's tools, and are not read.
+`vqgan`, `classifier`, `ddpm` and `head` stand under `configurations`, everything else at the top. A stage may say
+`"inherits_from": "vqgan"` (or another name) and then only what it changes. `previous_stage`, `latent_shape` and
+`image_reader_writer` are for readers and for nnU-Net's tools, and are not read.
 
 ```json
 {
@@ -50,16 +51,23 @@ INTRODUCTION = """\
   "dataset_name": "Dataset501_Kidney",
   "preprocessing": {"spacing_mm": [1.0, 1.0, 1.0], "...": "..."},
   "inference": {"sigma": 2.0, "...": "..."},
-  "configurations": {"vqgan": {"...": "..."}, "classifier": {"...": "..."}, "ddpm": {"...": "..."}, "head": {"...": "..."}}
+  "configurations": {
+    "vqgan": {"codec": "vq", "...": "..."},
+    "classifier": {"...": "..."},
+    "ddpm": {"...": "..."},
+    "head": {"...": "..."}
+  }
 }
 ```
 
-Sizes are (z, y, x). A field without a default must be there. [What the presets set](#what-the-presets-set) stands at the end.
+`schema_version` must be 1. Sizes are (z, y, x). A field without a default must be there. [What the presets
+set](#what-the-presets-set) stands at the end.
 """
 
+PLANNED = "*planned*"
 PRESET_TEXT = """\
-Fields in which the two presets differ. *planned*: chosen from the dataset and the memory, with the reason in the file. `-preset paper` takes the numbers of
-the paper as they stand.
+Fields that the presets set differently, or that are planned. *planned*: chosen from the dataset and the memory, with
+the reason in the file. `-preset paper` takes the numbers of the paper as they stand.
 """
 
 
@@ -76,12 +84,12 @@ def plans_page() -> str:
 
 
 def preset_rows() -> list[tuple[str, ...]]:
-    """A row for every field that is not the same in all presets: its name, and its value in each."""
+    """A row for every field that is planned or not the same in all presets: its name, and its value in each."""
     columns = [_settings(name) for name in PRESETS]
     return [
         (code(field), *(column[field] for column in columns))
         for field in columns[0]
-        if len({column[field] for column in columns}) > 1
+        if len({column[field] for column in columns}) > 1 or columns[0][field] == PLANNED
     ]
 
 
@@ -94,7 +102,7 @@ def _settings(preset: str) -> dict[str, str]:
     reasons = set(planned.reasons) - set(base.reasons)
     before, after = _flat(base), _flat(planned)
     return {
-        field: "*planned*" if field in reasons or after[field] != value else json_text(value)
+        field: PLANNED if field in reasons or after[field] != value else json_text(value)
         for field, value in before.items()
     }
 

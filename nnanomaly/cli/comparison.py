@@ -25,7 +25,9 @@ def evaluate(argv: Arguments = None) -> int:
     parser = options.new_parser(evaluate)
     parser.add_argument("-d", required=True, help="dataset name or id")
     parser.add_argument("-f", nargs="+", default=None, help="judge validation cases of folds (default: test set)")
-    parser.add_argument("-pred", type=Path, default=None, help="predictions (default: fold_k/validation of the model)")
+    parser.add_argument(
+        "-pred", type=Path, default=None, help="folder of predictions (default: those in the folds of the model)"
+    )
     options.add_plans(parser)
     parser.add_argument(
         "-l", nargs="+", type=int, default=(), help="label values that are lesions (default: as dataset.json says)"
@@ -86,14 +88,14 @@ def compare(argv: Arguments = None) -> int:
     parser.add_argument("-f", nargs="+", default=None, help="judge validation cases of folds (default: test set)")
     for flag, whose in (("--pred", "nnanomaly's"), ("--nnunet", "nnU-Net's"), ("--nndetection", "nnDetection's")):
         parser.add_argument(
-            flag, action="append", default=[], metavar="FOLDER", help=f"{whose} predictions; may be repeated"
+            flag, action="append", default=[], metavar="FOLDER", help=f"folder of {whose} predictions; may be repeated"
         )
     parser.add_argument(
         "--val",
         action="append",
         default=[],
         metavar="NAME=FOLDER",
-        help="a method's predictions of validation cases, from which val takes the threshold; may be repeated",
+        help="folder of predictions of validation cases, from which val takes the threshold; may be repeated",
     )
     parser.add_argument(
         "-threshold",
@@ -123,7 +125,7 @@ def compare(argv: Arguments = None) -> int:
         "-score",
         choices=("max", "mean", "median", "percentile95"),
         default="max",
-        help="what makes the score of a component of nnU-Net's probabilities in it (default %(default)s)",
+        help="which of nnU-Net's probabilities in a component is its score (default %(default)s)",
     )
     _add_rule(parser)
     options.add_processes(parser)

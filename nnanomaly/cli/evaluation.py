@@ -23,7 +23,9 @@ def evaluate_folder(argv: Arguments = None) -> int:
     parser.add_argument(
         "-l", nargs="+", type=int, default=None, help="label values that are lesions (default: as dataset.json says)"
     )
-    parser.add_argument("-o", type=Path, default=None, help="folder for the summaries (default: the predictions)")
+    parser.add_argument(
+        "-o", type=Path, default=None, help="folder for the summaries (default: that of the predictions)"
+    )
     parser.add_argument("--allow_missing", action="store_true", help="count a missing prediction as an empty one")
     options.add_processes(parser)
     return run_command(parser, argv, _evaluate_folder)

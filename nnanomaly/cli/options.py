@@ -55,7 +55,7 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         "-preset",
         choices=tuple(PLANS_NAMES),
         default="default",
-        help="settings to plan with: ours, or those of the paper as published (default %(default)s)",
+        help="our own settings (the default), or those of the paper as published",
     )
 
 
@@ -63,7 +63,7 @@ def add_plans(parser: argparse.ArgumentParser) -> None:
     """`-p` or `-preset`: which plans; `plans_name` reads them."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument("-p", default=None, help=f"name of the plans (default {PLANS_NAMES['default']})")
-    group.add_argument("-preset", choices=tuple(PLANS_NAMES), default=None, help="plans of that preset, instead of -p")
+    group.add_argument("-preset", choices=tuple(PLANS_NAMES), default=None, help="plans of that preset")
 
 
 def plans_name(arguments: argparse.Namespace) -> str:
@@ -225,7 +225,7 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-chk",
         default="checkpoint_final.pth",
-        help="checkpoint of the ddpm: checkpoint_final.pth, _best or _latest (default %(default)s)",
+        help="checkpoint of the ddpm: checkpoint_final.pth (default), checkpoint_best.pth or checkpoint_latest.pth",
     )
 
 
@@ -245,5 +245,7 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """`-device`: what computes; None = the best there is."""
     parser.add_argument(
-        "-device", default=None, help="cuda, cuda:N, mps or cpu (default: cuda if there is one, else cpu)"
+        "-device",
+        default=None,
+        help="device to compute on: cuda, cuda:N, mps or cpu (default: cuda if there is one, else cpu)",
     )

@@ -20,7 +20,7 @@ def add_best_configuration(parser: argparse.ArgumentParser) -> None:
         "-max_false_candidates",
         type=not_negative,
         default=0.5,
-        help="most false candidates per healthy validation organ (default %(default)s)",
+        help="largest number of false candidates per healthy validation organ (default %(default)s)",
     )
     parser.add_argument(
         "-variants",
