@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest import mock
 
 from documentation.generator.markdown import code, mark_names, page, sentence, table
+from nnanomaly.cli.options import command_name
 from nnanomaly.cli.overview import GROUPS, MAIN_JOB, Command, summary
 from nnanomaly.cli.tuning_options import not_negative, positive_number
 
@@ -66,9 +67,13 @@ def commands_page() -> str:
 
 def _contents() -> str:
     rows = (
-        (group, f"[`{command.__name__}`](#nnanomaly_{command.__name__})", summary(command))
+        (
+            "" if number else group,
+            f"[{code(command.__name__)}](#{command_name(command)})",
+            mark_names(summary(command)),
+        )
         for group, commands in GROUPS.items()
-        for command in commands
+        for number, command in enumerate(commands)
     )
     return table(("for", "command", "what it does"), rows)
 

@@ -34,8 +34,8 @@ from nnanomaly.volume import Box, Grid
 
 INTRODUCTION = """\
 Fields and columns of the files that the commands write. JSON is UTF-8 and holds no NaN; what is undefined is null, in
-a CSV file an empty cell. Positions and sizes are (z, y, x): world positions in mm towards superior, posterior and
-left, boxes half-open in voxels.
+a CSV file an empty cell. Positions are (z, y, x): world positions in mm towards superior, posterior and left, voxels
+in the order of the array (k, j, i). A box is half-open.
 
 What you bring yourself (`dataset.json`, `organ_labels.csv`, images and masks) is described in [Dataset
 format](dataset-format.md), the plans file in [Plans](plans.md).
@@ -140,13 +140,23 @@ def _candidate() -> str:
     return table(("field", "type", "meaning"), [number, *box, *described])
 
 
+def _kinds() -> str:
+    """Which of the following tables belongs to which key."""
+    of_case = f"{LINKS[CaseMetrics]}, and its `records` are {LINKS[LesionRecord]}s"
+    return (
+        f"`labels` is a {LINKS[LesionLabels]}, `rule` a {LINKS[MatchRule]}, `metrics` {LINKS[LesionMetrics]}; each of "
+        f"`cases` holds {of_case}. `nnanomaly_compare` writes a file of the same name, whose `methods` hold `rule`, "
+        "`metrics`, `curves` and `cases` of each method."
+    )
+
+
 def _evaluate() -> list[str]:
     parts = (LesionLabels, MatchRule, SizeFloor, LesionMetrics, Aggregate, Mean, Pooled, OutsideROI, LesionFree)
     return [
         "## Evaluate",
         f"### detection_summary.json\n\nWritten by `nnanomaly_evaluate` and `nnanomaly_evaluate_folder` beside "
         f"nnU-Net's `summary.json`: every rule and every record, so that all numbers can be computed again.\n\n"
-        f"{_columns(DETECTION_KEYS, 'key')}",
+        f"{_columns(DETECTION_KEYS, 'key')}\n\n{_kinds()}",
         *(_part(kind) for kind in (*parts, CaseMetrics, LesionRecord, Region)),
         f"#### Definitions\n\n{_columns(DEFINITIONS, 'number')}",
     ]
