@@ -86,25 +86,7 @@ def compare(argv: Arguments = None) -> int:
     parser = options.new_parser(compare)
     parser.add_argument("-d", required=True, help="dataset name or id")
     parser.add_argument("-f", nargs="+", default=None, help="judge validation cases of folds (default: test set)")
-    for flag, whose in (("--pred", "nnanomaly's"), ("--nnunet", "nnU-Net's"), ("--nndetection", "nnDetection's")):
-        parser.add_argument(
-            flag, action="append", default=[], metavar="FOLDER", help=f"folder of {whose} predictions; may be repeated"
-        )
-    parser.add_argument(
-        "--val",
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
-        help="folder of predictions of validation cases, from which val takes the threshold; may be repeated",
-    )
-    parser.add_argument(
-        "-threshold",
-        nargs="+",
-        default=[],
-        metavar="[NAME=]VALUE",
-        help="score from which candidates count: a number, val (best mean F1 on validation cases), otsu or none; "
-        "without NAME it is that of all methods that predict boxes (default: val for boxes, none for masks)",
-    )
+    _add_methods(parser)
     parser.add_argument(
         "-l", nargs="+", type=int, default=(), help="label values that are lesions (default: as dataset.json says)"
     )
@@ -130,6 +112,29 @@ def compare(argv: Arguments = None) -> int:
     _add_rule(parser)
     options.add_processes(parser)
     return run_command(parser, argv, _compare)
+
+
+def _add_methods(parser: argparse.ArgumentParser) -> None:
+    """What is compared, and from which score on candidates count."""
+    for flag, whose in (("--pred", "nnanomaly's"), ("--nnunet", "nnU-Net's"), ("--nndetection", "nnDetection's")):
+        parser.add_argument(
+            flag, action="append", default=[], metavar="FOLDER", help=f"folder of {whose} predictions; may be repeated"
+        )
+    parser.add_argument(
+        "--val",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="folder of predictions of validation cases, from which val takes the threshold; may be repeated",
+    )
+    parser.add_argument(
+        "-threshold",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]VALUE",
+        help="score from which candidates count: a number, val (best mean F1 on validation cases), otsu or none; "
+        "without NAME it is that of all methods that predict boxes (default: val for boxes, none for masks)",
+    )
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ def complete(tmp_path: Path, command: str, line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("command", "line", "expected"),
     [
-        ("train", "nnanomaly_train 501 ", {"vqgan", "classifier", "ddpm", "head", "reduction", "all"}),
+        ("train", "nnanomaly_train 501 c", {"classifier"}),
         ("train", "nnanomaly_train 501 ddpm -num_", {"-num_gpus", "-num_iterations", "-num_workers"}),
         ("predict", "nnanomaly_predict -preset ", {"default", "paper"}),
         ("predict", "nnanomaly_predict --cont", {"--continue_prediction"}),
