@@ -2,10 +2,11 @@
 
 import ast
 import dataclasses
+import functools
 import inspect
 import json
 import re
-import textwrap
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -20,15 +21,20 @@ Links = Mapping[type, str]
 
 
 def sentences(kind: type) -> dict[str, str]:
-    """The docstring under every field of a dataclass or named tuple."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(definition, ast.ClassDef)
-    found = {}
-    for field, after in zip(definition.body, definition.body[1:], strict=False):
-        documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        if isinstance(field, ast.AnnAssign) and documented:
-            found[ast.unparse(field.target)] = " ".join(str(after.value.value).split())  # type: ignore[attr-defined]
-    return found
+    """The docstring under every field of a dataclass."""
+    module = _parsed(kind.__module__)
+    (definition,) = (n for n in ast.walk(module) if isinstance(n, ast.ClassDef) and n.name == kind.__name__)
+    return {
+        ast.unparse(field.target): " ".join(str(after.value.value).split())
+        for field, after in zip(definition.body, definition.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+    }
+
+
+@functools.cache
+def _parsed(module: str) -> ast.Module:
+    """The source of a module: that of a class alone is found in different ways by different versions of Python."""
+    return ast.parse(inspect.getsource(sys.modules[module]))
 
 
 def rows(kind: type, links: Links, *, defaults: bool) -> list[tuple[str, ...]]:

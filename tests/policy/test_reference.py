@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +111,3 @@ def test_a_field_without_a_sentence_is_refused() -> None:
 
     with pytest.raises(KeyError, match="size"):
         fields.rows(Bare, {}, defaults=False)
-
-
-def test_the_pages_say_where_they_come_from() -> None:
-    assert all(re.match("<!-- Made from the code by `make reference`", make()) for make in PAGES.values())
