@@ -154,7 +154,7 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
         "-organ_masks",
         type=Path,
         default=None,
-        help="folder of organ masks (default: that of the images, such as organMasksTs for imagesTs)",
+        help="folder of organ masks (default: the one beside the images, as organMasksTs for imagesTs)",
     )
     add_checkpoint(parser)
     add_device(parser)
