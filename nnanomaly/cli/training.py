@@ -15,10 +15,10 @@ CALIBRATED = ("ddpm", HEAD, REDUCTION, "all")
 
 
 def train(argv: Arguments = None) -> int:
-    """Train a stage and what it needs first, then calibrate.
+    """Train a stage and the stages before it, then calibrate.
 
-    `ddpm` trains vqgan and classifier before itself, `all` trains ddpm, then head. `vqgan` and `classifier` alone are
-    not calibrated.
+    `head` and `reduction` build on a `ddpm` that is trained; `all` is `ddpm`, then `head`. `vqgan` and `classifier`
+    alone are not calibrated.
     """
     parser = options.new_parser(train)
     options.add_training(parser)
