@@ -1,6 +1,6 @@
 # `make check` is what every commit must pass; it stops at the first step that fails.
 .NOTPARALLEL:
-.PHONY: check format-check lint types layers test static format
+.PHONY: check format-check lint types layers test static format reference
 
 check: static test
 
@@ -20,6 +20,10 @@ layers:
 
 test:
 	pytest -m "not slow and not gpu"
+
+# The pages in documentation/reference that are made from the code.
+reference:
+	python -m documentation.generator
 
 format:
 	ruff format .

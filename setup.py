@@ -91,12 +91,19 @@ setup(
             "highdicom>=0.24",
             "tensorboard>=2.16",
             "selenium>=4.20",
+            "argcomplete>=3.5",
         ],
+        "completion": ["argcomplete>=3.5"],
         "tensorboard": ["tensorboard>=2.16"],
         "wandb": ["wandb>=0.18"],
         "mlflow": ["mlflow-skinny>=3"],
         "totalseg": ["TotalSegmentator>=2.4"],
         "oracles": ["monai>=1.6", "diffusers", "PyWavelets", "picai_eval"],
     },
-    entry_points={"console_scripts": [f"nnanomaly_{command} = nnanomaly.cli:{command}" for command in COMMANDS]},
+    entry_points={
+        "console_scripts": [
+            "nnanomaly = nnanomaly.cli.overview:main",
+            *(f"nnanomaly_{command} = nnanomaly.cli:{command}" for command in COMMANDS),
+        ]
+    },
 )

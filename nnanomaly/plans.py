@@ -193,7 +193,7 @@ class GatePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VQGANPlan:
-    """The autoencoder: patches to latents (METHOD section 1)."""
+    """The autoencoder: patches to latents."""
 
     architecture: str
     """`resize` (nearest upsampling and convolution) or `transposed` (the paper's)."""
@@ -268,7 +268,7 @@ class VQGANPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierPlan:
-    """Healthy or not, from a noisy latent; its gradient guides the reconstruction (METHOD section 4)."""
+    """Healthy or not, from a noisy latent; its gradient guides the reconstruction."""
 
     widths: tuple[int, ...]
     """Channels per level, finest first; every level after the first halves the latent."""
@@ -291,7 +291,7 @@ class ClassifierPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffusionPlan:
-    """The model of healthy latents, or of both classes with their labels (METHOD section 2)."""
+    """The model of healthy latents, or of both classes with their labels."""
 
     architecture: str
     """`unet3d` (convolutions on all axes) or `factorised` (the paper's)."""
@@ -381,7 +381,7 @@ class HeadPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferencePlan:
-    """From a patch to candidates (METHOD sections 3 and 5)."""
+    """From a patch to candidates."""
 
     sampler: str
     """`heun` or `one_step` (noise level as sigma), `ddim` or `ddpm` (unit stride on the discrete schedule)."""
@@ -392,7 +392,7 @@ class InferencePlan:
     num_steps: int
     """Intervals of the solver between that level and 0."""
     guidance: str
-    """`none`, `gradient` (published form), `relative` (scale-free) or `free` (no classifier), see METHOD 3.4."""
+    """`none`, `gradient` (published form), `relative` (scale-free) or `free` (no classifier)."""
     guidance_scale: float
     """s of `gradient`, rho of `relative`, or w of `free` (1 = the healthy class alone, more = away from null)."""
     min_classifier_auc: float

@@ -78,7 +78,9 @@ class Box:
     """Half-open ranges of voxel indices: `start <= index < stop` on each array axis."""
 
     start: Shape
+    """First voxel."""
     stop: Shape
+    """One behind the last voxel."""
 
     @property
     def shape(self) -> Shape:

@@ -4,15 +4,17 @@ import argparse
 
 from nnanomaly.cli import options
 from nnanomaly.cli.run import Arguments, run_command
+from nnanomaly.cli.tuning_options import add_best_configuration
 from nnanomaly.paths import Paths
 
 
 def find_best_configuration(argv: Arguments = None) -> int:
-    """nnanomaly_find_best_configuration."""
-    parser = options.new_parser(
-        "Choose map, ensemble, threshold and post-processing on validation folds; the plans then say so."
-    )
-    options.add_best_configuration(parser)
+    """Choose map, ensemble, threshold and post-processing on validation folds.
+
+    The choice goes into the plans.
+    """
+    parser = options.new_parser(find_best_configuration)
+    add_best_configuration(parser)
     return run_command(parser, argv, _find)
 
 

@@ -21,14 +21,20 @@ THRESHOLD_WORDS = ("val", "otsu", "none")
 
 
 def evaluate(argv: Arguments = None) -> int:
-    """nnanomaly_evaluate."""
-    parser = options.new_parser("Judge our predictions of the test set, or of the validation cases of some folds.")
+    """Judge our predictions of the test set, or of the validation cases of folds."""
+    parser = options.new_parser(evaluate)
     parser.add_argument("-d", required=True, help="dataset name or id")
     parser.add_argument("-f", nargs="+", default=None, help="judge validation cases of folds (default: test set)")
-    parser.add_argument("-pred", type=Path, default=None, help="predictions (default: fold_k/validation of the model)")
+    parser.add_argument(
+        "-pred", type=Path, default=None, help="folder of predictions (default: those in the folds of the model)"
+    )
     options.add_plans(parser)
-    parser.add_argument("-l", nargs="+", type=int, default=(), help="label values that are lesions")
-    parser.add_argument("-o", type=Path, default=None, help="folder for the summaries (default: the predictions)")
+    parser.add_argument(
+        "-l", nargs="+", type=int, default=(), help="label values that are lesions (default: as dataset.json says)"
+    )
+    parser.add_argument(
+        "-o", type=Path, default=None, help="folder for the summaries (default: that of the predictions)"
+    )
     _add_rule(parser)
     options.add_processes(parser)
     return run_command(parser, argv, _evaluate)
@@ -73,45 +79,62 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def compare(argv: Arguments = None) -> int:
-    """nnanomaly_compare."""
-    parser = options.new_parser(
-        "Compare methods on the same cases and references: tables, figures and intervals. FOLDER may be NAME=FOLDER."
-    )
+    """Compare methods on the same cases and references: tables, figures, intervals.
+
+    Where FOLDER is asked for, NAME=FOLDER gives the method another name.
+    """
+    parser = options.new_parser(compare)
     parser.add_argument("-d", required=True, help="dataset name or id")
     parser.add_argument("-f", nargs="+", default=None, help="judge validation cases of folds (default: test set)")
+    _add_methods(parser)
+    parser.add_argument(
+        "-l", nargs="+", type=int, default=(), help="label values that are lesions (default: as dataset.json says)"
+    )
+    parser.add_argument(
+        "-pred_labels",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUES",
+        help="label values or classes that are lesions in the predictions of a method, as 2,3 (default: as their "
+        "dataset.json says)",
+    )
+    parser.add_argument("-o", required=True, type=Path, help="folder for tables, figures and detection_summary.json")
+    parser.add_argument(
+        "-num_draws", type=int, default=2000, help="draws of the bootstrap; 0: no intervals (default %(default)s)"
+    )
+    parser.add_argument("-seed", type=int, default=12345, help="seed of the bootstrap (default %(default)s)")
+    parser.add_argument(
+        "-score",
+        choices=("max", "mean", "median", "percentile95"),
+        default="max",
+        help="which of nnU-Net's probabilities in a component is its score (default %(default)s)",
+    )
+    _add_rule(parser)
+    options.add_processes(parser)
+    return run_command(parser, argv, _compare)
+
+
+def _add_methods(parser: argparse.ArgumentParser) -> None:
+    """What is compared, and from which score on candidates count."""
     for flag, whose in (("--pred", "nnanomaly's"), ("--nnunet", "nnU-Net's"), ("--nndetection", "nnDetection's")):
-        parser.add_argument(flag, action="append", default=[], metavar="FOLDER", help=f"{whose} predictions")
+        parser.add_argument(
+            flag, action="append", default=[], metavar="FOLDER", help=f"folder of {whose} predictions; may be repeated"
+        )
     parser.add_argument(
         "--val",
         action="append",
         default=[],
         metavar="NAME=FOLDER",
-        help="validation predictions, for the threshold",
+        help="folder of predictions of validation cases, from which val takes the threshold; may be repeated",
     )
     parser.add_argument(
         "-threshold",
         nargs="+",
         default=[],
         metavar="[NAME=]VALUE",
-        help="score from which candidates count: a number, val (best mean F1 on validation), otsu or none; without "
-        "NAME for all methods that predict boxes (default val for boxes, none for masks)",
+        help="score from which candidates count: a number, val (best mean F1 on validation cases), otsu or none; "
+        "without NAME it is that of all methods that predict boxes (default: val for boxes, none for masks)",
     )
-    parser.add_argument("-l", nargs="+", type=int, default=(), help="label values that are lesions in the reference")
-    parser.add_argument(
-        "-pred_labels", nargs="+", default=[], metavar="NAME=VALUES", help="label values or classes of lesions, as 2,3"
-    )
-    parser.add_argument("-o", required=True, type=Path, help="folder for tables, figures and detection_summary.json")
-    parser.add_argument("-num_draws", type=int, default=2000, help="draws of the bootstrap (default 2000; 0: none)")
-    parser.add_argument("-seed", type=int, default=12345, help="seed of the bootstrap (default 12345)")
-    parser.add_argument(
-        "-score",
-        choices=("max", "mean", "median", "percentile95"),
-        default="max",
-        help="what makes a score of nnU-Net's probabilities in a component (default max)",
-    )
-    _add_rule(parser)
-    options.add_processes(parser)
-    return run_command(parser, argv, _compare)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -209,16 +232,30 @@ def _numbers(flag: str, text: str) -> tuple[int, ...]:
 
 def _add_rule(parser: argparse.ArgumentParser) -> None:
     """What counts as found."""
-    parser.add_argument("-iou", type=float, default=0.2, help="smallest IoU of a match, inclusive (default 0.2)")
-    parser.add_argument("-connectivity", type=int, choices=(6, 18, 26), default=26, help="of components (default 26)")
     parser.add_argument(
-        "-assignment", choices=("hungarian", "greedy"), default="hungarian", help="of masks (default hungarian)"
+        "-iou", type=float, default=0.2, help="smallest IoU of a match, inclusive (default %(default)s)"
     )
     parser.add_argument(
-        "-extra", choices=("false_positive", "neutral"), default="false_positive", help="further candidates on a lesion"
+        "-connectivity",
+        type=int,
+        choices=(6, 18, 26),
+        default=26,
+        help="how many neighbours of a voxel may belong to its component (default %(default)s)",
+    )
+    parser.add_argument(
+        "-assignment",
+        choices=("hungarian", "greedy"),
+        default="hungarian",
+        help="how candidates of masks are given to lesions: most matches, or largest IoU first (default %(default)s)",
+    )
+    parser.add_argument(
+        "-extra",
+        choices=("false_positive", "neutral"),
+        default="false_positive",
+        help="what a further candidate on a lesion that is already found counts as (default %(default)s)",
     )
     for flag, what in (
-        ("-reference_floor", "lesions are ignored"),
+        ("-reference_floor", "lesions of the reference are ignored"),
         ("-candidate_floor", "predicted masks are removed"),
     ):
         parser.add_argument(
@@ -227,7 +264,7 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
             type=float,
             default=(20, 3.0),
             metavar=("VOXELS", "MM"),
-            help=f"{what} under that many voxels or that axial diameter (default 20 3)",
+            help=f"{what} under that many voxels or that axial diameter (default: 20 3)",
         )
     parser.add_argument("--allow_missing", action="store_true", help="count a missing prediction as an empty one")
 

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 
 def convert_kits(argv: Arguments = None) -> int:
-    """nnanomaly_convert_kits."""
-    parser = options.new_parser("Make a raw dataset of KiTS23: scans, tumors and cysts, a mask and a label per kidney.")
+    """Make a raw dataset of KiTS23.
+
+    Scans, drawn tumors and cysts, and a mask and a weak label for each kidney.
+    """
+    parser = options.new_parser(convert_kits)
     parser.add_argument("-i", type=Path, required=True, help="folder with case_00000, case_00001, ...")
     options.add_new_dataset(parser, name="KiTS23")
     options.add_processes(parser)
@@ -30,11 +33,11 @@ def convert_kits(argv: Arguments = None) -> int:
 
 
 def convert_msd(argv: Arguments = None) -> int:
-    """nnanomaly_convert_msd."""
-    parser = options.new_parser("Make a raw dataset of a CT task of the Medical Segmentation Decathlon.")
+    """Make a raw dataset of a CT task of the Medical Segmentation Decathlon."""
+    parser = options.new_parser(convert_msd)
     parser.add_argument("-i", type=Path, required=True, help="folder of the task, such as Task03_Liver")
     parser.add_argument("-organ", required=True, help="the label that is the organ, such as liver")
-    parser.add_argument("-lesions", nargs="+", default=(), help="labels that are its lesions (default: all others)")
+    parser.add_argument("-lesions", nargs="+", default=(), help="labels that are lesions of it (default: all others)")
     options.add_new_dataset(parser, name=None)
     options.add_processes(parser)
 
@@ -50,12 +53,18 @@ def convert_msd(argv: Arguments = None) -> int:
 
 
 def make_dataset(argv: Arguments = None) -> int:
-    """nnanomaly_make_dataset."""
-    parser = options.new_parser("Make a raw dataset of a table of paths.")
-    parser.add_argument("--csv", type=Path, required=True, help="table with the columns case, image, ...")
-    parser.add_argument("-organs", nargs="+", default=(), help="organs that no column names")
+    """Make a raw dataset of a table of paths."""
+    parser = options.new_parser(make_dataset)
     parser.add_argument(
-        "-lesions", nargs="+", default=(), help="lesion labels of the label maps, as NAME=VALUE, such as tumor=1"
+        "--csv", type=Path, required=True, help="table with the columns case and image, and others where they are known"
+    )
+    parser.add_argument("-organs", nargs="+", default=(), help="organs beside those that columns name")
+    parser.add_argument(
+        "-lesions",
+        nargs="+",
+        default=(),
+        metavar="NAME=VALUE",
+        help="lesion labels of the label maps, such as tumor=1 cyst=2",
     )
     options.add_new_dataset(parser, name=None)
     return run_command(parser, argv, _make_dataset)

@@ -11,14 +11,27 @@ from nnanomaly.utilities.errors import ConfigurationError
 
 
 def convert_dicom(argv: Arguments = None) -> int:
-    """nnanomaly_convert_dicom."""
-    parser = options.new_parser("Make NIfTI images of DICOM series of CTs; what cannot be trusted is skipped, and why.")
+    """Make NIfTI images of the CT series in a DICOM folder.
+
+    What cannot be trusted is skipped, with a reason.
+    """
+    parser = options.new_parser(convert_dicom)
     parser.add_argument("dicom_folder", type=Path, help="folder with DICOM files, in any order and depth")
-    parser.add_argument("-o", type=Path, default=None, help="folder for images; with -d, its name in the raw dataset")
-    parser.add_argument("-d", default=None, help="raw dataset that gets the images (default folder there: imagesTr)")
+    parser.add_argument(
+        "-o",
+        type=Path,
+        default=None,
+        help="folder for the images; with -d, its name in the raw dataset (default: imagesTr)",
+    )
+    parser.add_argument(
+        "-d", default=None, help="name or id of the raw dataset that gets the images (default: none, -o says where)"
+    )
     _add_case_table(parser)
     parser.add_argument(
-        "-write_table", type=Path, default=None, help="write which series became which case; leads back to patients"
+        "-write_table",
+        type=Path,
+        default=None,
+        help="CSV to write, with the case that each series became; it leads back to patients (default: none)",
     )
     parser.add_argument("--correct_tilt", action="store_true", help="straighten scans with a tilted gantry")
     options.add_processes(parser)
@@ -57,8 +70,8 @@ def _images_folder(arguments: argparse.Namespace) -> Path:
 
 
 def export_dicom(argv: Arguments = None) -> int:
-    """nnanomaly_export_dicom."""
-    parser = options.new_parser("Make DICOM segmentations and parametric maps of predictions, on their series.")
+    """Make DICOM segmentations and parametric maps of predictions, on their series."""
+    parser = options.new_parser(export_dicom)
     parser.add_argument("-i", type=Path, required=True, help="predictions, as nnanomaly_predict leaves them")
     parser.add_argument("-dicom", type=Path, required=True, help="folder with the series that were converted")
     parser.add_argument("-o", type=Path, required=True, help="folder for the DICOM files; they name the patients")
@@ -87,5 +100,8 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _add_case_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-t", type=Path, default=None, help="CSV with the columns series_uid, case (default: made-up case ids)"
+        "-t",
+        type=Path,
+        default=None,
+        help="CSV with the columns series_uid and case (default: case ids are made of hashes)",
     )

@@ -11,10 +11,11 @@ FAULTY = 5  # exit status: something this machine lacks
 
 
 def doctor(argv: Arguments = None) -> int:
-    """nnanomaly_doctor."""
-    parser = options.new_parser(
-        "Look at this machine: versions, folders, memory, disk, extras, devices. Sends nothing."
-    )
+    """Look at this machine: versions, folders, memory, disk, extras, devices.
+
+    Nothing is sent.
+    """
+    parser = options.new_parser(doctor)
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     parser.add_argument("--quick", action="store_true", help="leave the devices out: torch takes seconds to import")
     return run_command(parser, argv, _doctor)

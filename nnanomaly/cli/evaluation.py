@@ -10,13 +10,22 @@ from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 
 
 def evaluate_folder(argv: Arguments = None) -> int:
-    """nnanomaly_evaluate_folder."""
-    parser = options.new_parser("Compare a folder of predictions with a folder of references; writes summary.json.")
+    """Compare a folder of predictions with one of references; write summary.json."""
+    parser = options.new_parser(evaluate_folder)
     parser.add_argument("gt_folder", type=Path, help="folder of reference label maps")
     parser.add_argument("pred_folder", type=Path, help="folder of predicted masks")
-    parser.add_argument("-djfile", type=Path, default=None, help="dataset.json that names the lesion labels")
-    parser.add_argument("-l", nargs="+", type=int, default=None, help="label values that are lesions")
-    parser.add_argument("-o", type=Path, default=None, help="folder for the summaries (default: the predictions)")
+    parser.add_argument(
+        "-djfile",
+        type=Path,
+        default=None,
+        help="dataset.json that names the lesion labels (default: that of the references)",
+    )
+    parser.add_argument(
+        "-l", nargs="+", type=int, default=None, help="label values that are lesions (default: as dataset.json says)"
+    )
+    parser.add_argument(
+        "-o", type=Path, default=None, help="folder for the summaries (default: that of the predictions)"
+    )
     parser.add_argument("--allow_missing", action="store_true", help="count a missing prediction as an empty one")
     options.add_processes(parser)
     return run_command(parser, argv, _evaluate_folder)

@@ -10,20 +10,23 @@ from nnanomaly.paths import DATASET_JSON, LABELS_TR, DetectionPaths, Paths
 
 
 def import_nndetection(argv: Arguments = None) -> int:
-    """nnanomaly_import_nndetection."""
-    parser = options.new_parser("Make a raw dataset of a task of nnDetection: same images, same cases, same folds.")
-    parser.add_argument("task", help="name, number or folder of the task (in det_data)")
+    """Make a raw dataset of a task of nnDetection: same images, cases and folds."""
+    parser = options.new_parser(import_nndetection)
+    parser.add_argument("task", help="name, number or folder of the task; the first two are looked up in det_data")
     parser.add_argument("-d", type=int, default=None, help="number of the dataset (default: that of the task)")
     parser.add_argument(
         "-models",
         nargs="+",
         type=Path,
         default=None,
-        help="model folders whose folds count (default: all)",
+        help="model folders whose folds are taken (default: all of the task in det_models)",
     )
-    parser.add_argument("-organs", nargs="+", default=(), help="organs to look at; planning needs them")
+    parser.add_argument("-organs", nargs="+", default=(), help="organs to look at; planning needs some (default: none)")
     parser.add_argument(
-        "-labels", choices=("instances", "original"), default="instances", help="instances, or the masks they came from"
+        "-labels",
+        choices=("instances", "original"),
+        default="instances",
+        help="label maps to take: the instances, or the masks they came from (default %(default)s)",
     )
     options.add_processes(parser)
     return run_command(parser, argv, _import)
@@ -48,14 +51,30 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def export_nndetection(argv: Arguments = None) -> int:
-    """nnanomaly_export_nndetection."""
-    parser = options.new_parser("Make a task of nnDetection of a raw dataset, and box predictions of mask predictions.")
+    """Make a task of nnDetection of a raw dataset, and boxes of mask predictions."""
+    parser = options.new_parser(export_nndetection)
     parser.add_argument("dataset_name_or_id", help="dataset name or id")
-    parser.add_argument("-l", nargs="+", type=int, default=(), help="label values that are lesions")
-    parser.add_argument("-min_size", type=float, default=None, help="drop instances up to that size in mm (default 0)")
-    parser.add_argument("-test", type=Path, default=None, help="our predictions of the test set, to export as well")
-    parser.add_argument("-val", type=Path, default=None, help="our predictions of the validation cases, likewise")
-    parser.add_argument("-model", default="nnAnomaly_3d", help="name of the model folder in det_models")
+    parser.add_argument(
+        "-l", nargs="+", type=int, default=(), help="label values that are lesions (default: as dataset.json says)"
+    )
+    parser.add_argument(
+        "-min_size",
+        type=float,
+        default=None,
+        help="drop instances up to that size in mm (default: that of the task that was imported, else 0)",
+    )
+    parser.add_argument(
+        "-test",
+        type=Path,
+        default=None,
+        help="folder of our predictions of the test set, to export as boxes (default: none)",
+    )
+    parser.add_argument(
+        "-val", type=Path, default=None, help="folder of our predictions of validation cases, likewise (default: none)"
+    )
+    parser.add_argument(
+        "-model", default="nnAnomaly_3d", help="name of the model folder in det_models (default %(default)s)"
+    )
     options.add_processes(parser)
     return run_command(parser, argv, _export)
 

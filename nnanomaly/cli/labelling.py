@@ -9,18 +9,28 @@ from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 
 
 def label_reports(argv: Arguments = None) -> int:
-    """nnanomaly_label_reports."""
-    parser = options.new_parser("Read reports and write the weak label of every organ, with the sentences that decide.")
-    parser.add_argument("reports", nargs="+", type=Path, help="folder of text files, or table with case and report")
+    """Turn reports into a weak label for every organ, with the sentences that decide."""
+    parser = options.new_parser(label_reports)
+    parser.add_argument(
+        "reports", nargs="+", type=Path, help="folders of text files, or tables with the columns case and report"
+    )
     parser.add_argument("-o", type=Path, required=True, help="table of labels to write, such as organ_labels.csv")
-    parser.add_argument("-lang", default="auto", help="en, nl, or auto: the language of each report (default auto)")
-    parser.add_argument("-pack", nargs="+", type=Path, default=(), help="rule packs of your own (JSON)")
+    parser.add_argument(
+        "-lang", default="auto", help="language of the reports: en, nl, or auto for that of each (default %(default)s)"
+    )
+    parser.add_argument(
+        "-pack",
+        nargs="+",
+        type=Path,
+        default=(),
+        help="rule packs of your own, in JSON, beside those that are built in",
+    )
     parser.add_argument("-organs", nargs="+", default=(), help="organs to label (default: those of the dataset)")
     parser.add_argument(
         "-unmentioned",
         choices=("healthy", "uncertain"),
         default="healthy",
-        help="label of an organ that a report does not speak of (default healthy)",
+        help="label of an organ that a report does not speak of (default %(default)s)",
     )
     parser.add_argument("--no_text", action="store_true", help="leave the sentences out of the evidence")
     parser.add_argument("--overwrite", action="store_true", help="write an existing table anew")

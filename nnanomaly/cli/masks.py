@@ -11,8 +11,8 @@ from nnanomaly.utilities.errors import ConfigurationError
 
 
 def segment_organs(argv: Arguments = None) -> int:
-    """nnanomaly_segment_organs."""
-    parser = options.new_parser("Make the organ masks that are missing, with TotalSegmentator, and check all of them.")
+    """Make the organ masks that are missing, with TotalSegmentator; check all masks."""
+    parser = options.new_parser(segment_organs)
     options.add_segmentation(parser)
     return run_command(parser, argv, _segment_organs)
 

@@ -11,8 +11,11 @@ from nnanomaly.utilities.errors import ConfigurationError
 
 
 def plot_overlay_pngs(argv: Arguments = None) -> int:
-    """nnanomaly_plot_overlay_pngs."""
-    parser = options.new_parser("Draw the organ masks of every training case on its scan, in three planes, as PNG.")
+    """Draw the organ masks of every training case on its scan, as PNG.
+
+    Each picture shows three planes.
+    """
+    parser = options.new_parser(plot_overlay_pngs)
     parser.add_argument("-d", required=True, help="dataset name or id")
     parser.add_argument("-o", type=Path, default=None, help=f"folder (default: {OVERLAYS} in the preprocessed dataset)")
     options.add_plans(parser)

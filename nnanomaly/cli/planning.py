@@ -9,12 +9,12 @@ from nnanomaly.plans import PLANS_NAMES
 
 
 def plan_and_preprocess(argv: Arguments = None) -> int:
-    """nnanomaly_plan_and_preprocess."""
-    parser = options.new_parser("Extract the fingerprint of datasets, plan, and preprocess their organ patches.")
+    """Extract the fingerprint of datasets, plan, and preprocess their organ patches."""
+    parser = options.new_parser(plan_and_preprocess)
     options.add_dataset(parser)
     options.add_planning(parser)
     options.add_extraction(parser)
-    parser.add_argument("--no_pp", action="store_true", help="plan only, no preprocessing")
+    parser.add_argument("--no_pp", action="store_true", help="plan only, do not preprocess")
     options.add_processes(parser)
     return run_command(parser, argv, _plan_and_preprocess)
 
@@ -42,8 +42,8 @@ def _plan_and_preprocess(arguments: argparse.Namespace) -> int:
 
 
 def extract_fingerprint(argv: Arguments = None) -> int:
-    """nnanomaly_extract_fingerprint."""
-    parser = options.new_parser("Measure a dataset: spacings, organ extents, intensities, label counts.")
+    """Measure a dataset: spacings, organ extents, intensities, label counts."""
+    parser = options.new_parser(extract_fingerprint)
     options.add_dataset(parser)
     options.add_extraction(parser)
     options.add_processes(parser)
@@ -62,8 +62,8 @@ def extract_fingerprint(argv: Arguments = None) -> int:
 
 
 def plan_experiment(argv: Arguments = None) -> int:
-    """nnanomaly_plan_experiment."""
-    parser = options.new_parser("Write the plans file from the fingerprint, and the folds.")
+    """Write the plans file from the fingerprint, and the folds."""
+    parser = options.new_parser(plan_experiment)
     options.add_dataset(parser)
     options.add_planning(parser)
 
@@ -82,10 +82,11 @@ def plan_experiment(argv: Arguments = None) -> int:
 
 
 def preprocess(argv: Arguments = None) -> int:
-    """nnanomaly_preprocess."""
-    parser = options.new_parser(
-        "Cut and resample the organ patches that the plans ask for; what is already there is kept."
-    )
+    """Cut and resample the organ patches that the plans ask for.
+
+    Patches that are already there are kept.
+    """
+    parser = options.new_parser(preprocess)
     options.add_dataset(parser)
     options.add_plans(parser)
     options.add_processes(parser)

@@ -9,8 +9,8 @@ from nnanomaly.paths import Paths
 
 
 def predict(argv: Arguments = None) -> int:
-    """nnanomaly_predict."""
-    parser = options.new_parser("Find lesions: writes masks, anomaly maps, reconstructions and candidates.")
+    """Find lesions: write masks, anomaly maps, reconstructions and candidates."""
+    parser = options.new_parser(predict)
     options.add_prediction(parser)
     return run_command(parser, argv, _predict)
 

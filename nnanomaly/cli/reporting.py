@@ -16,14 +16,26 @@ DEFAULT_MAX_MB = 3.0
 
 
 def report(argv: Arguments = None) -> int:
-    """nnanomaly_report."""
-    parser = options.new_parser("Show predictions: HTML pages with pictures and a viewer, which need no network.")
+    """Show predictions: HTML pages with pictures and a viewer, which need no network."""
+    parser = options.new_parser(report)
     parser.add_argument("predictions", type=Path, help="folder that nnanomaly_predict wrote")
     parser.add_argument("-o", type=Path, required=True, help="folder for the report")
-    parser.add_argument("-i", type=Path, default=None, help="folder of the images (default: as predicted from)")
-    parser.add_argument("-ref", type=Path, default=None, help="folder of reference label maps, such as labelsTs")
-    parser.add_argument("-djfile", type=Path, default=None, help="dataset.json that names the lesion labels")
-    parser.add_argument("-l", nargs="+", type=int, default=None, help="label values that are lesions")
+    parser.add_argument("-i", type=Path, default=None, help="folder of the images (default: those that were predicted)")
+    parser.add_argument(
+        "-ref",
+        type=Path,
+        default=None,
+        help="folder of reference label maps, such as labelsTs (default: none are shown)",
+    )
+    parser.add_argument(
+        "-djfile",
+        type=Path,
+        default=None,
+        help="dataset.json that names the lesion labels (default: that of the references)",
+    )
+    parser.add_argument(
+        "-l", nargs="+", type=int, default=None, help="label values that are lesions (default: as dataset.json says)"
+    )
     parser.add_argument(
         "-comparison", type=Path, default=None, help="folder that nnanomaly_compare wrote (default: the predictions)"
     )
@@ -31,9 +43,11 @@ def report(argv: Arguments = None) -> int:
         "-max_mb",
         type=float,
         default=DEFAULT_MAX_MB,
-        help=f"most MB of an organ; 0: pictures only (default {DEFAULT_MAX_MB:g})",
+        help="largest size of one organ in its page, in MB; 0: pictures only (default %(default)g)",
     )
-    parser.add_argument("--serve", action="store_true", help="then show it to browsers on this machine, until Ctrl-C")
+    parser.add_argument(
+        "--serve", action="store_true", help="afterwards show the report to browsers on this machine, until Ctrl-C"
+    )
     options.add_processes(parser)
     return run_command(parser, argv, _report)
 

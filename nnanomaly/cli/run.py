@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
+from nnanomaly.cli.completion import offer_completion
 from nnanomaly.cli.options import DEFAULT_PROCESSES
 from nnanomaly.paths import let_threads_sleep, number_of_workers_from_env
 from nnanomaly.utilities.errors import Interrupted, UserError
@@ -16,6 +17,7 @@ Arguments = Sequence[str] | None
 
 def run_command(parser: argparse.ArgumentParser, argv: Arguments, command: Callable[[argparse.Namespace], int]) -> int:
     """Parse, run, and turn what a user can mend into one line on stderr and an exit status."""
+    offer_completion(parser)
     arguments = parser.parse_args(argv)
     let_threads_sleep()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

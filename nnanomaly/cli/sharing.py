@@ -10,8 +10,8 @@ from nnanomaly.paths import Paths
 
 
 def export_model_to_zip(argv: Arguments = None) -> int:
-    """nnanomaly_export_model_to_zip."""
-    parser = options.new_parser("Write a trained model to a zip that holds no pickles, no case ids and no paths.")
+    """Write a trained model to a zip that holds no pickles, no case ids and no paths."""
+    parser = options.new_parser(export_model_to_zip)
     options.add_export(parser)
     return run_command(parser, argv, _export)
 
@@ -35,11 +35,13 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def install_pretrained_model_from_zip(argv: Arguments = None) -> int:
-    """nnanomaly_install_pretrained_model_from_zip."""
-    parser = options.new_parser("Check an exported model and install it into nnanomaly_results.")
-    parser.add_argument("zip", type=Path, help="exported model")
+    """Check an exported model and install it into nnanomaly_results."""
+    parser = options.new_parser(install_pretrained_model_from_zip)
+    parser.add_argument("zip", type=Path, help="the exported model")
     parser.add_argument("--force", action="store_true", help="replace an installed model of the same name")
-    parser.add_argument("-max_size", type=float, default=20.0, help="GB that it may unpack to (default 20)")
+    parser.add_argument(
+        "-max_size", type=float, default=20.0, help="largest size that it may unpack to, in GB (default %(default)g)"
+    )
     return run_command(parser, argv, _install)
 
 

@@ -15,11 +15,12 @@ CALIBRATED = ("ddpm", HEAD, REDUCTION, "all")
 
 
 def train(argv: Arguments = None) -> int:
-    """nnanomaly_train."""
-    parser = options.new_parser(
-        "Train a stage; `ddpm` trains the stages it needs first, then calibrates; `head` and `reduction` calibrate "
-        "too; `all`: ddpm, then head."
-    )
+    """Train a stage and the stages before it, then calibrate.
+
+    `head` and `reduction` build on a `ddpm` that is trained; `all` is `ddpm`, then `head`. `vqgan` and `classifier`
+    alone are not calibrated.
+    """
+    parser = options.new_parser(train)
     options.add_training(parser)
     return run_command(parser, argv, _train)
 

@@ -4,24 +4,27 @@ import argparse
 
 from nnanomaly.cli import options
 from nnanomaly.cli.run import Arguments, run_command
+from nnanomaly.cli.tuning_options import add_diagnose, add_sweep
 from nnanomaly.paths import Paths
 
 
 def sweep(argv: Arguments = None) -> int:
-    """nnanomaly_sweep."""
-    parser = options.new_parser(
-        "Try noise levels and guidance scales of a trained ddpm on its validation fold; the best goes into the plans."
-    )
-    options.add_sweep(parser)
+    """Choose noise level and guidance of a trained ddpm on its validation fold.
+
+    The best setting goes into the plans.
+    """
+    parser = options.new_parser(sweep)
+    add_sweep(parser)
     return run_command(parser, argv, _sweep)
 
 
 def diagnose(argv: Arguments = None) -> int:
-    """nnanomaly_diagnose."""
-    parser = options.new_parser(
-        "Follow known lesions of the validation fold through all steps of the prediction: where are they lost?"
-    )
-    options.add_diagnose(parser)
+    """Follow known lesions through the prediction: at which step are they lost?
+
+    The lesions are those of a validation fold.
+    """
+    parser = options.new_parser(diagnose)
+    add_diagnose(parser)
     return run_command(parser, argv, _diagnose)
 
 

@@ -16,7 +16,13 @@ from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import write_atomically
 
 SERIES_UID, CASE = "series_uid", "case"
-COLUMNS = (SERIES_UID, CASE, "series", "folder")
+COLUMNS = {
+    SERIES_UID: "Series Instance UID.",
+    CASE: "Case id.",
+    "series": "Hash of the UID, as the report of the conversion names the series.",
+    "folder": "Folder of the series' files.",
+}
+"""Columns and what they hold, for the table and for its reference page."""
 OWNER_ALONE = 0o600
 
 

@@ -42,6 +42,20 @@ DEFINITIONS = {
     "outside_roi": "share of a lesion's voxels in no organ patch; beyond reach: less than min_iou of it lies inside",
 }
 
+DETECTION_KEYS = {
+    "schema_version": "Version of this document.",
+    "labels": "Which values of the label maps are lesions.",
+    "rule": "What counts as found.",
+    "definitions": "What the numbers mean, in words.",
+    "size_bins_mm": "Ends of the size bins; null = no upper end.",
+    "metrics": "All numbers over the cases.",
+    "curves": "Average precision and sensitivities; null if a candidate has no score.",
+    "failed_cases": "Case -> why it could not be evaluated; it is in no number.",
+    "missing_predictions": "Cases without a prediction, which `--allow_missing` counts as empty.",
+    "cases": "Numbers of each case, `n_removed_candidates`, and its `records`.",
+}
+"""Keys of `detection_summary.json` and what they hold, for its reference page."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:

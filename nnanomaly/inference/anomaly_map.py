@@ -41,7 +41,7 @@ class Residual:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResidualStatistics:
-    """Mean and standard deviation of the absolute residual of healthy organs, by place and intensity (METHOD 8.3a)."""
+    """Mean and standard deviation of the absolute residual of healthy organs, by place and intensity."""
 
     edges_mm: tuple[float, ...]
     """Borders between the bins of the distance to the organ surface, ascending; the first and last bin are open."""

@@ -115,6 +115,18 @@ def _whole_hu(values: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.clip(np.rint(values), -32768, 32767).astype(np.int16)
 
 
+BOXES_KEYS = {
+    "case": "Case id.",
+    "axes": "How voxel indices and world positions are ordered, in words.",
+    "threshold": "Threshold on the anomaly map; null where Otsu finds none, since the map is the same everywhere.",
+    "organs": "Status of every organ, as in `status.csv`.",
+    "candidates": "The candidates; `id`, `start` and `stop` of the box, and what the next table lists.",
+    "patches": "The organ patches that were predicted: `organ`, `tile`, `organ_fraction_outside` (share of the "
+    "organ mask outside all its patches), `covered_fraction` (share of the patch inside the scan), and their grid.",
+}
+"""Keys of the document of a case and what they hold, for its reference page."""
+
+
 def _document(case: str, result: CaseResult) -> dict[str, Any]:
     return {
         "case": case,

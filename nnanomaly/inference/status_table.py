@@ -8,7 +8,14 @@ from pathlib import Path
 from nnanomaly.paths import DETECTIONS
 from nnanomaly.utilities.json_io import write_atomically
 
-COLUMNS = ("case", "organ", "status", "reason")
+COLUMNS = {
+    "case": "Case id.",
+    "organ": "Organ; empty in the row of a case that failed as a whole.",
+    "status": "`ok`, `truncated_roi` (the border of the scan cuts the organ), `no_roi` (empty mask: nothing is said of "
+    "the organ) or `failed`.",
+    "reason": "Why a case failed; else empty.",
+}
+"""Columns and what they hold, for the table and for its reference page."""
 INCOMPLETE = ("failed", "no_roi")
 """Words of the table for what was not looked at."""
 Row = dict[str, str]

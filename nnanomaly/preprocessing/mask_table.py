@@ -15,17 +15,18 @@ from nnanomaly.utilities.errors import UserError
 from nnanomaly.utilities.json_io import write_atomically
 
 logger = logging.getLogger(__name__)
-COLUMNS = (
-    "case",
-    "organ",
-    "volume_ml",
-    "fragments",
-    "largest_fraction",
-    "stray_mm",
-    "touches_border",
-    "off_centre_mm",
-    "suspicions",
-)
+COLUMNS = {
+    "case": "Case id.",
+    "organ": "Organ name.",
+    "volume_ml": "Volume of the whole mask.",
+    "fragments": "Number of 26-connected pieces.",
+    "largest_fraction": "Share of the largest piece.",
+    "stray_mm": "Distance of the farthest piece that is not the organ from the box around the organ; 0 = all are near.",
+    "touches_border": "Sides of the scan that cut the organ, separated by spaces.",
+    "off_centre_mm": "How far towards the patient's left of the middle of the scan the organ lies.",
+    "suspicions": "Codes and reasons of what is suspicious, separated by semicolons; suspicious masks come first.",
+}
+"""Columns and what they hold, for the table and for its reference page."""
 
 
 def measure_case(

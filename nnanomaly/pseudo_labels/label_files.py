@@ -2,14 +2,29 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nnanomaly.pseudo_labels.label_report import OrganLabel
 from nnanomaly.utilities.json_io import write_atomically
 
-LABEL_COLUMNS = ("case", "organ", "label", "source")
-EVIDENCE_COLUMNS = ("case", "organ", "label", "reason", "decides", "rule", "line", "sentence")
+LABEL_COLUMNS = {
+    "case": "Case id.",
+    "organ": "Organ, as `dataset.json` names it.",
+    "label": "`healthy`, `unhealthy`, `excluded` or `uncertain`.",
+    "source": "Where the label comes from: `report`.",
+}
+EVIDENCE_COLUMNS = {
+    "case": "Case id.",
+    "organ": "Organ, as `dataset.json` names it.",
+    "label": "Label of the organ, the same in all its rows.",
+    "reason": "The rule that decided, in words.",
+    "decides": "`yes` in the rows that decided, else `no`.",
+    "rule": "Kind, word and status of the finding, and the word that made the status.",
+    "line": "Line of the report, from 1; empty where the organ is not mentioned.",
+    "sentence": "The sentence; empty with `--no_text` and where the organ is not mentioned.",
+}
+"""Columns of both tables and what they hold, for the tables and for their reference page."""
 SOURCE = "report"
 
 CaseLabels = Mapping[str, Sequence[OrganLabel]]
@@ -52,7 +67,7 @@ def _evidence(case: str, organ: OrganLabel, *, with_sentences: bool) -> list[tup
     return rows if organ.num_deciding else [(*head, "yes", organ.reason, "", ""), *rows]
 
 
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _write(path: Path, columns: Collection[str], rows: Iterable[Sequence[str]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

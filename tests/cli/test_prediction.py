@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from nnanomaly.inference.prediction_files import BOXES_KEYS
 from nnanomaly.plans import Plans
 
 DATASET = "Dataset501_Tiny"
@@ -106,6 +107,7 @@ def test_a_case_without_kidney_has_no_finding_and_is_never_called_healthy(shell:
     assert {status["test_1", organ] for organ in ORGANS} == {"no_roi"}
     assert status["test_0", "kidney_left"] == "ok"
     document = json.loads(Path("preds/detections/test_1_boxes.json").read_text())
+    assert list(document) == list(BOXES_KEYS)
     assert document["organs"] == dict.fromkeys(ORGANS, "no_roi")
     assert document["candidates"] == []
     for path in ("preds/detections/status.csv", "preds/detections/test_1_boxes.json"):

@@ -12,6 +12,7 @@ import pytest
 from nnanomaly.evaluation.evaluate_folder import evaluate_folder
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
+from nnanomaly.evaluation.summary import DETECTION_KEYS
 from nnanomaly.utilities.errors import DataError
 
 SHAPE = (12, 14, 40)  # x, y, z of the file
@@ -84,6 +85,7 @@ def test_the_detection_summary_holds_rules_records_and_numbers(folders: tuple[Pa
     evaluate_folder(*folders, labels=KIDNEY_TUMOR, output_folder=tmp_path / "out", rule=MatchRule(min_iou=0.5))
     assert not (folders[1] / "summary.json").exists()
     document = json.loads((tmp_path / "out" / "detection_summary.json").read_text(), parse_constant=pytest.fail)
+    assert list(document) == list(DETECTION_KEYS)
     assert (document["rule"]["min_iou"], document["rule"]["reference_floor"]["min_voxels"]) == (0.5, 20)
     assert document["labels"]["reference"] == [2, 3]
     assert set(document["size_bins_mm"]) == {"<=2", "2-4", "4-7", ">7"}

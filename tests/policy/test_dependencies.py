@@ -54,10 +54,11 @@ def test_every_import_is_asked_for_and_everything_asked_for_is_imported(
     asked, extras = setup_arguments["install_requires"], setup_arguments["extras_require"]
     assert isinstance(asked, list)
     assert isinstance(extras, dict)
-    optional = ("nnanomaly/dicom/", "nnanomaly/training/trackers.py")
+    optional = ("nnanomaly/dicom/", "nnanomaly/training/trackers.py", "nnanomaly/cli/completion.py")
     ours = {name: tree for name, tree in trees.items() if not name.startswith(optional)}
     assert _third_party(ours.values()) == {_name(item) for item in asked}
-    loaded = [*asked, *extras["dicom"], *extras["wandb"], *extras["mlflow"]]  # torch loads TensorBoard
+    named = ("dicom", "wandb", "mlflow", "completion")  # torch loads TensorBoard
+    loaded = [*asked, *(item for extra in named for item in extras[extra])]
     assert _third_party(trees.values()) == {_name(item) for item in loaded}
 
 
@@ -67,7 +68,7 @@ def test_the_tests_import_nothing_beyond_the_dev_extra(root: Path, setup_argumen
     assert isinstance(extras, dict)
     tests = sorted((root / "tests").rglob("*.py"))
     # A test that starts a process may import its own module there; benchmarks import each other by their names.
-    own = {path.stem for path in [*tests, *(root / "benchmarks").glob("*.py")]}
+    own = {"documentation", *(path.stem for path in [*tests, *(root / "benchmarks").glob("*.py")])}
     imported = _third_party(ast.parse(path.read_text(encoding="utf-8")) for path in tests)
     assert imported - own <= {_name(item) for item in [*asked, *extras["dev"]]}
 
