@@ -5,6 +5,7 @@ the planner chose: minutes on two CPU cores instead of days on a GPU, written in
 """
 
 import logging
+import shlex
 import subprocess
 import sys
 import time
@@ -28,7 +29,10 @@ from nnanomaly.paths import (
     IMAGES_TS,
     LABELS_TS,
     MAPS,
+    PREPROCESSED,
+    RAW,
     RECONSTRUCTIONS,
+    RESULTS,
     Paths,
     environment_for,
 )
@@ -52,6 +56,9 @@ SHORT_TRAINING: dict[str, dict[str, Any]] = {
 def run_demo(folder: Path, *, seed: int) -> str:
     """Run everything in `folder` (which must be empty or new); returns the text for the user."""
     start = time.monotonic()
+    logger.info(
+        "demo in %s: a phantom dataset, the three commands, evaluation and report; minutes on two cores", folder
+    )
     paths = Paths(folder / "raw", folder / "preprocessed", folder / "results")
     write_phantom_dataset(paths.raw(DATASET), num_training=NUM_TRAINING, num_test=NUM_TEST, seed=seed)
     predictions = folder / "predictions"
@@ -64,6 +71,7 @@ def run_demo(folder: Path, *, seed: int) -> str:
     _command(paths, "report", str(predictions), "-o", str(report), "-ref", str(paths.raw(DATASET) / LABELS_TS))
     picture = folder / "demo.png"
     draw_prediction(paths.raw(DATASET), predictions, picture)
+    environment = environment_for(paths)
     minutes = (time.monotonic() - start) / 60
     lines = [
         table,
@@ -74,6 +82,8 @@ def run_demo(folder: Path, *, seed: int) -> str:
         f"predictions    {predictions}",
         f"picture        {picture}",
         f"report         {report / 'index.html'} (open it in a browser)",
+        "to go on by hand:",
+        "export " + " ".join(f"{name}={shlex.quote(environment[name])}" for name in (RAW, PREPROCESSED, RESULTS)),
     ]
     return "\n".join(lines)
 
@@ -105,6 +115,8 @@ def _command(paths: Paths, name: str, *arguments: str) -> str:
 def _shorten_training(paths: Paths) -> None:
     """Write the demo's small networks and short trainings into the plans file, as a user may by hand."""
     path = paths.plans(DATASET, PLANS_NAMES["default"])
+    counts = ", ".join(f"{stage} {changes['num_iterations']}" for stage, changes in SHORT_TRAINING.items())
+    logger.info("the demo makes the networks small and the trainings short, in iterations: %s", counts)
     save_plans(path, shorten(load_plans(path), SHORT_TRAINING))
 
 

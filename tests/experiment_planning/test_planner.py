@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,8 @@ from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.volume import Triple
 
-DEV_PACK = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "dev_pack" / "Dataset501_KidneyPhantom"
+ROOT = Path(__file__).resolve().parents[2]
+DEV_PACK = ROOT.parent / "shared" / "data" / "dev_pack" / "Dataset501_KidneyPhantom"
 
 
 def fingerprint_of(
@@ -140,6 +142,13 @@ def test_every_number_has_a_reason_and_every_reason_a_field(preset: str) -> None
             value = getattr(value, part)
         assert reason.strip()
         assert "\n" not in reason
+
+
+def test_every_number_with_a_reason_stands_in_the_page_of_the_rules() -> None:
+    page = (ROOT / "documentation" / "explanation" / "planning-rules.md").read_text(encoding="utf-8")
+    named = {name.rsplit(".", 1)[-1] for text in re.findall(r"`([^`]+)`", page) for name in text.split(", ")}
+    reasons = planned(KIDNEYS).reasons
+    assert [name for name in reasons if name.rsplit(".", 1)[-1] not in named] == []
 
 
 def test_more_memory_never_gives_smaller_networks() -> None:

@@ -1,6 +1,7 @@
 """The three commands in this order on a raw dataset, with the smallest networks: files, provenance, repeatability."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -249,6 +250,38 @@ def test_the_same_prediction_again_gives_the_same_bytes(project: Project, tmp_pa
     first, second = content(project.predictions), content(tmp_path / "again")
     first.pop("summary.json", None)
     assert first == second
+
+
+LAYOUT = ROOT / "documentation" / "reference" / "results-layout.md"
+
+
+NAMES = {"plans": r"nnAnomaly\w*Plans", "stage": "(?:vqgan|classifier|ddpm|head|reduction)", "fold": r"(?:\d+|all)"}
+
+
+def in_words(name: re.Match[str]) -> str:
+    """The pattern behind a name in braces of the page."""
+    return NAMES.get(name[1], "[^/]+")
+
+
+def documented(section: str) -> re.Pattern[str]:
+    """The first cells of the tables of a section of the page, as one pattern: `{name}` and `*` stop at a folder."""
+    text = LAYOUT.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| `([^`]+)` \|", text, flags=re.MULTILINE)
+    parts = [re.sub(r"\\{(\w+)\\}", in_words, re.escape(cell)).replace(r"\*", "[^/]*") for cell in cells]
+    return re.compile("|".join(part + ".+" if part.endswith("/") else part for part in parts))
+
+
+def test_every_file_that_is_left_stands_in_the_page_of_the_layout(project: Project) -> None:
+    left = {
+        "Preprocessed": project.paths.preprocessed(DATASET),
+        "Results": project.paths.results_folder() / DATASET,
+        "Predictions": project.predictions,
+    }
+    for section, folder in left.items():
+        described, files = documented(section), content(folder)
+        assert files, folder
+        assert [name for name in files if not described.fullmatch(name)] == [], section
+        assert not described.fullmatch("unheard_of.txt")
 
 
 def test_a_prediction_that_is_continued_computes_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,3 +147,13 @@ def test_every_option_in_a_table_belongs_to_a_command_of_the_page(root: Path, pa
             ]
             unknown += [f"{page.relative_to(root)}: {word}" for word in options if word not in known]
     assert not unknown, "\n".join(unknown)
+
+
+def test_every_option_that_is_offered_in_place_of_one_of_nnunet_exists(pages: dict[Path, str]) -> None:
+    (text,) = (text for page, text in pages.items() if page.name == "migrating-from-nnunet.md")
+    flags = text.split("\n## Flags\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \|([^|]*)\|", flags, flags=re.M)
+    ours = [theirs + here if "the same" in here else here for theirs, here in rows]
+    options = {word for cell in ours for word in re.findall(r"(?<![\w-])--?[A-Za-z]\w*", cell)}
+    assert len(options) > 20
+    assert options - set().union(*OPTIONS.values()) == set()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nnanomaly.training import run_log
 from nnanomaly.training.monitor import MonitorSettings
-from nnanomaly.training.progress_figure import as_grey, in_order, progress_figure, title_of
+from nnanomaly.training.progress_figure import as_grey, in_order, progress_figure, sample_figure, title_of
 from nnanomaly.training.run_log import RunLog, in_words
 from nnanomaly.training.samples import keep_samples
 
@@ -119,6 +119,13 @@ def test_panels_are_titled_in_words_and_ordered_from_losses_to_throughput() -> N
     assert [line.get_xydata().tolist() for line in loss.lines] == [[[10.0, 100.0], [20.0, 1.0]], [[20.0, 2.0]]]
     assert (loss.get_yscale(), norm.get_yscale()) == ("log", "linear")
     assert picture.get_title() == "input"
+
+
+def test_a_title_says_what_its_curve_or_colour_means() -> None:
+    assert title_of("l1") == "mean absolute error (training: weighted)"  # validation logs the bare error
+    (picture,) = sample_figure("iteration 1", {"difference": torch.zeros(4, 6)}).axes
+    assert picture.get_title() == "difference (red: brighter, full at 1/8 of the window)"
+    assert picture.images[0].get_clim() == (-0.25, 0.25)
 
 
 def test_first_last_and_best_samples_are_kept_and_no_more(tmp_path: Path) -> None:
