@@ -6,7 +6,7 @@ from pathlib import Path
 from unittest import mock
 
 from documentation.generator.markdown import code, mark_names, page, sentence, table
-from nnanomaly.cli.options import command_name
+from nnanomaly.cli.options import command_name, trained
 from nnanomaly.cli.overview import GROUPS, MAIN_JOB, Command, summary
 from nnanomaly.cli.tuning_options import not_negative, positive_number
 
@@ -18,6 +18,7 @@ KINDS = {
     Path: "path",
     positive_number: "whole number from 1",
     not_negative: "number from 0",
+    trained: "text",
 }
 """What the functions that read a value take."""
 

@@ -24,7 +24,12 @@ def evaluate(argv: Arguments = None) -> int:
     """Judge our predictions of the test set, or of the validation cases of folds."""
     parser = options.new_parser(evaluate)
     parser.add_argument("-d", required=True, help="dataset name or id")
-    parser.add_argument("-f", nargs="+", default=None, help="judge validation cases of folds (default: test set)")
+    parser.add_argument(
+        "-f",
+        nargs="+",
+        default=None,
+        help="judge the validation cases of folds, as nnanomaly_predict --val leaves them (default: test set)",
+    )
     parser.add_argument(
         "-pred", type=Path, default=None, help="folder of predictions (default: those in the folds of the model)"
     )

@@ -12,6 +12,7 @@ from nnanomaly.plans import HEAD, PLANS_NAMES, REDUCTION, STAGES
 from nnanomaly.utilities.errors import ConfigurationError
 
 DEFAULT_PROCESSES = 2
+TRAINED = (*STAGES, HEAD, REDUCTION, "all")
 
 
 def command_name(command: Callable[..., int]) -> str:
@@ -87,10 +88,19 @@ def add_new_dataset(parser: argparse.ArgumentParser, *, name: str | None) -> Non
     parser.add_argument("-name", default=name, help=f"name of the new dataset (default: {name or 'that of the input'})")
 
 
+def trained(text: str) -> str:
+    """What is trained; whoever types a configuration of nnU-Net is told what stands in its place."""
+    if text in TRAINED:
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is none of {', '.join(TRAINED)}. Where nnU-Net has 3d_fullres, type ddpm; it trains what it needs."
+    )
+
+
 def add_training(parser: argparse.ArgumentParser) -> None:
     """All arguments of the training."""
     parser.add_argument("dataset_name_or_id", help="dataset name or id")
-    parser.add_argument("configuration", choices=(*STAGES, HEAD, REDUCTION, "all"), help="what to train")
+    parser.add_argument("configuration", type=trained, choices=TRAINED, help="what to train")
     parser.add_argument("fold", nargs="?", default="0", help="number of the fold, or all (default %(default)s)")
     add_plans(parser)
     _add_trainer(parser)
@@ -141,8 +151,14 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 def add_prediction(parser: argparse.ArgumentParser) -> None:
     """All arguments of the prediction."""
-    parser.add_argument("-i", required=True, help="folder of images, or its name in the raw dataset (imagesTs)")
-    parser.add_argument("-o", required=True, type=Path, help="folder for the predictions")
+    parser.add_argument("-i", default=None, help="folder of images, or its name in the raw dataset (imagesTs)")
+    parser.add_argument("-o", default=None, type=Path, help="folder for the predictions")
+    parser.add_argument(
+        "--val",
+        action="store_true",
+        help="instead of -i and -o: predict the validation cases of each fold with that fold alone, into its folder "
+        "validation, where nnanomaly_evaluate -f finds them",
+    )
     parser.add_argument("-d", default=None, help="dataset name or id (default: the one trained dataset)")
     parser.add_argument(
         "-f", nargs="+", default=None, help="folds whose maps are averaged (default: all that are trained)"

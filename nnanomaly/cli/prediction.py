@@ -6,6 +6,7 @@ from nnanomaly.cli import options
 from nnanomaly.cli.refusals import refuse_other_configuration, refuse_other_trainer
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import Paths
+from nnanomaly.utilities.errors import ConfigurationError
 
 
 def predict(argv: Arguments = None) -> int:
@@ -16,8 +17,9 @@ def predict(argv: Arguments = None) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from nnanomaly.inference.predict_api import PredictionOptions, predict_folder
+    from nnanomaly.inference.predict_api import PredictionOptions, predict_folder, predict_validation
 
+    _refuse_unclear_folders(arguments)
     refuse_other_trainer(arguments.tr)
     refuse_other_configuration(arguments.c)
     wanted = PredictionOptions(
@@ -34,4 +36,16 @@ def _predict(arguments: argparse.Namespace) -> int:
         num_preprocessing=arguments.npp,
         num_writing=arguments.nps,
     )
+    if arguments.val:
+        return PARTIAL if predict_validation(Paths.from_env(), wanted) else 0
     return PARTIAL if predict_folder(Paths.from_env(), arguments.i, arguments.o, wanted) else 0
+
+
+def _refuse_unclear_folders(arguments: argparse.Namespace) -> None:
+    given = [flag for flag, value in (("-i", arguments.i), ("-o", arguments.o)) if value is not None]
+    if arguments.val and given:
+        raise ConfigurationError("CFG-FLAGS", f"--val knows its folders: leave out {' and '.join(given)}.")
+    if not arguments.val and len(given) < 2:
+        raise ConfigurationError(
+            "CFG-FLAGS", "-i IMAGES and -o PREDICTIONS are needed, or --val for the validation cases of the folds."
+        )

@@ -143,7 +143,9 @@ def _file_name_faults(folder: Path, cases: list[str], description: DatasetDescri
 
 def _label_faults(folder: Path, cases: list[str], labels: OrganLabels) -> Iterator[Finding]:
     table = folder / ORGAN_LABELS_CSV
-    if HEALTHY not in labels.values():
+    if not table.is_file():
+        yield Finding(ERROR, "LABELS-HEALTHY", f"{table} does not exist; without healthy organs nothing can be learnt")
+    elif HEALTHY not in labels.values():
         yield Finding(
             ERROR, "LABELS-HEALTHY", f"{table} calls no organ {HEALTHY}; nothing can be learnt ({len(labels)} labels)"
         )

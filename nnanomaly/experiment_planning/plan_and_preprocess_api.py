@@ -31,7 +31,7 @@ from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import preprocess_dataset
 from nnanomaly.preprocessing.report import PreprocessingReport
 from nnanomaly.utilities.case_runner import Progress
-from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
 from nnanomaly.utilities.json_io import write_atomically
 
 MOST_FAILURES_SHOWN = 20
@@ -74,7 +74,8 @@ def extract_fingerprint(
             raw, load_description(raw), num_processes=num_processes, progress=progress
         )
     save_fingerprint(path, fingerprint)
-    logger.info("%s: %d scans, organs %s: %s", dataset, len(cases), fingerprint.label_counts, path)
+    counts = ", ".join(f"{number} {label}" for label, number in fingerprint.label_counts.items())
+    logger.info("%s: %d scans, organs: %s: %s", dataset, len(cases), counts, path)
     return fingerprint
 
 
@@ -106,6 +107,7 @@ def plan_experiment(paths: Paths, dataset: str, *, preset: str, gpu_memory_targe
     for path in sorted((raw / LABELS_TR).glob(f"*{description.file_ending}")):
         _copy(path, folder / GT_SEGMENTATIONS / path.name)
     path = paths.plans(dataset, plans.plans_name)
+    _keep_other_plans(path, plans)
     save_plans(path, plans)
     logger.info("%s: %s", dataset, summary(plans))
     logger.info("%s: every number has its reason in %s", dataset, path)
@@ -151,6 +153,21 @@ def _is_current(fingerprint: Fingerprint, cases: list[str], labels: OrganLabels)
     """Whether a fingerprint has as many scans as the dataset has now, and the same weak labels."""
     same = all(labels.get((organ.case, organ.organ), UNLABELLED) == organ.label for organ in fingerprint.organs)
     return same and len(fingerprint.spacings) == len(cases)
+
+
+def _keep_other_plans(path: Path, plans: Plans) -> None:
+    """Copy a plans file that somebody edited, or a command chose values for, before it is planned anew."""
+    if path.is_file() and not _is_file_of(path, plans):
+        kept = path.with_name(f"{path.name}.bak")
+        _copy(path, kept)
+        logger.warning("%s held other values than are planned now; they are kept in %s", path, kept)
+
+
+def _is_file_of(path: Path, plans: Plans) -> bool:
+    try:
+        return load_plans(path) == plans
+    except UserError:  # of another version, or damaged by hand
+        return False
 
 
 def _copy(source: Path, target: Path) -> None:

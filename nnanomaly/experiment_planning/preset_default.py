@@ -132,7 +132,7 @@ DEFAULT = Preset(
         "classifier.training.patience": "15 epochs without a better validation AUC",
         "ddpm.blocks_per_level": "usual for latent diffusion",
         "ddpm.log_sigma_mean": "centred below the level of the reconstruction, where most of its steps lie",
-        "ddpm.log_sigma_std": "covers sigma 0.2 to 12 within two deviations",
+        "ddpm.log_sigma_std": "covers sigma 0.2 to 12 within two deviations, cut off at max_sigma",
         "ddpm.encodings_per_patch": "augmentation must happen before encoding: a flipped latent is no encoded flip",
         "ddpm.training.num_iterations": "as published",
         "ddpm.training.learning_rate": "AdamW with warm-up and decay bears twice the published constant 1e-4",

@@ -86,7 +86,7 @@ def report_verification(verification: Verification, folder: Path, out_dir: Path)
     if num_errors:
         raise DataError(
             "VERIFY",
-            f"{folder} has {num_errors} errors and {num_warnings} warnings, all listed in {path}. Correct them.",
+            f"{folder}: errors: {num_errors}, warnings: {num_warnings}, all listed in {path}. Mend them and try again.",
         )
     logger.info("%s: no errors, %d warnings: %s, %s", folder.name, num_warnings, path, out_dir / ORGAN_MASKS_CSV)
 

@@ -81,7 +81,7 @@ def load_model(paths: Paths, dataset: str, request: ModelRequest) -> LoadedModel
     IntegrityError (CALIB-STALE, CKPT-...) for parts that do not belong together.
     """
     model_folder = paths.model(dataset, request.plans_name, "ddpm")
-    folds = _choose_folds(model_folder, dataset, request)
+    folds = choose_folds(paths, dataset, request)
     plans = load_plans(model_folder / PLANS_JSON)
     device = choose_device(request.device)
     models, provenance = {}, {}
@@ -106,8 +106,12 @@ def load_model(paths: Paths, dataset: str, request: ModelRequest) -> LoadedModel
     )
 
 
-def _choose_folds(model_folder: Path, dataset: str, request: ModelRequest) -> list[str]:
-    """The folds that were asked for, all of them trained, or those that can predict; in the order of their numbers."""
+def choose_folds(paths: Paths, dataset: str, request: ModelRequest) -> list[str]:
+    """The folds that were asked for, all of them trained, or those that can predict; in the order of their numbers.
+
+    Raises ConfigurationError (CFG-MODEL, CFG-FOLD).
+    """
+    model_folder = paths.model(dataset, request.plans_name, "ddpm")
     trained = find_folds(model_folder, request.checkpoint)
     if request.folds is None:
         if not trained:

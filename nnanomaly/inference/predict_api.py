@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,18 +10,20 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from nnanomaly import __version__
-from nnanomaly.dataset.raw_dataset import list_cases
+from nnanomaly.dataset.raw_dataset import list_cases, load_description
+from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import memory_fault
 from nnanomaly.inference.case_input import masks_beside
 from nnanomaly.inference.case_work import CaseWork
-from nnanomaly.inference.loaded_model import ModelRequest, choose_dataset, load_model
+from nnanomaly.inference.loaded_model import ModelRequest, choose_dataset, choose_folds, load_model
 from nnanomaly.inference.prediction_files import finished_status, write_folder_documents
 from nnanomaly.inference.status_table import INCOMPLETE, Row, status_rows, write_status
-from nnanomaly.paths import Paths
+from nnanomaly.paths import IMAGES_TR, SPLITS_JSON, VALIDATION, Paths
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.pipeline import pipeline
 
 logger = logging.getLogger(__name__)
+REMEDY = "End other programs on the device or use -device cpu, and go on with --continue_prediction."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +63,34 @@ class PredictionOptions:
         )
 
 
-@memory_fault("End other programs on the device or use -device cpu, and go on with --continue_prediction.")
+@memory_fault(REMEDY)
 def predict_folder(paths: Paths, images: str, output: Path, options: PredictionOptions) -> list[str]:
     """Predict all cases of a folder; returns the cases that failed or have no organ, now or in the run continued."""
+    _check(options)
+    dataset = choose_dataset(paths, options.dataset, options.model)
+    images_folder = _resolve_images(paths, images, dataset)
+    _refuse_same_folder(images_folder, output)
+    return _predict(paths, dataset, images_folder, output, options)
+
+
+@memory_fault(REMEDY)
+def predict_validation(paths: Paths, options: PredictionOptions) -> list[str]:
+    """Predict the validation cases of each fold with that fold alone, into its folder `validation`, where evaluation
+    and comparison of folds look for them; returns the cases that failed or have no organ."""
+    _check(options)
+    dataset = choose_dataset(paths, options.dataset, options.model)
+    images, incomplete = paths.raw(dataset) / IMAGES_TR, []
+    splits = load_splits(paths.preprocessed(dataset) / SPLITS_JSON)
+    for fold in choose_folds(paths, dataset, options.model):
+        folder = paths.fold(dataset, options.plans_name, "ddpm", fold)
+        cases = list_cases(images, load_description(folder.parent).file_ending)
+        one = replace(options, folds=(fold,))
+        held_out = fold_split(splits, fold, cases)["val"]
+        incomplete += _predict(paths, dataset, images, folder / VALIDATION, one, only=held_out)
+    return sorted(set(incomplete))
+
+
+def _check(options: PredictionOptions) -> None:
     if not 0 <= options.part_id < options.num_parts:
         raise ConfigurationError(
             "CFG-PARTS", f"-part_id {options.part_id} of -num_parts {options.num_parts}: parts count from 0"
@@ -72,11 +99,21 @@ def predict_folder(paths: Paths, images: str, output: Path, options: PredictionO
         raise ConfigurationError(
             "CFG-NP", f"-npp {options.num_preprocessing} -nps {options.num_writing}: 0 (one after the other), 1, 2, ..."
         )
-    dataset = choose_dataset(paths, options.dataset, options.model)
-    images_folder = _resolve_images(paths, images, dataset)
-    _refuse_same_folder(images_folder, output)
+
+
+def _predict(
+    paths: Paths,
+    dataset: str,
+    images_folder: Path,
+    output: Path,
+    options: PredictionOptions,
+    *,
+    only: Sequence[str] | None = None,
+) -> list[str]:
+    """Load the model, write the folder; `only` names the cases that are predicted, None = all of the folder."""
     model = load_model(paths, dataset, options.model)
-    cases = list_cases(images_folder, model.description.file_ending)[options.part_id :: options.num_parts]
+    found = list_cases(images_folder, model.description.file_ending)
+    cases = [case for case in found if only is None or case in only][options.part_id :: options.num_parts]
     masks_folder = options.organ_masks or masks_beside(images_folder)
     provenance = {
         "version": __version__,

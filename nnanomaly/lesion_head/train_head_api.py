@@ -37,7 +37,7 @@ from nnanomaly.lesion_head.example_store import (
 )
 from nnanomaly.lesion_head.examples import FloatArray
 from nnanomaly.lesion_head.head_stage import HELD_OUT, SEEN, HeadStage
-from nnanomaly.paths import DATASET_JSON, PLANS_JSON, SUMMARY_JSON, Paths
+from nnanomaly.paths import DATASET_JSON, PLANS_JSON, SUMMARY_JSON, VALIDATION, Paths
 from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, RESIDUAL_FIELDS, Plans, TrainingPlan, load_plans, save_plans
 from nnanomaly.trained_model import load_head
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
@@ -238,7 +238,7 @@ def _fit(
         resume=options.resume,
         tracker=open_tracker(options.tracker, tracked_run(folder, document)),
     )
-    write_json(folder / "validation" / SUMMARY_JSON, result)
+    write_json(folder / VALIDATION / SUMMARY_JSON, result)
 
 
 def _validation_batches(folder: Path, batch_size: int) -> list[Batch]:

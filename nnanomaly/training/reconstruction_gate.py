@@ -15,7 +15,7 @@ import torch
 from nnanomaly.checkpoint import FINAL, checkpoint_hash
 from nnanomaly.dataset.organ_labels import HEALTHY
 from nnanomaly.diffusion.codecs import Codec
-from nnanomaly.paths import RECONSTRUCTION_GATE_JSON
+from nnanomaly.paths import RECONSTRUCTION_GATE_JSON, VALIDATION
 from nnanomaly.plans import GatePlan, Plans
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
@@ -36,7 +36,7 @@ def measure_gate(fold_folder: Path, plans: Plans, held_out: PatchSet, device: to
 
     Patches are healthy ones, evenly spread over the held-out patches (all labels where none is healthy).
     """
-    path, plan = fold_folder / "validation" / RECONSTRUCTION_GATE_JSON, plans.vqgan.gate
+    path, plan = fold_folder / VALIDATION / RECONSTRUCTION_GATE_JSON, plans.vqgan.gate
     patches = _choose(held_out)
     conditions = {
         "vqgan_sha256": checkpoint_hash(fold_folder / FINAL),

@@ -22,6 +22,7 @@ from nnanomaly.paths import (
     SAMPLES,
     SUMMARY_JSON,
     TRACKED,
+    VALIDATION,
     Paths,
 )
 from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
@@ -74,7 +75,7 @@ def train_stages(
     device = choose_device(options.device)
     for name in _stages_up_to(stage, plans):
         folder = paths.fold(dataset, plans_name, name, fold)
-        remove_leftovers(folder, folder.parent, folder / "validation", folder / SAMPLES)
+        remove_leftovers(folder, folder.parent, folder / VALIDATION, folder / SAMPLES)
         wanted = name == stage
         if not wanted and (folder / FINAL).is_file():
             load_checkpoint(folder / FINAL, identity=plans.identity_of(name))  # refuses a stage of other plans
@@ -148,7 +149,7 @@ def _train_stage(
             facts=setup.facts,
             tracker=open_tracker(options.tracker, tracked_run(folder, document)),
         )
-        write_json(folder / "validation" / SUMMARY_JSON, result)
+        write_json(folder / VALIDATION / SUMMARY_JSON, result)
 
 
 def forget_earlier_run(folder: Path) -> None:

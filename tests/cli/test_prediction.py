@@ -69,6 +69,38 @@ def test_the_round_trip_of_the_autoencoder_is_saved_on_request_and_changes_nothi
     assert not any(Path("with/autoencoded").iterdir())
 
 
+def test_validation_cases_are_predicted_where_the_evaluation_of_a_fold_looks_for_them(
+    shell: Any, raw: Path, preprocessed: Path, model: Plans, draw_lesions: Callable[[Path], None]
+) -> None:
+    draw_lesions(raw)
+    assert shell("predict", "-d", 501, "--val", "-f", 0) == 0
+    folder = shell.paths.fold(DATASET, model.plans_name, "ddpm", 0) / "validation"
+    held_out = json.loads((preprocessed / "splits_final.json").read_text())[0]["val"]
+    assert 0 < len(held_out) < 5
+    assert {path.name.removesuffix(".nii.gz") for path in folder.glob("*.nii.gz")} == set(held_out)
+    assert shell("evaluate", "-d", 501, "-f", 0) == 0
+    assert shell("predict", "-d", 501, "-i", "imagesTr", "-f", 0, "-o", "all") == 0
+    for case in held_out:
+        assert (folder / f"{case}.nii.gz").read_bytes() == Path("all", f"{case}.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--val", "-o", "preds"], "leave out -o"),
+        (["--val", "-i", "imagesTs", "-o", "preds"], "leave out -i and -o"),
+        (["-i", "imagesTs"], "-o PREDICTIONS"),
+        ([], "or --val"),
+    ],
+)
+def test_a_prediction_that_does_not_say_what_goes_where_is_refused(
+    shell: Any, model: Plans, arguments: list[str], part: str
+) -> None:
+    line = shell.refuses(2, "predict", *arguments)
+    assert "CFG-FLAGS" in line
+    assert part in line
+
+
 def test_the_cyst_label_of_totalsegmentator_changes_no_voxel_and_no_score(shell: Any, raw: Path, model: Plans) -> None:
     assert shell("predict", "-i", "imagesTs", "-o", "without") == 0
     for case in ("test_0", "test_1"):

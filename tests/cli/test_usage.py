@@ -94,12 +94,11 @@ def test_an_unknown_flag_is_refused(shell: Any, command: str, flag: str) -> None
 @pytest.mark.parametrize(
     ("command", "arguments", "part"),
     [
-        ("predict", ["-o", "preds"], "-i"),
-        ("predict", ["-i", "imagesTs"], "-o"),
         ("predict", ["-i", "a", "-o", "b", "-p", "X", "-preset", "paper"], "-preset"),
         ("predict", ["-i", "a", "-o", "b", "--continue"], "--continue"),  # no abbreviations
         ("train", ["501"], "configuration"),
         ("train", ["501", "unet"], "unet"),
+        ("train", ["501", "3d_fullres", "0"], "type ddpm"),
         ("train", ["501", "vqgan", "-num_iterations", "many"], "many"),
         ("plan_and_preprocess", [], "-d"),
         ("plan_and_preprocess", ["-d", "501", "-preset", "mine"], "mine"),

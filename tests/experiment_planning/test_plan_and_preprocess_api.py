@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from nnanomaly.dataset.splits import load_splits
 from nnanomaly.experiment_planning import extraction
 from nnanomaly.experiment_planning import plan_and_preprocess_api as api
 from nnanomaly.paths import Paths
-from nnanomaly.plans import load_plans
+from nnanomaly.plans import load_plans, save_plans
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 
 DATASET = "Dataset501_Tiny"
@@ -45,6 +46,23 @@ def test_both_presets_lie_side_by_side(paths: Paths) -> None:
         api.plan_experiment(paths, DATASET, preset=preset, gpu_memory_target_gb=0.5)
     names = {path.name for path in paths.preprocessed(DATASET).iterdir()}
     assert {"nnAnomalyPlans.json", "nnAnomalyPaperPlans.json"} <= names
+
+
+def test_a_plans_file_that_was_edited_is_kept_beside_the_new_one(
+    paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.extract_fingerprint(paths, DATASET, num_processes=1)
+    path = paths.plans(DATASET, "nnAnomalyPlans")
+    kept = path.with_name("nnAnomalyPlans.json.bak")
+    for _ in range(2):
+        planned = api.plan_experiment(paths, DATASET, preset="default", gpu_memory_target_gb=0.5)
+        assert not kept.exists()
+    edited = replace(planned, inference=replace(planned.inference, num_samples=3))
+    save_plans(path, edited)
+    assert api.plan_experiment(paths, DATASET, preset="default", gpu_memory_target_gb=0.5) == planned
+    assert load_plans(kept) == edited
+    assert load_plans(path) == planned
+    assert "kept in" in caplog.text
 
 
 def test_fingerprint_is_kept_until_labels_or_clean_ask_for_a_new_one(

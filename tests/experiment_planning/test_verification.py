@@ -134,7 +134,7 @@ def test_all_faults_of_all_cases_stand_in_one_table_and_one_report(
     put(folder / "imagesTr" / "c_0001.nii.gz", np.zeros(GRID.shape, np.int16))
     with (
         caplog.at_level(logging.WARNING, logger="nnanomaly"),
-        pytest.raises(DataError, match=r"VERIFY\].*6 errors and 2 warnings, all listed in .*verify_report\.json"),
+        pytest.raises(DataError, match=r"VERIFY\].*errors: 6, warnings: 2, all listed in .*verify_report\.json"),
     ):
         report_verification(verify_dataset(folder, num_processes=1), folder, tmp_path / "out")
     report = json.loads((tmp_path / "out" / "verify_report.json").read_text())
