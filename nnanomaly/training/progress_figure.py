@@ -40,7 +40,7 @@ WIDE_RANGE = 20.0
 """Largest over smallest value from which an axis is logarithmic."""
 DIFFERENCE = "difference"
 DIFFERENCE_RANGE = 0.25
-"""Of a window of 2: 50 HU of one of 400 HU."""
+"""Of [-1, 1], an eighth of the window: 50 HU of one of 400 HU."""
 
 
 def title_of(name: str) -> str:
@@ -86,7 +86,7 @@ def draw_picture(axes: Axes, title: str, picture: Tensor) -> None:
     values = picture.float().cpu().numpy()
     if title == DIFFERENCE:
         axes.imshow(values, cmap="bwr", vmin=-DIFFERENCE_RANGE, vmax=DIFFERENCE_RANGE)
-        title = f"{DIFFERENCE} (red: brighter, full at {DIFFERENCE_RANGE:g} of a window of 2)"
+        title = f"second minus first picture\n(red: brighter; full colour: {DIFFERENCE_RANGE / 2:.3g} of the window)"
     else:
         axes.imshow(values, cmap="gray", vmin=-1, vmax=1)
     axes.set_title(title, fontsize="medium")
