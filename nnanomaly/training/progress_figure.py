@@ -86,7 +86,7 @@ def draw_picture(axes: Axes, title: str, picture: Tensor) -> None:
     values = picture.float().cpu().numpy()
     if title == DIFFERENCE:
         axes.imshow(values, cmap="bwr", vmin=-DIFFERENCE_RANGE, vmax=DIFFERENCE_RANGE)
-        title = f"second minus first picture\n(red: brighter; full colour: {DIFFERENCE_RANGE / 2:.3g} of the window)"
+        title = f"reconstruction minus input\n(red: brighter; full colour: {DIFFERENCE_RANGE / 2:.3g} of the window)"
     else:
         axes.imshow(values, cmap="gray", vmin=-1, vmax=1)
     axes.set_title(title, fontsize="medium")
@@ -110,5 +110,6 @@ def _draw_curves(axes: Axes, name: str, curves: Sequence[Mapping[str, Any]]) -> 
     if min(drawn) > 0 and max(drawn) > WIDE_RANGE * min(drawn):
         axes.set_yscale("log")
     axes.set_title(title_of(name), fontsize="medium")
-    axes.set_xlabel("iteration")
-    axes.legend(fontsize="small")
+    axes.set_xlabel("iteration", loc="left")
+    below = {"loc": "upper right", "bbox_to_anchor": (1, -0.09)}  # where it covers no curve
+    axes.legend(fontsize="small", ncols=2, frameon=False, **below)
