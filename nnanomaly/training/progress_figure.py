@@ -111,5 +111,5 @@ def _draw_curves(axes: Axes, name: str, curves: Sequence[Mapping[str, Any]]) -> 
         axes.set_yscale("log")
     axes.set_title(title_of(name), fontsize="medium")
     axes.set_xlabel("iteration", loc="left")
-    below = {"loc": "upper right", "bbox_to_anchor": (1, -0.09)}  # where it covers no curve
-    axes.legend(fontsize="small", ncols=2, frameon=False, **below)
+    # Below the axes it covers no curve.
+    axes.legend(loc="upper right", bbox_to_anchor=(1, -0.09), fontsize="small", ncols=2, frameon=False)
