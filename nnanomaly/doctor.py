@@ -138,7 +138,7 @@ def check_extras() -> Iterator[Finding]:
     """Which of the optional packages are complete."""
     for extra in sorted(_extras()):
         missing = [_as_typed(item) for item in _requirements(extra=extra) if _installed(item) is None]
-        text = "complete" if not missing else f"lacks {', '.join(missing)}: pip install {PACKAGE}[{extra}]"
+        text = "complete" if not missing else f"lacks {', '.join(missing)}: pip install -c constraints.txt '.[{extra}]'"
         yield Finding(topic="extras", name=extra, state=NOTE if missing else OK, text=text)
 
 

@@ -114,7 +114,7 @@ def test_packages_are_held_against_what_is_asked_for(
     assert "pip install 'pytest>=9999'" in found("pytest").text
     assert found("lost-package").text.startswith("not installed")
     assert found("big").state == NOTE
-    assert found("big").text == "lacks nowhere-to-be-found>=1: pip install nnanomaly[big]"
+    assert found("big").text == "lacks nowhere-to-be-found>=1: pip install -c constraints.txt '.[big]'"
     assert not [finding for finding in diagnose(devices=False) if finding.name in ("tqdm", "nowhere-to-be-found")]
 
 

@@ -45,7 +45,9 @@ def train_reduction(paths: Paths, dataset: str, *, fold: int | str, plans_name: 
         reconstruct=trained.reconstruct, detect=trained.detect, inpaint=trained.inpaint, calibration=calibration
     )
     finder = CandidateFinder(model=model, plans=before)
-    candidates = collect_candidates(healthy, _patches(train, UNHEALTHY), finder)
+    unhealthy = _patches(train, UNHEALTHY)
+    logger.info("looking for candidates in %d healthy and %d unhealthy patches", len(healthy), len(unhealthy))
+    candidates = collect_candidates(healthy, unhealthy, finder)
     _refuse_too_few(candidates, calibration.threshold)
     counts = {
         "negatives": len(candidates.negatives),
@@ -53,7 +55,8 @@ def train_reduction(paths: Paths, dataset: str, *, fold: int | str, plans_name: 
         "bags": len(candidates.bags),
         "in_bags": sum(map(len, candidates.bags)),
     }
-    logger.info("fitting a reducer to %s", counts)
+    words = "{negatives} false and {positives} true candidates, and {in_bags} in {bags} unhealthy organs"
+    logger.info("fitting a reducer to %s", words.format_map(counts))
     reducer = fit_reducer(candidates, seed=options.changes.get("seed", plans.head.training.seed))
     save_reducer(
         paths.fold(dataset, plans_name, REDUCTION, fold) / REDUCER_JSON,

@@ -78,6 +78,7 @@ def export_folder(
         if fault:
             failed[case] = fault
             _LOGGER.warning("not exported: %s: %s", case, fault)
+    _LOGGER.info("%d exported, %d not: %s", len(cases) - len(failed), len(failed), output)
     return failed
 
 

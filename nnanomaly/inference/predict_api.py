@@ -135,7 +135,10 @@ def _predict(
     part = options.part_id if options.num_parts > 1 else None
     rows = _predict_cases(work, cases, options)
     rows = write_status(output, rows, keep_earlier=options.continue_prediction, part=part)
-    return sorted({row["case"] for row in rows if row["status"] in INCOMPLETE})
+    incomplete = sorted({row["case"] for row in rows if row["status"] in INCOMPLETE})
+    num_cases = len({row["case"] for row in rows})
+    logger.info("%d cases, %d of them failed or without an organ: %s", num_cases, len(incomplete), output)
+    return incomplete
 
 
 def _predict_cases(work: CaseWork, cases: Sequence[str], options: PredictionOptions) -> list[Row]:

@@ -50,8 +50,9 @@ def make_training_examples(folder: Path, patches: Mapping[str, StoredPatch], mak
     of the residuals of the unedited ones, which every example's z-score refers to."""
     _forget_others(folder, maker)
     kinds = [kind for kind in KINDS if kind not in maker.plans.head.held_out_kinds]
-    statistics = _statistics(folder, patches, maker)
     count = maker.plans.head.variants_per_patch
+    logger.info("painting on and reconstructing %d healthy patches (variants of each: %d)", len(patches), count + 1)
+    statistics = _statistics(folder, patches, maker)
     for name, patch in tqdm(patches.items(), desc="examples", disable=None):
         for variant in range(count + 1):
             _ensure(folder, name, patch, variant, kinds if variant else [], statistics, maker)

@@ -112,6 +112,7 @@ def build_report(
     )
     _make_room(output)
     names = [f"{number:04d}.html" for number in range(1, len(cases) + 1)]
+    _list_files(output, names)  # an interrupted report is a report too: the next one may take its place
     tasks = [
         CaseTask(
             case=case,
@@ -158,6 +159,13 @@ def _make_room(output: Path) -> None:
     (output / ASSETS_FOLDER).mkdir(exist_ok=True)
 
 
+def _list_files(output: Path, pages: Sequence[str]) -> list[str]:
+    """Write report.json, the list of all files of a report with these pages of cases; returns the list."""
+    files = [INDEX, *(f"{CASES}/{page}" for page in pages), *(f"{ASSETS_FOLDER}/{name}" for name in ASSETS)]
+    write_json(output / MANIFEST, {"schema_version": 1, "version": nnanomaly.__version__, "files": files})
+    return files
+
+
 def _finish(predictions: Path, output: Path, options: ReportOptions, outcomes: Sequence[CaseOutcome]) -> Report:
     shown = [outcome for outcome in outcomes if outcome.fault is None]
     faults = {outcome.case: outcome.fault for outcome in outcomes if outcome.fault is not None}
@@ -184,8 +192,7 @@ def _finish(predictions: Path, output: Path, options: ReportOptions, outcomes: S
         sections=sections(predictions, options.comparison or predictions),
     )
     write_atomically(output / INDEX, lambda temporary: temporary.write_text(page, encoding="utf-8"))
-    files = [INDEX, *(f"{CASES}/{outcome.page}" for outcome in shown), *(f"{ASSETS_FOLDER}/{name}" for name in ASSETS)]
-    write_json(output / MANIFEST, {"schema_version": 1, "version": nnanomaly.__version__, "files": files})
+    files = _list_files(output, [outcome.page for outcome in shown])
     return Report(
         index=output / INDEX,
         files=files,

@@ -51,8 +51,8 @@ def find_totalsegmentator(folders: TotalSegmentatorPaths) -> TotalSegmentator:
     if program is None:
         raise EnvironmentFault(
             "ENV-TOTALSEG",
-            f"{PROGRAM} is not installed. Type: pip install nnanomaly[totalseg] -- or put organ masks of another "
-            "origin beside the images (organMasksTr, organMasksTs).",
+            f"{PROGRAM} is not installed. In the folder of nnanomaly, type: pip install -c constraints.txt "
+            '".[totalseg]" -- or put organ masks of another origin beside the images (organMasksTr, organMasksTs).',
         )
     model = folders.weights / MODEL
     if not any(model.glob("*/fold_*/checkpoint_final.pth")):

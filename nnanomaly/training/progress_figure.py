@@ -11,7 +11,7 @@ from torch import Tensor
 
 TITLES = {
     "loss": "loss: what is minimised",
-    "l1": "mean absolute error (training: weighted)",
+    "l1": "mean absolute error",
     "perceptual": "loss of fine details",
     "commitment": "distance of latents from their codes",
     "kl": "loss of the latents' distribution",
@@ -86,7 +86,7 @@ def draw_picture(axes: Axes, title: str, picture: Tensor) -> None:
     values = picture.float().cpu().numpy()
     if title == DIFFERENCE:
         axes.imshow(values, cmap="bwr", vmin=-DIFFERENCE_RANGE, vmax=DIFFERENCE_RANGE)
-        title = f"{DIFFERENCE} (red: brighter, full at 1/{2 / DIFFERENCE_RANGE:g} of the window)"
+        title = f"reconstruction minus input\n(red: brighter; full colour: 1/{2 / DIFFERENCE_RANGE:g} of the window)"
     else:
         axes.imshow(values, cmap="gray", vmin=-1, vmax=1)
     axes.set_title(title, fontsize="medium")
@@ -110,5 +110,6 @@ def _draw_curves(axes: Axes, name: str, curves: Sequence[Mapping[str, Any]]) -> 
     if min(drawn) > 0 and max(drawn) > WIDE_RANGE * min(drawn):
         axes.set_yscale("log")
     axes.set_title(title_of(name), fontsize="medium")
-    axes.set_xlabel("iteration")
-    axes.legend(fontsize="small")
+    axes.set_xlabel("iteration", loc="left")
+    # Below the axes it covers no curve.
+    axes.legend(loc="upper right", bbox_to_anchor=(1, -0.09), fontsize="small", ncols=2, frameon=False)

@@ -276,7 +276,7 @@ class _Encoder:
         return latent_facts(torch.from_numpy(np.asarray(dataset.load(index)))[None] for index in plain)
 
     def _encode(self, patches: PatchSet, augmentations: Sequence[Augment]) -> Tensor:
-        logger.info("encoding %d patches, %d variants each", len(patches.names), len(augmentations))
+        logger.info("encoding %d patches (variants of each: %d)", len(patches.names), len(augmentations))
         seed = self.plans.ddpm.training.seed
         load = patches.loader()
         return encode_patches(

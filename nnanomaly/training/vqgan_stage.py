@@ -81,10 +81,8 @@ class VQGANStage:
 
     def _generator_step(self, x: Tensor, out: Coded, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         reconstruction = out.reconstruction.float()
-        terms = {
-            "l1": self.plan.reconstruction_weight * functional.l1_loss(reconstruction, x),
-            **out.terms(),
-        }
+        error = functional.l1_loss(reconstruction, x)
+        terms = {"l1": self.plan.reconstruction_weight * error, **out.terms()}
         if self.perceptual is not None:
             terms["perceptual"] = self.plan.perceptual_weight * self.perceptual(x, reconstruction, generator)
         if self.judges is not None and int(batch["iteration"]) >= self.plan.discriminator_start:
@@ -92,7 +90,9 @@ class VQGANStage:
         loss = torch.stack(list(terms.values())).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = clip_and_step(self.optimizer, self.plan.training.gradient_clip)
-        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}, "gradient_norm": norm}
+        numbers = {name: term.item() for name, term in terms.items()}
+        numbers["l1"] = error.item()  # without its weight: it shares a curve with the error on held-out patches
+        return {"loss": loss.item(), **numbers, "gradient_norm": norm}
 
     def _adversarial_terms(self, x: Tensor, fake: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Adversarial and feature-matching terms of both discriminators."""

@@ -103,7 +103,8 @@ def waterfall_figure(diagnosis: Diagnosis) -> Figure:
         axes.set_ylim(0, 1.12 * of_bin.num_lesions)
         axes.set_title("all sizes" if of_bin.size == "all" else f"{of_bin.size} cm")
     figure.axes[0].set_ylabel(f"{diagnosis.source} lesions")
-    figure.axes[0].legend(loc="lower left")
+    handles, words = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside lower left", ncols=2, frameon=False)
     return figure
 
 

@@ -114,7 +114,7 @@ def test_without_weights_or_program_the_remedy_is_named_within_two_seconds(
     start = time.monotonic()
     assert "totalseg_download_weights -t total_fast" in shell.refuses(5, "segment_organs", "-d", 501)
     monkeypatch.setenv("PATH", "")
-    assert "pip install nnanomaly[totalseg]" in shell.refuses(5, "segment_organs", "-d", 501)
+    assert 'pip install -c constraints.txt ".[totalseg]"' in shell.refuses(5, "segment_organs", "-d", 501)
     assert time.monotonic() - start < 2
 
 

@@ -36,8 +36,11 @@ def outputs_of(case: str) -> set[str]:
     return {*names, f"detections/{case}_boxes.json"}
 
 
-def test_every_case_is_written_whole_and_has_a_status(shell: Any, model: Plans) -> None:
+def test_every_case_is_written_whole_and_has_a_status(
+    shell: Any, model: Plans, caplog: pytest.LogCaptureFixture
+) -> None:
     assert shell("predict", "-i", "imagesTs", "-o", "preds") == 0
+    assert caplog.messages[-1] == "2 cases, 0 of them failed or without an organ: preds"
     cases = ("test_0", "test_1")
     written = files_in(Path("preds"))
     assert written == DOCUMENTS | {"detections/status.csv"} | set().union(*map(outputs_of, cases))

@@ -75,14 +75,16 @@ EXPORT = ("export_dicom", "-i", "preds", "-dicom", "in", "-o", "out")
     "orientation", [(1, 0, 0, 0, 1, 0), (1, 0, 0, 0, np.cos(0.3), np.sin(0.3))], ids=["axial", "oblique"]
 )
 def test_mask_and_map_read_back_have_the_same_voxels_in_the_same_place(
-    shell: Make, new_series: Make, orientation: tuple[float, ...]
+    shell: Make, new_series: Make, caplog: pytest.LogCaptureFixture, orientation: tuple[float, ...]
 ) -> None:
     normal = np.cross(orientation[:3], orientation[3:])
     case = Predicted(new_series(orientation=orientation, step=2.0 * normal))
     assert shell("convert_dicom", "in", "-o", "imagesTs")[0] == 0
     case.predict(organs={"kidney_left": "ok", "kidney_right": "no_roi"})
-    status, text = shell(*EXPORT)
+    with caplog.at_level("INFO"):
+        status, text = shell(*EXPORT)
     assert status == 0, text
+    assert caplog.messages[-1] == "1 exported, 0 not: out"
     assert {path.name for path in Path("out").iterdir()} == {f"{case.case}_seg.dcm", f"{case.case}_anomaly_map.dcm"}
 
     segmentation = highdicom.seg.segread(f"out/{case.case}_seg.dcm")

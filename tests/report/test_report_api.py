@@ -103,6 +103,17 @@ def test_a_folder_of_something_else_is_refused_and_an_older_report_is_replaced(
     assert (other / "chapter.txt").exists()
 
 
+def test_an_interrupted_report_is_replaced_by_the_next(drawn: SimpleNamespace, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_report(drawn.predictions, tmp_path / "report", _options(drawn), progress=interrupt)
+    assert not (tmp_path / "report" / "index.html").exists()
+    report = build_report(drawn.predictions, tmp_path / "report", _options(drawn))
+    assert report.index.is_file()
+
+
 def test_a_case_without_its_image_is_listed_with_the_reason(drawn: SimpleNamespace, tmp_path: Path) -> None:
     (drawn.images / "case_a_0000.nii.gz").unlink()
     report = build_report(drawn.predictions, tmp_path / "report", _options(drawn))

@@ -122,9 +122,9 @@ def test_panels_are_titled_in_words_and_ordered_from_losses_to_throughput() -> N
 
 
 def test_a_title_says_what_its_curve_or_colour_means() -> None:
-    assert title_of("l1") == "mean absolute error (training: weighted)"  # validation logs the bare error
+    assert title_of("l1") == "mean absolute error"
     (picture,) = sample_figure("iteration 1", {"difference": torch.zeros(4, 6)}).axes
-    assert picture.get_title() == "difference (red: brighter, full at 1/8 of the window)"
+    assert picture.get_title() == "reconstruction minus input\n(red: brighter; full colour: 1/8 of the window)"
     assert picture.images[0].get_clim() == (-0.25, 0.25)
 
 
