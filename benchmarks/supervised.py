@@ -38,7 +38,8 @@ from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch,
 from nnanomaly.device import choose_device
 from nnanomaly.inference.detectors import head_detector
 from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
-from nnanomaly.lesion_head.examples import LESION, EditedPatch, flipped, training_example, vary_patch
+from nnanomaly.lesion_head.augmentation import vary_crop
+from nnanomaly.lesion_head.examples import LESION, EditedPatch, FloatArray, flipped, training_example, vary_patch
 from nnanomaly.lesion_head.head_stage import SEEN, HeadStage
 from nnanomaly.lesion_head.train_head_api import MAX_VALIDATION_BATCHES
 from nnanomaly.paths import Paths
@@ -116,7 +117,12 @@ def batches_of(folder: Path, training: TrainingPlan) -> PatchBatches:
     names = list_patches(folder)
     examples = [load_patch(folder, name, verify=False).array for name in names]
     has_lesion = [int(np.any(example[LESION])) for example in examples]
-    return PatchBatches(examples.__getitem__, has_lesion, training.batch_size, training.seed, flipped, balanced=True)
+    return PatchBatches(examples.__getitem__, has_lesion, training.batch_size, training.seed, vary, balanced=True)
+
+
+def vary(example: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Rotated, scaled, changed in contrast and mirrored, as the crops of the head are."""
+    return flipped(vary_crop(example, rng), rng)
 
 
 def drawn_lesions(paths: Paths, plans: Plans, side: PatchSet) -> list[Trial]:

@@ -350,6 +350,8 @@ class HeadPlan:
     """Inserted variants of every healthy patch whose reconstruction is kept for training."""
     crop_mm: float = 96.0
     """Edge of the cubes that it trains on, a third of them around a lesion; 0 = whole patches."""
+    augmentation: bool = False
+    """Whether crops are rotated, scaled and changed in contrast and brightness, besides being mirrored."""
     held_out_kinds: tuple[str, ...] = ("fat",)
     """Kinds of lesions that only validation sees: does the head find what it was never shown?"""
     self_training_iterations: int = 0

@@ -6,6 +6,7 @@ Examples are `[6, Z, Y, X]`, see `examples`. Without this, a lesion of 10 cm wou
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.lesion_head.augmentation import vary_crop
 from nnanomaly.lesion_head.examples import LESION, WEIGHT, FloatArray, flipped
 from nnanomaly.roi.components import Component, find_components
 from nnanomaly.roi.lesion_size import equivalent_diameter_mm
@@ -20,14 +21,21 @@ LARGEST_WEIGHT = 4.0
 
 
 def training_crop(
-    example: FloatArray, rng: np.random.Generator, *, spacing_mm: Triple, crop_size: Shape | None
+    example: FloatArray,
+    rng: np.random.Generator,
+    *,
+    spacing_mm: Triple,
+    crop_size: Shape | None,
+    augmentation: bool = False,
 ) -> FloatArray:
-    """Weigh, crop (None: not at all) and mirror an example; the same generator gives the same crop."""
+    """Weigh, crop (None: not at all), vary if asked, and mirror an example; the same generator gives the same crop."""
     weighed = example.copy()
     components = find_components(example[LESION] > 0.5)
     weighed[WEIGHT] *= lesion_weights(components, example.shape[1:], spacing_mm)
     if crop_size is not None:
         weighed = weighed[(slice(None), *_draw_crop(components, example.shape[1:], crop_size, rng))]
+    if augmentation:
+        weighed = vary_crop(weighed, rng)
     return flipped(weighed, rng)
 
 

@@ -170,10 +170,16 @@ def _train_twice(
 
 def _augment(run: HeadRun) -> Callable[[FloatArray, np.random.Generator], FloatArray]:
     """Crop, weigh and mirror as the plans say."""
-    spacing, edge_mm = run.plans.preprocessing.spacing_mm, run.plans.head.crop_mm
-    divisor = 2 ** (len(run.plans.head.widths) - 1)
+    plan, spacing = run.plans.head, run.plans.preprocessing.spacing_mm
+    edge_mm = plan.crop_mm
+    divisor = 2 ** (len(plan.widths) - 1)
     z, y, x = (max(1, round(edge_mm / s / divisor)) * divisor for s in spacing)
-    return partial(training_crop, spacing_mm=spacing, crop_size=(z, y, x) if edge_mm else None)
+    return partial(
+        training_crop,
+        spacing_mm=spacing,
+        crop_size=(z, y, x) if edge_mm else None,
+        augmentation=plan.augmentation,
+    )
 
 
 def _synthetic(run: HeadRun) -> PatchBatches:
