@@ -47,7 +47,7 @@ PLANS_NAMES = {"default": "nnAnomalyPlans", "paper": "nnAnomalyPaperPlans"}
 CODECS = ("vq", "kl", "haar", "identity")
 FIXED_CODECS = {"haar": (2, 8), "identity": (1, 1)}
 """Codecs that learn nothing: their stride on every axis, and the channels that it leaves of one."""
-NO_PART_OF_A_NETWORK = ("training", "gate", "self_training_iterations", "crop_mm")
+NO_PART_OF_A_NETWORK = ("training", "gate", "self_training_iterations", "crop_mm", "augmentation")
 """Fields of a stage that decide how it is trained, and not what it is."""
 LATER_FIELDS: dict[str, dict[str, object]] = {
     "vqgan": {"codec": "vq", "kl_weight": 1e-6},

@@ -327,6 +327,8 @@ def test_a_head_belongs_to_the_noise_levels_and_the_reference_it_was_trained_on(
         assert other.identity == plans.identity
     inpainting = replace(plans, inference=replace(plans.inference, inpaint_rounds=3, follow_lesions=True))
     assert inpainting.identity_of("head") == plans.identity_of("head")
+    trained = replace(plans.head, augmentation=True, crop_mm=0.0, self_training_iterations=5)
+    assert replace(plans, head=trained).identity_of("head") == plans.identity_of("head")
 
 
 def test_inpainting_and_extra_levels_are_refused_where_the_network_cannot_follow(
