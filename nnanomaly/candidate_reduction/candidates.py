@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from nnanomaly.candidate_reduction.mil import WeakCandidates
 from nnanomaly.dataset.patch_store import StoredPatch
@@ -17,6 +16,7 @@ from nnanomaly.inference.reduction import features_on_own_grid, scene_of_patch
 from nnanomaly.lesion_head.example_store import edited_patch, with_organ
 from nnanomaly.plans import Plans
 from nnanomaly.synthesis.kinds import KINDS
+from nnanomaly.utilities.progress import all_shown
 from nnanomaly.volume import Grid
 
 Floats = NDArray[np.float64]
@@ -50,16 +50,16 @@ def collect_candidates(
 ) -> WeakCandidates:
     """Candidates of healthy organs as they are, of the same with inserted lesions, and of unhealthy organs, by name."""
     negatives, positives = [np.zeros((0, len(FEATURES)))], [np.zeros((0, len(FEATURES)))]
-    for name, patch in tqdm(healthy.items(), desc="healthy organs", disable=None):
+    for name, patch in all_shown(healthy.items(), "healthy organs"):
         negatives.append(finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, name)[1])
-    for name, patch in tqdm(with_organ(healthy).items(), desc="inserted lesions", disable=None):
+    for name, patch in all_shown(with_organ(healthy).items(), "inserted lesions"):
         for variant in _variants(finder.plans):
             regions, features, lesions = _inserted(name, patch, variant, finder)
             on_lesion = np.array([_on_lesion(region, lesions) for region in regions], dtype=float)
             positives.append(features[on_lesion == 1])
             negatives.append(features[on_lesion == 0])
     bags: dict[tuple[str, str], list[Floats]] = defaultdict(list)
-    for name, patch in tqdm(unhealthy.items(), desc="unhealthy organs", disable=None):
+    for name, patch in all_shown(unhealthy.items(), "unhealthy organs"):
         features = finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, name)[1]
         bags[(patch.metadata["case"], patch.metadata["organ"])].append(features)
     together = [np.concatenate(features) for features in bags.values()]

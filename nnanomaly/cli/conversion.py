@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnanomaly.cli import options
-from nnanomaly.cli.progress import progress_bar
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import Paths
 from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.progress import progress_bar
 
 if TYPE_CHECKING:
     from nnanomaly.dataset_conversion.labelled_cases import ConversionReport, LabelledCase, LabelScheme

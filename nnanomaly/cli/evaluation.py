@@ -5,8 +5,8 @@ import logging
 from pathlib import Path
 
 from nnanomaly.cli import options
-from nnanomaly.cli.progress import progress_bar
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
+from nnanomaly.utilities.progress import progress_bar
 
 
 def evaluate_folder(argv: Arguments = None) -> int:

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from nnanomaly.cli import options
-from nnanomaly.cli.progress import progress_bar
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.paths import DATASET_JSON, LABELS_TR, DetectionPaths, Paths
+from nnanomaly.utilities.progress import progress_bar
 
 
 def import_nndetection(argv: Arguments = None) -> int:

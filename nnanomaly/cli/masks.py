@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from nnanomaly.cli import options
-from nnanomaly.cli.progress import progress_bar
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import IMAGES_TR, IMAGES_TS, ORGAN_MASKS_TR, ORGAN_MASKS_TS, Paths, TotalSegmentatorPaths
 from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.progress import progress_bar
 
 
 def segment_organs(argv: Arguments = None) -> int:

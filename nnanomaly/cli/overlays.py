@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from nnanomaly.cli import options
-from nnanomaly.cli.progress import progress_bar
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import OVERLAYS, Paths
 from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.progress import progress_bar
 
 
 def plot_overlay_pngs(argv: Arguments = None) -> int:

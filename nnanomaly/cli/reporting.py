@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnanomaly.cli import options
-from nnanomaly.cli.progress import progress_bar
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
+from nnanomaly.utilities.progress import progress_bar
 
 if TYPE_CHECKING:
     from nnanomaly.report.report_api import Report

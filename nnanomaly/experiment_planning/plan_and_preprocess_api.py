@@ -7,11 +7,7 @@ evaluation, unopened.
 
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from tqdm import tqdm
 
 from nnanomaly.dataset.integrity import verify_dataset_integrity
 from nnanomaly.dataset.organ_labels import (
@@ -30,9 +26,9 @@ from nnanomaly.paths import DATASET_JSON, FINGERPRINT_JSON, GT_SEGMENTATIONS, LA
 from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import preprocess_dataset
 from nnanomaly.preprocessing.report import PreprocessingReport
-from nnanomaly.utilities.case_runner import Progress
 from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
 from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.progress import progress_bar
 
 MOST_FAILURES_SHOWN = 20
 logger = logging.getLogger(__name__)
@@ -69,7 +65,7 @@ def extract_fingerprint(
         if _is_current(fingerprint, cases, labels):
             logger.info("%s: kept %s (--clean extracts it anew)", dataset, path)
             return fingerprint
-    with _progress_bar(f"{dataset}: fingerprint") as progress:
+    with progress_bar(f"{dataset}: fingerprint") as progress:
         fingerprint = extraction.extract_fingerprint(
             raw, load_description(raw), num_processes=num_processes, progress=progress
         )
@@ -81,7 +77,7 @@ def extract_fingerprint(
 
 def verify_all(paths: Paths, dataset: str, *, num_processes: int) -> None:
     """Check every voxel, write the report and the table of masks; `DataError` (VERIFY) if there is any error."""
-    with _progress_bar(f"{dataset}: verifying") as progress:
+    with progress_bar(f"{dataset}: verifying") as progress:
         found = verify_dataset(paths.raw(dataset), num_processes=num_processes, progress=progress)
     report_verification(found, paths.raw(dataset), paths.preprocessed(dataset))
 
@@ -124,7 +120,7 @@ def preprocess(paths: Paths, dataset: str, *, plans_name: str, num_processes: in
         raise ConfigurationError("CFG-PLANS", f"{path} does not exist. Run nnanomaly_plan_and_preprocess -d {dataset}")
     plans, raw = load_plans(path), paths.raw(dataset)
     out_dir = paths.patches(dataset, plans.data_identifier)
-    with _progress_bar(f"{dataset}: preprocessing") as progress:
+    with progress_bar(f"{dataset}: preprocessing") as progress:
         report = preprocess_dataset(
             raw,
             load_description(raw),
@@ -213,14 +209,3 @@ def _log_report(dataset: str, report: PreprocessingReport, out_dir: Path) -> Non
         raise DataError(
             "PP-NOTHING", f"{dataset}: no organ could be preprocessed ({len(report.failures)} failed, see above)"
         )
-
-
-@contextmanager
-def _progress_bar(title: str) -> Iterator[Progress]:
-    with tqdm(desc=title, unit="case", disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show

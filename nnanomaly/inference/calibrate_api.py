@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from nnanomaly.checkpoint import FINAL
 from nnanomaly.dataset.organ_labels import HEALTHY, read_label_snapshot
@@ -32,6 +31,7 @@ from nnanomaly.paths import PLANS_JSON, SPLITS_JSON, Paths, calibration_json
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.utilities.progress import all_shown
 from nnanomaly.volume import Grid
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
     """Residual statistics and thresholds of a trained fold on patches of healthy organs (by name); writes nothing."""
     stored, before = list(healthy.values()), plans.inference.before_reduction
     reconstructions, residuals = [], []
-    for name, patch in tqdm(healthy.items(), desc="calibration", disable=None, leave=False):
+    for name, patch in all_shown(healthy.items(), "calibration"):
         reconstruction = reconstruct_patch(patch.array, name, reconstruct=trained.reconstruct, plans=plans)
         reconstructions.append(reconstruction)
         residuals.append(residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference))

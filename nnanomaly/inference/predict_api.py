@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from nnanomaly import __version__
 from nnanomaly.dataset.raw_dataset import list_cases, load_description
@@ -21,6 +20,7 @@ from nnanomaly.inference.status_table import INCOMPLETE, Row, status_rows, write
 from nnanomaly.paths import IMAGES_TR, SPLITS_JSON, VALIDATION, Paths
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.pipeline import pipeline
+from nnanomaly.utilities.progress import shown
 
 logger = logging.getLogger(__name__)
 REMEDY = "End other programs on the device or use -device cpu, and go on with --continue_prediction."
@@ -156,7 +156,7 @@ def _predict_cases(work: CaseWork, cases: Sequence[str], options: PredictionOpti
             num_preparing=options.num_preprocessing,
             num_finishing=options.num_writing,
         )
-        for of_case in tqdm(predicted, desc="predicting", total=len(todo), disable=None):
+        for of_case in shown(predicted, "predicting", total=len(todo)):
             rows += of_case
     return sorted(rows, key=lambda row: cases.index(row["case"]))
 

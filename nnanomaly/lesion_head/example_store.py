@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch, read_metadata, save_patch
 from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
@@ -25,6 +24,7 @@ from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.preprocessor import ORGAN
 from nnanomaly.synthesis.kinds import KINDS
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.utilities.progress import all_shown
 from nnanomaly.volume import Grid
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def make_training_examples(folder: Path, patches: Mapping[str, StoredPatch], mak
     count = maker.plans.head.variants_per_patch
     logger.info("painting on and reconstructing %d healthy patches (variants of each: %d)", len(patches), count + 1)
     statistics = _statistics(folder, patches, maker)
-    for name, patch in tqdm(patches.items(), desc="examples", disable=None):
+    for name, patch in all_shown(patches.items(), "examples"):
         for variant in range(count + 1):
             _ensure(folder, name, patch, variant, kinds if variant else [], statistics, maker)
     return statistics
@@ -66,7 +66,7 @@ def make_validation_examples(
     _forget_others(folder, maker)
     held_out = maker.plans.head.held_out_kinds
     seen = [kind for kind in KINDS if kind not in held_out]
-    for name, patch in tqdm(patches.items(), desc="validation examples", disable=None):
+    for name, patch in all_shown(patches.items(), "validation examples"):
         for variant, kinds in ((1, seen), (2, list(held_out))):
             if kinds:
                 _ensure(folder, name, patch, variant, kinds, statistics, maker)
@@ -82,7 +82,7 @@ def make_guessed_examples(
     """Fill `folder` with an example of every unhealthy organ, whose lesions are what `detect` sees in it."""
     _forget_others(folder, maker)
     window = maker.plans.preprocessing.window_hu
-    for name, patch in tqdm(patches.items(), desc="unhealthy organs", disable=None):
+    for name, patch in all_shown(patches.items(), "unhealthy organs"):
         if (folder / f"{name}.json").is_file():
             continue
         reconstruction, residual = _look(np.asarray(patch.array, dtype=np.float32), patch.grid, name, maker)
@@ -124,7 +124,7 @@ def _statistics(folder: Path, patches: Mapping[str, StoredPatch], maker: Example
     if path.is_file() and read_json(path)["of"] == wanted:
         return from_document(ResidualStatistics, read_json(path)["statistics"], source=str(path))
     residuals = []
-    for name, patch in tqdm(patches.items(), desc="healthy residuals", disable=None):
+    for name, patch in all_shown(patches.items(), "healthy residuals"):
         residuals.append(_look(np.asarray(patch.array, dtype=np.float32), patch.grid, name, maker)[1])
     statistics = healthy_statistics(residuals, maker.plans.inference)
     write_json(path, {"of": wanted, "statistics": to_document(statistics)})

@@ -18,10 +18,10 @@ from nnanomaly.training.progress_figure import as_grey, progress_figure
 from nnanomaly.training.samples import keep_samples
 from nnanomaly.training.trackers import Tracker, Tracking
 from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.progress import PLAIN_LINE_SECONDS, in_words
 
 logger = logging.getLogger("nnanomaly")
 LOG_EVERY = 10  # iterations averaged into one line of log.jsonl
-PLAIN_LINE_SECONDS = 30.0  # without a terminal, one plain line this often
 
 
 class RunLog:
@@ -162,14 +162,6 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return records
-
-
-def in_words(seconds: float) -> str:
-    """A duration as one reads it: 45 s, 12 min, 3 h 05 min."""
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _phrase(numbers: dict[str, float]) -> str:

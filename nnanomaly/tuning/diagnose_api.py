@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from nnanomaly.checkpoint import FINAL
 from nnanomaly.dataset.patch_store import StoredPatch
@@ -22,6 +21,7 @@ from nnanomaly.tuning.scenes import Scene, ScenePatch, scene_of_trial, trace_sce
 from nnanomaly.tuning.trials import inserted_trials
 from nnanomaly.tuning.waterfall import Criteria
 from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.progress import shown
 from nnanomaly.volume import Volume
 
 DIAMETERS_MM = (10.0, 16.0, 25.0, 35.0, 45.0, 60.0, 75.0, 90.0)
@@ -60,7 +60,7 @@ def diagnose_fold(
     scenes = _drawn_scenes(paths, plans, fold) if options.drawn else _inserted_scenes(paths, plans, fold, options)
     model = load_calibrated_fold(paths, plans, fold, choose_device(options.device), checkpoint=options.checkpoint)
     criteria = Criteria()
-    traced = [trace_scene(s, model, plans, criteria=criteria) for s in tqdm(scenes, desc="scenes", disable=None)]
+    traced = [trace_scene(s, model, plans, criteria=criteria) for s in shown(scenes, "scenes")]
     traces = [trace for result in traced for trace in result.lesions]
     if not traces:
         raise DataError("SWEEP-LESIONS", f"none of the {len(traced)} places has a lesion that counts. Choose a fold.")

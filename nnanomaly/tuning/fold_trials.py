@@ -4,14 +4,13 @@ First the healthy organs as they are: they give the statistics of the residuals 
 one after the other, so that the reconstruction and the maps of a single one are in memory.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from nnanomaly.dataset.patch_store import StoredPatch
 from nnanomaly.evaluation.metrics import case_metrics
@@ -34,6 +33,7 @@ from nnanomaly.tuning.map_masks import MaskMemory
 from nnanomaly.tuning.selection import Tried
 from nnanomaly.tuning.sweep import match_trial
 from nnanomaly.tuning.trials import Trial
+from nnanomaly.utilities.progress import all_shown
 from nnanomaly.volume import Grid
 
 FloatArray = NDArray[np.float32]
@@ -97,11 +97,11 @@ def try_configurations(
     num_false = np.zeros(len(configurations), dtype=np.int64)
     for group in group_by(enumerate(configurations), reconstruction_of):
         reconstruct = partial(reconstruct_patch, reconstruct=load_for(group[0][1]).reconstruct, plans=plans)
-        seen = {name: reconstruct(patch.array, name) for name, patch in _bar(healthy.items(), "healthy organs")}
-        makers = [_calibrated(load_for, same, healthy, seen) for same in _bar(group_by(group, map_of), "maps")]
+        seen = {name: reconstruct(patch.array, name) for name, patch in all_shown(healthy.items(), "healthy organs")}
+        makers = [_calibrated(load_for, same, healthy, seen) for same in all_shown(group_by(group, map_of), "maps")]
         for cut in (cut for maker in makers for cut in maker.cuts):
             num_false[cut.number] = cut.num_false
-        for index, trial in enumerate(_bar(trials, "trials")):
+        for index, trial in enumerate(all_shown(trials, "trials")):
             reconstruction = reconstruct(trial.array, trial.name)
             for maker in makers:
                 for number, found in _counts(trial, reconstruction, maker):
@@ -154,11 +154,6 @@ def _counts(
             metrics = case_metrics(trial.name, match_trial(trial, mask))
             known[content] = metrics.tp, metrics.fp, metrics.fn
         yield cut.number, known[content]
-
-
-def _bar(items: Collection[Item], what: str) -> Iterable[Item]:
-    shown: Iterable[Item] = tqdm(items, desc=what, disable=None, leave=False)
-    return shown
 
 
 def _otsu(anomaly: FloatArray, array: PatchArray) -> float:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from nnanomaly.dataset.patch_store import StoredPatch
 from nnanomaly.device import choose_device, memory_fault
@@ -31,6 +30,7 @@ from nnanomaly.tuning.settings import candidate_plans
 from nnanomaly.tuning.sweep import FloatArray, Outcome, best_outcome, score_trials
 from nnanomaly.tuning.sweep_files import write_sweep
 from nnanomaly.tuning.trials import DIAMETERS_MM, Trial, drawn_trials, inserted_trials
+from nnanomaly.utilities.progress import all_shown
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def sweep_fold(
     variants = candidate_plans(plans, sigmas=options.sigmas, scales=options.scales)
     device = choose_device(options.device)
     outcomes: list[Outcome] = []
-    for variant in tqdm(variants, desc="settings", disable=None):
+    for variant in all_shown(variants, "settings"):
         trained = load_trained_fold(paths, variant, fold, device)
         if not trained.guidance and any(o.sigma == variant.inference.sigma for o in outcomes):
             continue  # without guidance its scale changes nothing

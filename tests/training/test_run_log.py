@@ -13,7 +13,7 @@ from torch import Tensor
 from nnanomaly.training import run_log
 from nnanomaly.training.monitor import MonitorSettings
 from nnanomaly.training.progress_figure import as_grey, in_order, progress_figure, sample_figure, title_of
-from nnanomaly.training.run_log import RunLog, in_words
+from nnanomaly.training.run_log import RunLog
 from nnanomaly.training.samples import keep_samples
 
 PICTURES = {"input": torch.zeros(4, 6), "reconstruction": torch.ones(4, 6), "difference": torch.ones(4, 6)}
@@ -94,13 +94,6 @@ def test_a_tracker_that_fails_is_said_once_and_asked_no_more(tmp_path: Path, cap
         "tracking ends, training goes on: ConnectionError: the server is gone"
     ]
     assert (tmp_path / "progress.png").is_file()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(45.2, "45 s"), (600.0, "10 min"), (7199.0, "2 h 00 min"), (11_100.0, "3 h 05 min")]
-)
-def test_durations_are_read_as_people_say_them(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
 
 
 def test_panels_are_titled_in_words_and_ordered_from_losses_to_throughput() -> None:
