@@ -5,7 +5,7 @@ import argparse
 from nnanomaly.cli import options
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.cli.tuning_options import add_diagnose, add_sweep
-from nnanomaly.paths import Paths
+from nnanomaly.paths import SWEEP, Paths
 
 
 def sweep(argv: Arguments = None) -> int:
@@ -47,7 +47,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
     scale = f", {best.guidance} guidance {best.guidance_scale:g}" if best.guidance != "none" else ", no guidance"
     print(
         f"best of {len(outcomes)} settings: sigma {best.sigma:g}{scale}; {arguments.metric} "
-        f"{getattr(best, arguments.metric):.3f} on {best.num_lesions} lesions"
+        f"{getattr(best, arguments.metric):.3f} on {best.num_lesions} lesions; written into the plans; all settings: "
+        f"{paths.fold(dataset, options.plans_name(arguments), 'ddpm', arguments.f) / SWEEP}"
     )
     return 0
 
