@@ -4,7 +4,7 @@ The matching is that of the evaluation, with the same rule. Without a reference 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,11 +60,13 @@ class Finding:
     """Number of the lesion that a candidate found, or the other way round."""
     iou: float | None = None
     """IoU with the partner."""
+    number: int = 0
+    """From 1: candidates of the case by falling score, as in its candidates file, and lesions by falling size."""
 
     @property
     def name(self) -> str:
         """Name in tables."""
-        return f"{'candidate' if self.is_candidate else 'lesion'} {self.region.id}"
+        return f"{'candidate' if self.is_candidate else 'lesion'} {self.number}"
 
 
 def judge(candidates: Volume, reference: Volume | None, *, rule: MatchRule, score: Scores) -> list[Finding]:
@@ -75,11 +77,25 @@ def judge(candidates: Volume, reference: Volume | None, *, rule: MatchRule, scor
             _candidate(UNJUDGED, measure_candidate(item, candidates.grid, number=n, score=score(item)), item)
             for n, item in enumerate(found, 1)
         ]
-        return sorted(findings, key=_importance)
+        return _numbered(sorted(findings, key=_importance))
     drawn = measure_reference(reference, connectivity=rule.connectivity)
     measured = measure_mask(candidates, connectivity=rule.connectivity, floor=rule.candidate_floor, score=score)
     records = match_pairs(pair_masks(measured, drawn), rule)
-    return sorted(_from_records(records, found, drawn), key=_importance)
+    return _numbered(sorted(_from_records(records, found, drawn), key=_importance))
+
+
+def _numbered(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings with their numbers in this order, and partners by these numbers."""
+    sides = ([f.region.id for f in findings if f.is_candidate == side] for side in (False, True))
+    numbers = [{identity: number for number, identity in enumerate(side, start=1)} for side in sides]
+    return [
+        replace(
+            finding,
+            number=numbers[finding.is_candidate][finding.region.id],
+            partner=None if finding.partner is None else numbers[not finding.is_candidate][finding.partner],
+        )
+        for finding in findings
+    ]
 
 
 def _from_records(records: Sequence[LesionRecord], found: Sequence[Component], drawn: Measured) -> list[Finding]:
