@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,7 @@ from nnanomaly.cli.options import DEFAULT_PROCESSES
 from nnanomaly.paths import let_threads_sleep, number_of_workers_from_env
 from nnanomaly.utilities.errors import Interrupted, UserError
 
+NOBODY_READS = 141  # exit status: what shells say of a program that writes into a closed pipe
 PARTIAL = 4  # exit status: some cases failed or have no organ, the rest is complete
 
 Arguments = Sequence[str] | None
@@ -31,11 +33,23 @@ def run_command(parser: argparse.ArgumentParser, argv: Arguments, command: Calla
     except FileNotFoundError as error:
         return _fail(error, 3, arguments.verbose)
     except (OSError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return NOBODY_READS
         return _fail(error, 5, arguments.verbose)
     except Interrupted as stop:
         return _fail(stop, stop.exit_code, arguments.verbose)
     except KeyboardInterrupt:
         return 130
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of our standard output has seen enough, as `head` does; what is left then goes nowhere."""
+    try:
+        print(flush=True)  # only what is written tells; the pipe of a worker process may have broken instead
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return True
+    return False
 
 
 def _fail(error: BaseException, status: int, verbose: bool) -> int:

@@ -240,3 +240,18 @@ from nnanomaly.cli import {command}
     assert "usage:" in result.stdout
     assert result.stderr.strip() == "False"
     assert min(seconds) < 2
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    code = (
+        "import sys; from nnanomaly.cli.options import new_parser; from nnanomaly.cli.run import run_command;"
+        "from nnanomaly.cli import doctor;"
+        "sys.exit(run_command(new_parser(doctor), [], lambda _: [print('x' * 80) for _ in range(5000)] and 0))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 141
