@@ -14,15 +14,7 @@ def evaluate_folder(argv: Arguments = None) -> int:
     parser = options.new_parser(evaluate_folder)
     parser.add_argument("gt_folder", type=Path, help="folder of reference label maps")
     parser.add_argument("pred_folder", type=Path, help="folder of predicted masks")
-    parser.add_argument(
-        "-djfile",
-        type=Path,
-        default=None,
-        help="dataset.json that names the lesion labels (default: that of the references)",
-    )
-    parser.add_argument(
-        "-l", nargs="+", type=int, default=None, help="label values that are lesions (default: as dataset.json says)"
-    )
+    options.add_lesion_labels(parser)
     parser.add_argument(
         "-o", type=Path, default=None, help="folder for the summaries (default: that of the predictions)"
     )

@@ -149,6 +149,19 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_lesion_labels(parser: argparse.ArgumentParser) -> None:
+    """Which values of the references are lesions."""
+    parser.add_argument(
+        "-djfile",
+        type=Path,
+        default=None,
+        help="dataset.json that names the lesion labels (default: that of the references)",
+    )
+    parser.add_argument(
+        "-l", nargs="+", type=int, default=None, help="label values that are lesions (default: as dataset.json says)"
+    )
+
+
 def add_prediction(parser: argparse.ArgumentParser) -> None:
     """All arguments of the prediction."""
     parser.add_argument("-i", default=None, help="folder of images, or its name in the raw dataset (imagesTs)")

@@ -27,15 +27,7 @@ def report(argv: Arguments = None) -> int:
         default=None,
         help="folder of reference label maps, such as labelsTs (default: none are shown)",
     )
-    parser.add_argument(
-        "-djfile",
-        type=Path,
-        default=None,
-        help="dataset.json that names the lesion labels (default: that of the references)",
-    )
-    parser.add_argument(
-        "-l", nargs="+", type=int, default=None, help="label values that are lesions (default: as dataset.json says)"
-    )
+    options.add_lesion_labels(parser)
     parser.add_argument(
         "-comparison", type=Path, default=None, help="folder that nnanomaly_compare wrote (default: the predictions)"
     )
