@@ -34,9 +34,7 @@ def evaluate(argv: Arguments = None) -> int:
         "-pred", type=Path, default=None, help="folder of predictions (default: those in the folds of the model)"
     )
     options.add_plans(parser)
-    parser.add_argument(
-        "-l", nargs="+", type=int, default=(), help="label values that are lesions (default: as dataset.json says)"
-    )
+    options.add_lesion_values(parser)
     parser.add_argument(
         "-o", type=Path, default=None, help="folder for the summaries (default: that of the predictions)"
     )
@@ -92,9 +90,7 @@ def compare(argv: Arguments = None) -> int:
     parser.add_argument("-d", required=True, help="dataset name or id")
     parser.add_argument("-f", nargs="+", default=None, help="judge validation cases of folds (default: test set)")
     _add_methods(parser)
-    parser.add_argument(
-        "-l", nargs="+", type=int, default=(), help="label values that are lesions (default: as dataset.json says)"
-    )
+    options.add_lesion_values(parser)
     parser.add_argument(
         "-pred_labels",
         nargs="+",

@@ -6,8 +6,7 @@ import time
 
 from nnanomaly.cli import options
 from nnanomaly.cli.run import Arguments, run_command
-
-FAULTY = 5  # exit status: something this machine lacks
+from nnanomaly.utilities.errors import EnvironmentFault
 
 
 def doctor(argv: Arguments = None) -> int:
@@ -32,7 +31,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
         findings.append(finding)
         if not arguments.json:
             print(f"{finding.state:8} {finding.topic:17} {finding.name}: {finding.text}", flush=True)
-    status = FAULTY if any(finding.state == FAULT for finding in findings) else 0
+    status = EnvironmentFault.exit_code if any(finding.state == FAULT for finding in findings) else 0
     if arguments.json:
         seconds = round(time.monotonic() - start, 3)
         head = {"nnanomaly_version": __version__, "exit_status": status, "seconds": seconds}

@@ -29,7 +29,7 @@ def _evaluate_folder(arguments: argparse.Namespace) -> int:
     from nnanomaly.evaluation.tables import overall_table, size_table, to_markdown
 
     labels = find_lesion_labels(
-        arguments.gt_folder, arguments.pred_folder, dataset_json=arguments.djfile, reference=arguments.l or ()
+        arguments.gt_folder, arguments.pred_folder, dataset_json=arguments.djfile, reference=arguments.l
     )
     with progress_bar("evaluating") as show:
         evaluation = evaluate(

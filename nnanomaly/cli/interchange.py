@@ -54,9 +54,7 @@ def export_nndetection(argv: Arguments = None) -> int:
     """Make a task of nnDetection of a raw dataset, and boxes of mask predictions."""
     parser = options.new_parser(export_nndetection)
     parser.add_argument("dataset_name_or_id", help="dataset name or id")
-    parser.add_argument(
-        "-l", nargs="+", type=int, default=(), help="label values that are lesions (default: as dataset.json says)"
-    )
+    options.add_lesion_values(parser)
     parser.add_argument(
         "-min_size",
         type=float,

@@ -157,8 +157,13 @@ def add_lesion_labels(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="dataset.json that names the lesion labels (default: that of the references)",
     )
+    add_lesion_values(parser)
+
+
+def add_lesion_values(parser: argparse.ArgumentParser) -> None:
+    """The values themselves, for those whose dataset.json does not name them."""
     parser.add_argument(
-        "-l", nargs="+", type=int, default=None, help="label values that are lesions (default: as dataset.json says)"
+        "-l", nargs="+", type=int, default=(), help="label values that are lesions (default: as dataset.json says)"
     )
 
 

@@ -51,7 +51,7 @@ def _report(arguments: argparse.Namespace) -> int:
         images=arguments.i,
         references=arguments.ref,
         dataset_json=arguments.djfile,
-        lesion_values=tuple(arguments.l or ()),
+        lesion_values=tuple(arguments.l),
         comparison=arguments.comparison,
         max_mb=arguments.max_mb,
         num_processes=arguments.np,
