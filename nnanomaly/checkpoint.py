@@ -3,7 +3,6 @@
 The only module that calls `torch.load`, always with `weights_only=True`.
 """
 
-import hashlib
 import pickle
 import shutil
 import struct
@@ -14,6 +13,7 @@ import torch
 
 from nnanomaly.paths import FOLD_PATTERN, fold_order
 from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError
+from nnanomaly.utilities.files import file_hash
 from nnanomaly.utilities.json_io import write_atomically
 
 LATEST, PREVIOUS, BEST, FINAL = (f"checkpoint_{name}.pth" for name in ("latest", "previous", "best", "final"))
@@ -105,4 +105,4 @@ def checkpoint_hash(path: Path) -> str:
     """SHA-256 of a checkpoint file."""
     if not path.is_file():
         raise ConfigurationError("CKPT-MISSING", f"{path} does not exist. Train this stage first.")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_hash(path)

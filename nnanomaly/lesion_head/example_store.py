@@ -163,11 +163,16 @@ def edited_patch(name: str, patch: StoredPatch, variant: int, kinds: Sequence[st
     array = np.asarray(patch.array, dtype=np.float32)
     if not kinds:
         return EditedPatch(array=array, lesions=np.zeros(array.shape[1:], dtype=bool), kinds=())
-    key = int.from_bytes(hashlib.sha256(f"{name}/{variant}".encode()).digest()[:8], "little")
-    rng = np.random.default_rng((plans.head.training.seed, key))
+    rng = generator_of_edit(name, variant, seed=plans.head.training.seed)
     window = plans.preprocessing.window_hu
     edited = edit_patch(array, spacing_mm=patch.grid.spacing_mm, window_hu=window, kinds=kinds, rng=rng)
     return vary_patch(edited, rng)
+
+
+def generator_of_edit(name: str, variant: int, *, seed: int) -> np.random.Generator:
+    """What draws the lesions of a variant of a patch: it depends on these three alone."""
+    key = int.from_bytes(hashlib.sha256(f"{name}/{variant}".encode()).digest()[:8], "little")
+    return np.random.default_rng((seed, key))
 
 
 def example_names(folder: Path) -> list[str]:

@@ -1,10 +1,9 @@
 """Model archives as files: packed reproducibly, unpacked with nothing taken on trust.
 
 The list of members is judged before anything is read: names that are not on the list, links, doubles, encryption and
-sizes beyond all reason end the installation. Then every member is copied under a name of ours and hashed on the way.
+sizes beyond all reason end the installation. Then every member is copied under a name of ours, and its hash compared.
 """
 
-import hashlib
 import shutil
 import stat
 import struct
@@ -16,12 +15,12 @@ from typing import Any
 
 from nnanomaly.model_sharing.manifest import FORMAT, FORMAT_VERSION, MANIFEST_JSON, MEMBER_PATTERN, FileEntry, Manifest
 from nnanomaly.utilities.errors import ConfigurationError, DataError, IntegrityError
+from nnanomaly.utilities.files import BLOCK_BYTES, file_hash
 from nnanomaly.utilities.json_io import from_document, read_json
 
 MAX_MEMBERS = 10_000
 MAX_RATIO = 200
 MAX_DOCUMENT_BYTES = 50_000_000
-BLOCK_BYTES = 1 << 20
 EPOCH = (1980, 1, 1, 0, 0, 0)
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, ArithmeticError, OSError)
 """What zipfile raises for damaged files: RuntimeError for encrypted members, the last three for impossible offsets."""
@@ -29,19 +28,24 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError
 
 def describe_files(folder: Path) -> dict[str, FileEntry]:
     """Hash and size of all files below a folder, by their names as members."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _entry(path) for path in files}
+    return {name: _entry(folder / name) for name in _names(folder)}
 
 
 def pack(folder: Path, archive: Path) -> None:
     """Write all files below `folder` into a zip; equal files make equal archives."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:  # weights do not compress
-        for name in describe_files(folder):
+        for name in _names(folder):
             info = zipfile.ZipInfo(name, date_time=EPOCH)
             info.external_attr = (stat.S_IFREG | 0o644) << 16
             info.file_size = (folder / name).stat().st_size  # zipfile chooses the form for large files by it
             with target.open(info, "w") as member, (folder / name).open("rb") as source:
                 shutil.copyfileobj(source, member, BLOCK_BYTES)
+
+
+def _names(folder: Path) -> list[str]:
+    """All files below a folder, as members."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path.relative_to(folder).as_posix() for path in files]
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: float) -> Manifest:
@@ -157,8 +161,4 @@ def _read_manifest(path: Path, archive: Path) -> Manifest:
 
 
 def _entry(path: Path) -> FileEntry:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return FileEntry(sha256=digest.hexdigest(), num_bytes=path.stat().st_size)
+    return FileEntry(sha256=file_hash(path), num_bytes=path.stat().st_size)

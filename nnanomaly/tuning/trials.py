@@ -4,7 +4,6 @@ Inserted lesions need no annotation: they lie in organs labelled healthy. Drawn 
 are read here and in the evaluation alone, and only when the user asks for it. Masks are `[Z, Y, X]` on the patch grid.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.dataset.patch_store import StoredPatch
-from nnanomaly.lesion_head.example_store import with_organ
+from nnanomaly.lesion_head.example_store import generator_of_edit, with_organ
 from nnanomaly.lesion_head.examples import edit_patch
 from nnanomaly.preprocessing.normalization import denormalise, normalise
 from nnanomaly.preprocessing.preprocessor import IMAGE, ORGAN
@@ -76,8 +75,7 @@ def generated_trials(
     for name, patch in with_organ(patches).items():
         array = np.asarray(patch.array, dtype=np.float32)
         for variant in range(1, variants + 1):
-            key = int.from_bytes(hashlib.sha256(f"{name}/{variant}".encode()).digest()[:8], "little")
-            rng = np.random.default_rng((seed, key))
+            rng = generator_of_edit(name, variant, seed=seed)
             edited = edit_patch(
                 array, spacing_mm=patch.grid.spacing_mm, window_hu=window_hu, kinds=tuple(KINDS), rng=rng
             )
