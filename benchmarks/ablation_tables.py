@@ -11,7 +11,7 @@ from nnanomaly.evaluation.auroc import AUROC
 from nnanomaly.evaluation.detection_curves import froc, pool_detections
 from nnanomaly.evaluation.metrics import Aggregate
 from nnanomaly.evaluation.tables import UNDEFINED, format_number, to_csv, to_markdown
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.files import write_atomically
 
 BY_SIZE = (
     "Precision / recall / F1 of each size in cm, over the cases that have a lesion of it. A false candidate belongs to "

@@ -13,8 +13,7 @@ import torch
 
 from nnanomaly.paths import FOLD_PATTERN, fold_order
 from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError
-from nnanomaly.utilities.files import file_hash
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.files import file_hash, write_atomically
 
 LATEST, PREVIOUS, BEST, FINAL = (f"checkpoint_{name}.pth" for name in ("latest", "previous", "best", "final"))
 _MALFORMED = (LookupError, AttributeError, TypeError, AssertionError, struct.error)  # what random bytes provoke

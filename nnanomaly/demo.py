@@ -38,7 +38,8 @@ from nnanomaly.paths import (
 )
 from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
 from nnanomaly.utilities.errors import EnvironmentFault
-from nnanomaly.utilities.json_io import read_json, write_atomically
+from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.json_io import read_json
 from nnanomaly.volume import Volume
 
 logger = logging.getLogger(__name__)

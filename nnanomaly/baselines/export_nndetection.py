@@ -35,8 +35,8 @@ from nnanomaly.paths import DATASET_JSON, DATASET_PATTERN
 from nnanomaly.roi.components import Component, find_components
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
-from nnanomaly.utilities.files import link_or_copy
-from nnanomaly.utilities.json_io import read_json, write_atomically, write_json
+from nnanomaly.utilities.files import link_or_copy, write_atomically
+from nnanomaly.utilities.json_io import read_json, write_json
 from nnanomaly.volume import Volume
 
 Classes = tuple[tuple[str, tuple[int, ...]], ...]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nnanomaly.utilities.errors import DataError, IntegrityError
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.files import write_atomically
 
 MAX_BYTES = 64 * 2**20
 """Largest file that is opened: boxes of a case fill kilobytes."""

@@ -1,7 +1,5 @@
 """A new raw dataset on disk: all of it or nothing."""
 
-import csv
-import io
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nnanomaly.paths import DATASET_PATTERN, ORGAN_LABELS_CSV
+from nnanomaly.utilities.csv_table import write_table
 from nnanomaly.utilities.errors import ConfigurationError
-from nnanomaly.utilities.json_io import write_atomically
 
 
 class LabelRow(NamedTuple):
@@ -50,10 +48,4 @@ def new_folder(target: Path) -> Iterator[Path]:
 def write_organ_labels(folder: Path, rows: Sequence[LabelRow]) -> None:
     """Write the table of weak labels; the column `patient` only where a row names one."""
     columns = LabelRow._fields if any(row.patient for row in rows) else LabelRow._fields[:-1]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(row[: len(columns)] for row in rows)
-    write_atomically(
-        folder / ORGAN_LABELS_CSV, lambda path: path.write_text(text.getvalue(), encoding="utf-8", newline="")
-    )
+    write_table(folder / ORGAN_LABELS_CSV, columns, [row[: len(columns)] for row in rows])

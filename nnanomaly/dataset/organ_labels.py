@@ -5,16 +5,13 @@ side of every split); other columns are passed over. Comma, semicolon or tab, a 
 around values are all accepted.
 """
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 from nnanomaly.dataset.raw_dataset import find_cases, load_description
 from nnanomaly.paths import IMAGES_TR, IMAGES_TS, ORGAN_LABELS_CSV
-from nnanomaly.utilities.csv_table import Row, read_table, refuse_rows
+from nnanomaly.utilities.csv_table import Row, read_table, refuse_rows, write_table
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.utilities.json_io import write_atomically
 
 HEALTHY, UNHEALTHY, EXCLUDED, UNCERTAIN = LABELS = ("healthy", "unhealthy", "excluded", "uncertain")
 REQUIRED_COLUMNS = ("case", "organ", "label")
@@ -69,13 +66,8 @@ def cases_with_lesions(labels: Mapping[tuple[str, str], str]) -> dict[str, bool]
 
 def write_label_snapshot(folder: Path, labels: OrganLabels, *, groups: Mapping[str, str]) -> None:
     """Write the checked labels and patients into a (preprocessed) folder, so that training needs no raw dataset."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow((*REQUIRED_COLUMNS, "patient"))
-    writer.writerows((case, organ, label, groups.get(case, "")) for (case, organ), label in sorted(labels.items()))
-    write_atomically(
-        folder / ORGAN_LABELS_CSV, lambda path: path.write_text(text.getvalue(), encoding="utf-8", newline="")
-    )
+    rows = [(case, organ, label, groups.get(case, "")) for (case, organ), label in sorted(labels.items())]
+    write_table(folder / ORGAN_LABELS_CSV, (*REQUIRED_COLUMNS, "patient"), rows)
 
 
 def read_label_snapshot(folder: Path) -> OrganLabels:

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.utilities.errors import IntegrityError
-from nnanomaly.utilities.json_io import from_document, read_json, write_atomically, write_json
+from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.json_io import from_document, read_json, write_json
 from nnanomaly.volume import Grid
 
 SCHEMA_VERSION = 1

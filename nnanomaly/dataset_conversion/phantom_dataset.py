@@ -1,6 +1,5 @@
 """A raw dataset of phantom cases, as a user would bring it: images, weak labels, masks, reports and drawn lesions."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +20,10 @@ from nnanomaly.paths import (
     ORGAN_MASKS_TR,
     ORGAN_MASKS_TS,
 )
+from nnanomaly.utilities.csv_table import write_table
 from nnanomaly.utilities.errors import ConfigurationError
-from nnanomaly.utilities.json_io import write_atomically, write_json
+from nnanomaly.utilities.files import write_text
+from nnanomaly.utilities.json_io import write_json
 from nnanomaly.volume import Grid, Triple
 
 REPORTS_TR, REPORTS_TS = "reportsTr", "reportsTs"
@@ -64,7 +65,7 @@ def write_phantom_dataset(
             _write_case([folder / subfolder for subfolder in subfolders], name, case)
             rows += [(name, organ, label, "phantom") for organ, label in case.organ_labels.items()]
         first += count
-    write_atomically(folder / ORGAN_LABELS_CSV, lambda path: _write_rows(path, rows))
+    write_table(folder / ORGAN_LABELS_CSV, ("case", "organ", "label", "source"), rows)
     write_json(folder / DATASET_JSON, _description(num_training))
 
 
@@ -139,13 +140,7 @@ def _write_case(folders: Sequence[Path], name: str, case: PhantomCase) -> None:
     write_volume(labels / f"{name}{_ENDING}", case.labels)
     for organ, mask in case.organ_masks.items():
         write_volume(masks / name / f"{organ}{_ENDING}", mask)
-    text = report_text(case)
-    write_atomically(reports / f"{name}.txt", lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def _write_rows(path: Path, rows: Sequence[tuple[str, str, str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([("case", "organ", "label", "source"), *rows])
+    write_text(reports / f"{name}.txt", report_text(case))
 
 
 def _description(num_training: int) -> dict[str, object]:

@@ -5,15 +5,15 @@ a patient: it is written only on request, readable by its owner alone, and never
 """
 
 import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from nnanomaly.dataset.raw_dataset import check_case_id
 from nnanomaly.dicom.series import NamedStack
 from nnanomaly.paths import DATASET_PATTERN
+from nnanomaly.utilities.csv_table import table_text
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.files import write_atomically
 
 SERIES_UID, CASE = "series_uid", "case"
 COLUMNS = {
@@ -63,18 +63,15 @@ def check_place(table: Path, images: Path) -> None:
 
 def write_case_table(path: Path, stacks: Sequence[NamedStack]) -> None:
     """A row per series, for `read_case_table` and for people: UID, case, hash, folder of its files."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    seen: set[str] = set()
-    for stack in stacks:
-        if stack.series not in seen:
-            first = stack.headers[0]
-            writer.writerow([first.series_uid, stack.case, stack.series, str(first.path.parent)])
-        seen.add(stack.series)
+    first_of = {stack.series: stack for stack in reversed(stacks)}
+    rows = [
+        (stack.headers[0].series_uid, stack.case, stack.series, str(stack.headers[0].path.parent))
+        for stack in reversed(first_of.values())
+    ]
+    text = table_text(COLUMNS, rows)
 
     def write(temporary: Path) -> None:
         temporary.touch(OWNER_ALONE)
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="")
 
     write_atomically(path, write)

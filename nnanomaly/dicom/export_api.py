@@ -25,7 +25,8 @@ from nnanomaly.imageio.nifti import read_labels, read_volume
 from nnanomaly.paths import BOXES_ENDING, DETECTIONS, MAPS
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault, UserError
-from nnanomaly.utilities.json_io import read_json, write_atomically
+from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.json_io import read_json
 from nnanomaly.volume import SAME_GRID_MM, Grid
 
 ENDING = ".nii.gz"

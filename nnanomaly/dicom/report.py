@@ -1,13 +1,12 @@
 """What became of every series: a table and a JSON document, without anything that says who a patient is."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from nnanomaly import __version__
-from nnanomaly.utilities.json_io import write_atomically, write_json
+from nnanomaly.utilities.csv_table import write_table
+from nnanomaly.utilities.json_io import write_json
 from nnanomaly.volume import Shape, Triple
 
 TAKEN, SKIPPED = "taken", "skipped"
@@ -62,11 +61,8 @@ def write_report(images: Path, outcomes: Sequence[SeriesOutcome], *, num_other_f
         "series": rows,
     }
     write_json(json_path, document)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(SeriesOutcome)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    write_atomically(csv_path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+    columns = [field.name for field in fields(SeriesOutcome)]
+    write_table(csv_path, columns, [[_cell(row[name]) for name in columns] for row in rows])
 
 
 def _cell(value: object) -> object:

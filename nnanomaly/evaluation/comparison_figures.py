@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from nnanomaly.evaluation.comparison import Comparison, Row
 from nnanomaly.evaluation.detection_curves import FROC_FP_PER_SCAN, froc, precision_recall
 from nnanomaly.evaluation.metrics import SIZE_BINS_MM
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.files import write_atomically
 
 SIZE_INCHES = (6.0, 4.2)
 FORMATS: dict[str, dict[str, Any]] = {"png": {"dpi": 200}, "svg": {"metadata": {"Date": None}}}

@@ -19,7 +19,8 @@ from nnanomaly.evaluation.metrics import SIZE_BINS_MM, case_metrics
 from nnanomaly.evaluation.summary import DEFINITIONS, record_documents, size_bins_document
 from nnanomaly.evaluation.tables import to_csv, to_latex, to_markdown
 from nnanomaly.paths import DETECTION_SUMMARY_JSON
-from nnanomaly.utilities.json_io import to_document, write_atomically, write_json
+from nnanomaly.utilities.files import write_text
+from nnanomaly.utilities.json_io import to_document, write_json
 
 SCHEMA_VERSION = 1
 MARKDOWN = "comparison.md"
@@ -95,5 +96,5 @@ def _row_document(row: Row) -> dict[str, Any]:
 
 
 def _write(path: Path, content: str) -> Path:
-    write_atomically(path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+    write_text(path, content)
     return path

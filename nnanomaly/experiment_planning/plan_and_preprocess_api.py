@@ -27,7 +27,7 @@ from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import preprocess_dataset
 from nnanomaly.preprocessing.report import PreprocessingReport
 from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.files import write_atomically
 from nnanomaly.utilities.progress import progress_bar
 
 MOST_FAILURES_SHOWN = 20

@@ -22,7 +22,7 @@ from nnanomaly.imageio.nifti_header import LONGEST_HEADER, Layout, parse_layout
 from nnanomaly.imageio.nifti_stream import TruncatedError, is_compressed, stream
 from nnanomaly.imageio.voxel_values import refuse_labels, refuse_value, whole_numbers
 from nnanomaly.utilities.errors import DataError, EnvironmentFault
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.files import write_atomically
 from nnanomaly.volume import Grid, Volume
 
 COMPRESSION_LEVEL = 3

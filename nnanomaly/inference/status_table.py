@@ -1,12 +1,11 @@
 """detections/status.csv: what became of every case and organ of a prediction, over all runs on a folder."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nnanomaly.paths import DETECTIONS
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.csv_table import parse_table, write_table
+from nnanomaly.utilities.errors import DataError
 
 COLUMNS = {
     "case": "Case id.",
@@ -41,11 +40,7 @@ def write_status(output: Path, rows: Sequence[Row], *, keep_earlier: bool, part:
     path = output / DETECTIONS / ("status.csv" if part is None else f"status_part{part}.csv")
     done = {row["case"] for row in rows}
     earlier = [row for row in _read(path) if row["case"] not in done] if keep_earlier else []
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([*earlier, *rows])
-    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+    write_table(path, list(COLUMNS), [[row[column] for column in COLUMNS] for row in (*earlier, *rows)])
     return [*earlier, *rows]
 
 
@@ -53,5 +48,9 @@ def _read(path: Path) -> list[Row]:
     """The rows of a table; none of a file that is missing or is something else."""
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if set(row) == set(COLUMNS)]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows = parse_table(text, path, required=list(COLUMNS), codes=("JSON", "JSON"), example="case,organ,...")
+    except (UnicodeDecodeError, DataError):
+        return []
+    return [row.values for row in rows]

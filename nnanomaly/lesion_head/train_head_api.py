@@ -4,7 +4,6 @@ Opens patches and weak labels, never a drawn lesion.
 """
 
 import logging
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,6 +47,7 @@ from nnanomaly.training.trackers import open_tracker, tracked_run
 from nnanomaly.training.train_api import REMEDY, TrainingOptions, debug_document, forget_earlier_run
 from nnanomaly.utilities.claim import claimed
 from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.files import copy_atomically
 from nnanomaly.utilities.json_io import to_document, write_json
 
 logger = logging.getLogger(__name__)
@@ -224,7 +224,7 @@ def _fit(
     workers = options.num_workers if options.num_workers is not None else (0 if run.device.type == "cpu" else 4)
     model = run.paths.model(plans.dataset_name, plans.plans_name, HEAD)
     save_plans(model / PLANS_JSON, plans)
-    shutil.copyfile(run.paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
+    copy_atomically(run.paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
     document = debug_document(plans, HEAD, run.fold, run.device, options)
     write_json(folder / "debug.json", document)
     logger.info("training head, fold %s: %d iterations on %s", run.fold, training.num_iterations, run.device)

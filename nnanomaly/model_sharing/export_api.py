@@ -22,7 +22,8 @@ from nnanomaly.model_sharing.weights import export_weights
 from nnanomaly.paths import CALIBRATION_JSON, DATASET_JSON, LATENT_SCALING_JSON, ORGAN_LABELS_CSV, PLANS_JSON, Paths
 from nnanomaly.plans import save_plans
 from nnanomaly.utilities.errors import ConfigurationError
-from nnanomaly.utilities.json_io import read_json, to_document, write_atomically, write_json
+from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.json_io import read_json, to_document, write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

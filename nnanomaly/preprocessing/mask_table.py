@@ -1,7 +1,5 @@
 """The table of organ masks: facts and suspicions of every mask of a folder, for a person to look through."""
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +9,8 @@ from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files
 from nnanomaly.paths import ORGAN_MASKS_CSV
 from nnanomaly.preprocessing.preprocessor import read_organ_mask
 from nnanomaly.roi.mask_quality import MaskQuality, measure_mask, suspicions
+from nnanomaly.utilities.csv_table import write_table
 from nnanomaly.utilities.errors import UserError
-from nnanomaly.utilities.json_io import write_atomically
 
 logger = logging.getLogger(__name__)
 COLUMNS = {
@@ -64,21 +62,18 @@ def report_masks(
 def write_mask_table(path: Path, masks: Sequence[MaskQuality]) -> None:
     """Write the table as CSV, suspicious masks first."""
     odd = suspicions(masks)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    for mask in sorted(masks, key=lambda mask: ((mask.case, mask.organ) not in odd, mask.case, mask.organ)):
-        writer.writerow(
-            (
-                mask.case,
-                mask.organ,
-                f"{mask.volume_ml:.2f}",
-                mask.num_fragments,
-                f"{mask.largest_fraction:.3f}",
-                f"{mask.stray_mm:.1f}",
-                " ".join(mask.touches_border),
-                f"{mask.off_centre_mm:.1f}",
-                "; ".join(f"{code}: {text}" for code, text in odd.get((mask.case, mask.organ), [])),
-            )
+    rows = [
+        (
+            mask.case,
+            mask.organ,
+            f"{mask.volume_ml:.2f}",
+            mask.num_fragments,
+            f"{mask.largest_fraction:.3f}",
+            f"{mask.stray_mm:.1f}",
+            " ".join(mask.touches_border),
+            f"{mask.off_centre_mm:.1f}",
+            "; ".join(f"{code}: {text}" for code, text in odd.get((mask.case, mask.organ), [])),
         )
-    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8", newline=""))
+        for mask in sorted(masks, key=lambda mask: ((mask.case, mask.organ) not in odd, mask.case, mask.organ))
+    ]
+    write_table(path, COLUMNS, rows)

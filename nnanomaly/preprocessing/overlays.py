@@ -16,7 +16,7 @@ from nnanomaly.roi.mask_quality import MaskQuality, measure_mask, suspicions
 from nnanomaly.roi.organ_instances import mask_box
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import UserError
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.files import write_atomically
 from nnanomaly.volume import Volume
 
 logger = logging.getLogger(__name__)

@@ -1,12 +1,10 @@
 """The two tables that labelling leaves: the labels, and why each is what it is."""
 
-import csv
-import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nnanomaly.pseudo_labels.label_report import OrganLabel
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.csv_table import write_table
 
 LABEL_COLUMNS = {
     "case": "Case id.",
@@ -38,7 +36,7 @@ def evidence_path(labels: Path) -> Path:
 def write_labels(path: Path, cases: CaseLabels) -> None:
     """One row per case and organ, in the form of organ_labels.csv."""
     rows = ((case, organ.organ, organ.label, SOURCE) for case, organs in cases.items() for organ in organs)
-    _write(path, LABEL_COLUMNS, rows)
+    write_table(path, LABEL_COLUMNS, rows)
 
 
 def write_evidence(path: Path, cases: CaseLabels, *, with_sentences: bool) -> None:
@@ -49,7 +47,7 @@ def write_evidence(path: Path, cases: CaseLabels, *, with_sentences: bool) -> No
         for organ in organs
         for row in _evidence(case, organ, with_sentences=with_sentences)
     )
-    _write(path, EVIDENCE_COLUMNS, rows)
+    write_table(path, EVIDENCE_COLUMNS, rows)
 
 
 def _evidence(case: str, organ: OrganLabel, *, with_sentences: bool) -> list[tuple[str, ...]]:
@@ -65,11 +63,3 @@ def _evidence(case: str, organ: OrganLabel, *, with_sentences: bool) -> list[tup
         for index, mention in enumerate(organ.mentions)
     ]
     return rows if organ.num_deciding else [(*head, "yes", organ.reason, "", ""), *rows]
-
-
-def _write(path: Path, columns: Collection[str], rows: Iterable[Sequence[str]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_atomically(path, lambda p: p.write_text(text.getvalue(), encoding="utf-8", newline=""))

@@ -13,7 +13,7 @@ from nnanomaly.report.organ_view import LOOKED_AT, TRUNCATED, OrganView, view_or
 from nnanomaly.report.pages import render
 from nnanomaly.report.predictions import PredictedCase, read_case
 from nnanomaly.utilities.errors import EnvironmentFault, UserError
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.files import write_text
 
 RULE = MatchRule()
 PICTURES = (
@@ -128,7 +128,7 @@ def _write(task: CaseTask) -> CaseOutcome:
             "kinds": [{"code": kind.code, "color": kind.color, "word": kind.word} for kind in KINDS],
         },
     )
-    write_atomically(task.page, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    write_text(task.page, page)
     rows = tuple(_row(view) for view in views)
     return CaseOutcome(case=task.case, page=task.page.name, has_reference=has_reference, rows=rows)
 

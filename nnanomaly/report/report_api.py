@@ -6,7 +6,6 @@ Pages of cases are numbered: their names are then safe whatever a case is called
 server serves these and no others, and the next report in the folder removes them.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from nnanomaly.report.pages import ASSETS, HERE, render
 from nnanomaly.report.predictions import failed_cases, file_ending, images_folder, predicted_cases
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.json_io import read_json, write_atomically, write_json
+from nnanomaly.utilities.files import copy_atomically, write_text
+from nnanomaly.utilities.json_io import read_json, write_json
 
 INDEX, CASES, ASSETS_FOLDER, MANIFEST = "index.html", "cases", "assets", "report.json"
 DEFAULT_MAX_MB = 3.0
@@ -174,7 +174,7 @@ def _finish(predictions: Path, output: Path, options: ReportOptions, outcomes: S
         raise DataError("RPT-FAILED", f"none of {len(outcomes)} cases could be shown; the first, {case}: {reason}")
     faults |= {case: f"prediction failed: {reason}" for case, reason in failed_cases(predictions).items()}
     for name in ASSETS:
-        shutil.copyfile(HERE / "assets" / name, output / ASSETS_FOLDER / name)
+        copy_atomically(HERE / "assets" / name, output / ASSETS_FOLDER / name)
     viewers = [row.viewer for outcome in shown for row in outcome.rows if row.num_bytes]
     has_reference = any(outcome.has_reference for outcome in shown)
     page = render(
@@ -191,7 +191,7 @@ def _finish(predictions: Path, output: Path, options: ReportOptions, outcomes: S
         faults=faults,
         sections=sections(predictions, options.comparison or predictions),
     )
-    write_atomically(output / INDEX, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    write_text(output / INDEX, page)
     files = _list_files(output, [outcome.page for outcome in shown])
     return Report(
         index=output / INDEX,

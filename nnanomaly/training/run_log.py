@@ -17,7 +17,7 @@ from nnanomaly.training.monitor import Alarm, Monitor, MonitorSettings
 from nnanomaly.training.progress_figure import as_grey, progress_figure
 from nnanomaly.training.samples import keep_samples
 from nnanomaly.training.trackers import Tracker, Tracking
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.files import write_atomically, write_text
 from nnanomaly.utilities.progress import PLAIN_LINE_SECONDS, in_words
 
 logger = logging.getLogger("nnanomaly")
@@ -41,7 +41,7 @@ class RunLog:
         self.path = run_dir / "log.jsonl"
         self.num_iterations = num_iterations
         self.records = [record for record in _read_lines(self.path) if record["iteration"] <= iteration]
-        self.path.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
+        write_text(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
         self._monitor = Monitor(monitor)
         self._monitor.restore(self.records)
         self._tracking = Tracking(tracker)

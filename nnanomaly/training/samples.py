@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from nnanomaly.training.progress_figure import sample_figure
-from nnanomaly.utilities.json_io import write_atomically
+from nnanomaly.utilities.files import write_atomically
 
 
 def keep_samples(folder: Path, pictures: Mapping[str, Tensor], *, iteration: int, best: bool) -> None:

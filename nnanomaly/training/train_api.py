@@ -2,7 +2,6 @@
 
 import logging
 import platform
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from nnanomaly.training.stage_setup import SETUPS
 from nnanomaly.training.trackers import open_tracker, tracked_run
 from nnanomaly.utilities.claim import claimed
 from nnanomaly.utilities.errors import IntegrityError
+from nnanomaly.utilities.files import copy_atomically
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers
 
@@ -134,7 +134,7 @@ def _train_stage(
         if not resume:
             forget_earlier_run(folder)
         save_plans(model / PLANS_JSON, plans)
-        shutil.copyfile(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
+        copy_atomically(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
         document = debug_document(plans, stage, fold, device, options)
         write_json(folder / "debug.json", document)
         logger.info("training %s, fold %s: %d iterations on %s", stage, fold, setup.training.num_iterations, device)

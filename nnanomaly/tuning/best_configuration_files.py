@@ -10,7 +10,8 @@ import pandas as pd
 from nnanomaly.evaluation.tables import to_markdown
 from nnanomaly.plans import PLANS_NAMES, InferencePlan
 from nnanomaly.tuning.selection import Choice, Tried
-from nnanomaly.utilities.json_io import to_document, write_atomically, write_json
+from nnanomaly.utilities.files import write_atomically, write_text
+from nnanomaly.utilities.json_io import to_document, write_json
 
 NUM_SHOWN = 20
 NUMBERS = ("f1", "f1_standard_error", "precision", "recall", "false_per_healthy_organ", "behind_best", "behind_error")
@@ -51,8 +52,8 @@ def write_result(folder: Path, result: Result) -> None:
     write_json(folder / "best_configuration.json", document_of(result))
     write_atomically(folder / "best_configuration.csv", lambda path: table.to_csv(path, index=False))
     page, command = page_of(result, table), f"{command_of(result)}\n"
-    write_atomically(folder / "best_configuration.md", lambda path: path.write_text(page, encoding="utf-8"))
-    write_atomically(folder / "inference_instructions.txt", lambda path: path.write_text(command, encoding="utf-8"))
+    write_text(folder / "best_configuration.md", page)
+    write_text(folder / "inference_instructions.txt", command)
 
 
 def table_of(result: Result) -> pd.DataFrame:

@@ -9,7 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nnanomaly.tuning.waterfall import STEPS, BinSummary, Criteria, LesionTrace, summarise
-from nnanomaly.utilities.json_io import to_document, write_atomically, write_json
+from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.json_io import to_document, write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

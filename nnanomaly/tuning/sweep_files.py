@@ -10,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nnanomaly.tuning.sweep import Outcome
-from nnanomaly.utilities.json_io import to_document, write_atomically, write_json
+from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.json_io import to_document, write_json
 
 
 def write_sweep(folder: Path, outcomes: Sequence[Outcome], best: Outcome, *, metric: str, source: str) -> None:

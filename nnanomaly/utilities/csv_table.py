@@ -1,14 +1,22 @@
-"""Tables that people write: comma, semicolon or tab, a byte-order mark, quotes and spaces around values are fine."""
+"""Tables as CSV, read and written.
+
+Read are tables that people write: comma, semicolon or tab, a byte-order mark, quotes and spaces around values are fine.
+Written are tables that spreadsheet programs open, which run a cell that begins with =, +, - or @ as a formula. Names
+and sentences of others stand in our tables, so such a cell gets an apostrophe in front, which reading takes away again.
+"""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.files import write_text
 
 MAX_FAULTS_SHOWN = 20
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet program computes."""
 
 
 class Row(NamedTuple):
@@ -51,7 +59,7 @@ def parse_table(
     first = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), skipinitialspace=True)
     try:
-        lines = [(reader.line_num, [value.strip() for value in fields]) for fields in reader]
+        lines = [(reader.line_num, [_rearmed(value.strip()) for value in fields]) for fields in reader]
     except csv.Error as error:
         raise DataError(of_table, f"{path}, line {reader.line_num}: {error}. Correct the table.") from error
     known = {*required, *optional}
@@ -63,6 +71,39 @@ def parse_table(
     wrong = [f"line {line}: {len(f)} values for {len(columns)} columns" for line, f in filled if len(f) != len(columns)]
     refuse_rows(path, wrong, code=of_rows)
     return [Row(line, dict(zip(columns, fields, strict=True))) for line, fields in filled]
+
+
+def table_text(columns: Collection[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV text with its head; no cell of it is a formula."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_disarmed(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def write_table(path: Path, columns: Collection[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table atomically as CSV in UTF-8; no cell of it is a formula."""
+    write_text(path, table_text(columns, rows))
+
+
+def _disarmed(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
+
+
+def _rearmed(value: str) -> str:
+    return value[1:] if value[:1] == "'" and _is_formula(value[1:]) else value
+
+
+def _is_formula(text: str) -> bool:
+    text = text.lstrip("'")  # so that a text that begins with an apostrophe itself comes back whole
+    if not text.startswith(_FORMULA):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
 
 
 def refuse_rows(path: Path, faults: Sequence[str], *, code: str) -> None:

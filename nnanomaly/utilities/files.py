@@ -1,11 +1,41 @@
-"""Files as a whole: under another name, and as a hash."""
+"""Files as a whole: written under their final name only when they are complete, copied, linked, and hashed."""
 
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+from nnanomaly.utilities.leftovers import temporary_name
+
 BLOCK_BYTES = 1 << 20
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, flush it to disk and rename it into place.
+
+    A reader therefore never sees a half-written file under its final name, whatever kills the writer. Where `path` is a
+    link, the link is replaced; what it points to stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path)
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically, line ends as they are."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
+
+
+def copy_atomically(source: Path, target: Path) -> None:
+    """The content of `source` under the name `target`, which is never there in part."""
+    write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
 
 
 def file_hash(path: Path) -> str:

@@ -3,39 +3,21 @@
 import dataclasses
 import hashlib
 import json
-import os
 import types
 import typing
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.leftovers import temporary_name
+from nnanomaly.utilities.files import write_text
 
 T = TypeVar("T")
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to disk and rename it into place.
-
-    A reader therefore never sees a half-written file under its final name, whatever kills the writer.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, document: object) -> None:
     """Write a document of plain types atomically, with indentation, NaN refused."""
     text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, text)
 
 
 def read_json(path: Path) -> Any:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nnanomaly.utilities.csv_table import Row, read_table
+from nnanomaly.utilities.csv_table import Row, read_table, write_table
 from nnanomaly.utilities.errors import DataError
 
 
@@ -37,3 +37,12 @@ def test_what_is_no_such_table_has_the_first_code(tmp_path: Path, content: bytes
 def test_all_rows_of_another_length_are_listed_with_the_second_code(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"T-ROWS.*line 2: 1 values for 2 columns; line 4: 3 values for 2 columns"):
         read(tmp_path / "t.csv", b"case,split\na\nb,train\nc,d,e\n")
+
+
+def test_no_written_cell_is_a_formula_and_reading_gives_the_text_as_it_was(tmp_path: Path) -> None:
+    texts = ["=1+1", "+cmd", "-left kidney", "@sum", "-3.5", "'quoted'", "'=", "a=b", ""]
+    write_table(tmp_path / "t.csv", ("case", "text"), [(f"c{index}", text) for index, text in enumerate(texts)])
+    cells = [line.split(",")[1] for line in (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    assert cells[:5] == ["'=1+1", "'+cmd", "'-left kidney", "'@sum", "-3.5"]
+    rows = read_table(tmp_path / "t.csv", required=("case", "text"), codes=("T-TABLE", "T-ROWS"), example="case,text")
+    assert [row.values["text"] for row in rows] == texts

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.files import write_atomically
 from nnanomaly.utilities.json_io import (
     document_hash,
     from_document,
     read_json,
     to_document,
-    write_atomically,
     write_json,
 )
 
