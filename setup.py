@@ -67,6 +67,7 @@ setup(
         "scikit-learn>=1.3",
         "pandas>=2",
         "nibabel>=5.2",
+        "SimpleITK>=2.5.7",
         "batchgenerators>=0.25",
         "dynamic-network-architectures>=0.4,<0.5",
         "connected-components-3d>=3.12",
@@ -79,7 +80,7 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "dicom": ["pydicom>=3.0.2", "SimpleITK>=2.5.7", "highdicom>=0.24"],
+        "dicom": ["pydicom>=3.0.2", "highdicom>=0.24"],
         "dev": [
             "pytest>=8",
             "hypothesis",
@@ -87,7 +88,6 @@ setup(
             "mypy>=1.15",
             "import-linter>=2.3",
             "pydicom>=3.0.2",
-            "SimpleITK>=2.5.7",
             "highdicom>=0.24",
             "tensorboard>=2.16",
             "selenium>=4.20",

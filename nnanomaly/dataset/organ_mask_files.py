@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnanomaly.dataset.raw_dataset import DatasetDescription
-from nnanomaly.imageio.reader_writer import reader_writer_for
+from nnanomaly.imageio.reader_writer import READER_WRITERS, reader_writer_for
 from nnanomaly.utilities.errors import DataError
 
-MASK_ENDINGS = (".nii.gz", ".nii")
 SIDES = ("left", "right")
 
 
@@ -78,7 +77,7 @@ def _flat_names(case: str, organ: str, organs: tuple[str, ...]) -> Iterator[str]
 
 
 def _first(folder: Path, stems: Iterator[str] | tuple[str, ...], description: DatasetDescription) -> Path | None:
-    endings = tuple(dict.fromkeys((description.file_ending, *MASK_ENDINGS)))
+    endings = tuple(dict.fromkeys((description.file_ending, *READER_WRITERS)))
     paths = (folder / f"{stem}{ending}" for stem in stems for ending in endings)
     return next((path for path in paths if path.exists()), None)
 

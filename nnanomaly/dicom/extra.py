@@ -4,7 +4,7 @@ import importlib.util
 
 from nnanomaly.utilities.errors import EnvironmentFault
 
-LIBRARIES = ("pydicom", "SimpleITK", "highdicom")
+LIBRARIES = ("pydicom", "highdicom")
 
 
 def require_extra() -> None:

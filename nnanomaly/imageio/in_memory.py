@@ -14,13 +14,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnanomaly.imageio.nifti_geometry import grid_from_header
-from nnanomaly.imageio.voxel_values import refuse_labels, refuse_value, whole_numbers
+from nnanomaly.imageio.voxel_values import RAS_FROM_LPS, refuse_labels, refuse_value, whole_numbers
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.volume import Volume
+from nnanomaly.volume import Grid, Shape, Volume
 
 InMemory: TypeAlias = Any
 """A SimpleITK image, a nibabel image, or `(array [i, j, k], affine to RAS mm)` as nibabel has them."""
-_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def grid_of_itk(image: Any, shape: Shape, source: Path) -> Grid:
+    """The grid of `shape` `[Z, Y, X]` of a SimpleITK image, or of a reader that has its header.
+
+    Raises the codes of `grid_from_header`.
+    """
+    return grid_from_header(_itk_header(image, source), shape, source)
 
 
 class _Stored(NamedTuple):
@@ -108,10 +115,14 @@ def _simpleitk_header(image: Any, source: Path) -> nibabel.Nifti1Header:
             f"{source} has {image.GetDimension()} axes and {image.GetNumberOfComponentsPerPixel()} values a voxel, but "
             "needs 3 axes and one value.",
         )
+    return _itk_header(image, source)
+
+
+def _itk_header(image: Any, source: Path) -> nibabel.Nifti1Header:
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
-    return _header(_RAS_FROM_LPS @ affine, source)
+    return _header(RAS_FROM_LPS @ affine, source)
 
 
 def _is_simpleitk(value: object) -> bool:

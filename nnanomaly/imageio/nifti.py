@@ -20,13 +20,12 @@ from nnanomaly.imageio.nifti_extensions import label_table
 from nnanomaly.imageio.nifti_geometry import copy_geometry, ras_affine
 from nnanomaly.imageio.nifti_header import LONGEST_HEADER, Layout, parse_layout
 from nnanomaly.imageio.nifti_stream import TruncatedError, is_compressed, stream
-from nnanomaly.imageio.voxel_values import refuse_labels, refuse_value, whole_numbers
+from nnanomaly.imageio.voxel_values import refuse_labels, refuse_unwritable, refuse_value, whole_numbers
 from nnanomaly.utilities.errors import DataError, EnvironmentFault
 from nnanomaly.utilities.files import write_atomically
 from nnanomaly.volume import Grid, Volume
 
 COMPRESSION_LEVEL = 3
-_WRITTEN_DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
 _UNIT_MM = 2
 _LOGGER = logging.getLogger(__name__)
 
@@ -174,10 +173,7 @@ def _scale(stored: NDArray[np.generic], layout: Layout) -> NDArray[np.float64]:
 def _write(path: Path, array: NDArray[np.generic], header: nibabel.Nifti1Header) -> None:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8)
-    if array.dtype.name not in _WRITTEN_DTYPES:
-        raise DataError("IO-DTYPE", f"{path}: cannot write {array.dtype.name}, only {', '.join(_WRITTEN_DTYPES)}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise DataError("INT-NONFINITE", f"{path}: the array to be written holds values that are not finite")
+    refuse_unwritable(array, path)
     header.set_data_dtype(array.dtype)
     kind: Any = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     image = kind(array.T, None, header)

@@ -72,7 +72,7 @@ def parse_layout(start_of_file: bytes, path: Path) -> Layout:
     header = parse_header(start_of_file, path)
     dtype = _dtype(header, path)
     shape = _shape(header, path)
-    _check_size(math.prod(shape) * dtype.itemsize, path, compressed_bytes=path.stat().st_size)
+    check_size(math.prod(shape) * dtype.itemsize, path, compressed_bytes=path.stat().st_size)
     slope, intercept = _scaling(header, path)
     return Layout(
         header=header,
@@ -125,7 +125,8 @@ def _shape(header: nibabel.Nifti1Header, path: Path) -> Shape:
     return sizes[2], sizes[1], sizes[0]
 
 
-def _check_size(num_bytes: int, path: Path, *, compressed_bytes: int) -> None:
+def check_size(num_bytes: int, path: Path, *, compressed_bytes: int) -> None:
+    """Refuse what this machine cannot hold, or a file that would inflate enormously: IO-TOOBIG, IO-BOMB."""
     limit = min(MAX_GB * 1000**3, MAX_SHARE_OF_MEMORY * available_memory_bytes())
     if num_bytes > limit:
         raise DataError(

@@ -12,6 +12,8 @@ from typing import BinaryIO
 from nnanomaly.utilities.errors import DataError, EnvironmentFault
 
 GZIP_MAGIC = b"\x1f\x8b"
+GZIP_FRAME, ZLIB_FRAME = 31, 15
+"""Framings as zlib numbers them; it checks CRC and length by itself."""
 FIRST_BLOCK = 4096
 LARGEST_BLOCK = 1 << 22
 _COMPRESSED_BLOCK = 1 << 18
@@ -54,19 +56,34 @@ def stream(path: Path) -> Iterator[bytes]:
             while block := file.read(LARGEST_BLOCK):
                 yield block
             return
-        try:
-            yield from _inflate(file, path)
-        except zlib.error as error:
-            raise DataError("IO-CRC", f"{path} is damaged ({error}). Copy the file again.") from error
+        yield from inflate(file, path, frame=GZIP_FRAME)
 
 
-def _inflate(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    member = zlib.decompressobj(wbits=31)  # 31: gzip framing, so that zlib itself checks CRC and length
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a file as they are stored. Raises as `is_compressed`."""
+    is_compressed(path)
+    with path.open("rb") as file:
+        return file.read(count)
+
+
+def inflate(file: BinaryIO, path: Path, *, frame: int) -> Iterator[bytes]:
+    """The inflated bytes of an open file from where it stands to its end; `path` serves the messages.
+
+    Raises `TruncatedError` (IO-TRUNCATED) and `DataError` (IO-CRC), the latter also for what follows a zlib stream.
+    """
+    try:
+        yield from _members(file, path, frame)
+    except zlib.error as error:
+        raise DataError("IO-CRC", f"{path} is damaged ({error}). Copy the file again.") from error
+
+
+def _members(file: BinaryIO, path: Path, frame: int) -> Iterator[bytes]:
+    member = zlib.decompressobj(wbits=frame)
     data = file.read(_COMPRESSED_BLOCK)
     limit = FIRST_BLOCK
     while data:
         if member.eof:
-            member = zlib.decompressobj(wbits=31)  # bgzip and pigz write many members one after the other
+            member = zlib.decompressobj(wbits=frame)  # bgzip and pigz write many members one after the other
         block = member.decompress(data, limit)
         limit = LARGEST_BLOCK
         if block:
@@ -76,7 +93,7 @@ def _inflate(file: BinaryIO, path: Path) -> Iterator[bytes]:
         else:
             data = member.unconsumed_tail or file.read(_COMPRESSED_BLOCK)
     if not member.eof:
-        raise TruncatedError("IO-TRUNCATED", f"{path} is truncated (gzip ends early). Copy the file again.")
+        raise TruncatedError("IO-TRUNCATED", f"{path} is truncated (compressed data end early). Copy the file again.")
 
 
 def _skip_padding(file: BinaryIO, data: bytes) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nnanomaly.imageio import nifti
+from nnanomaly.imageio import itk, nifti
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Grid, Volume
 
@@ -46,7 +46,15 @@ NIFTI = ReaderWriter(
     write_like=nifti.write_like,
     write_volume=nifti.write_volume,
 )
-READER_WRITERS = {".nii.gz": NIFTI, ".nii": NIFTI}
+ITK = ReaderWriter(
+    read_grid=itk.read_grid,
+    read_volume=itk.read_volume,
+    read_labels=itk.read_labels,
+    read_label_table=itk.read_label_table,
+    write_like=itk.write_like,
+    write_volume=itk.write_volume,
+)
+READER_WRITERS = {".nii.gz": NIFTI, ".nii": NIFTI, ".nrrd": ITK, ".mha": ITK, ".mhd": ITK}
 
 
 def reader_writer_for(path: Path) -> ReaderWriter:
@@ -57,6 +65,18 @@ def reader_writer_for(path: Path) -> ReaderWriter:
     raise DataError(
         "IO-FORMAT", f"{path} has an ending that is not read. Convert it to one of {', '.join(READER_WRITERS)}."
     )
+
+
+def write_like(path: Path, array: NDArray[np.generic], reference: Path) -> None:
+    """Write `[Z, Y, X]` on the grid of another file; where both have one format, with its whole header geometry.
+
+    Raises as the `write_like` of the format.
+    """
+    writer, reader = reader_writer_for(path), reader_writer_for(reference)
+    if writer is reader:
+        writer.write_like(path, array, reference)
+    else:
+        writer.write_volume(path, Volume(array[None], reader.read_grid(reference)))
 
 
 def check_content(image: Volume, path: Path) -> None:

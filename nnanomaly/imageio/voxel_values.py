@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Shape
 
+WRITTEN_DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From the world of ITK and DICOM to that of NIfTI, and back."""
 LABEL_TOLERANCE = 1e-3
 NUM_LISTED = 5
 
@@ -23,6 +26,14 @@ def refuse_value(source: Path, shape: Shape, fault: tuple[int, float], count: in
     raise DataError(
         code, f"{source} has {count} voxels that are {meaning}, the first is {value} at [z, y, x] = {place}."
     )
+
+
+def refuse_unwritable(array: NDArray[np.generic], path: Path) -> None:
+    """Raise `DataError` (IO-DTYPE, INT-NONFINITE) for an array that could not be read again."""
+    if array.dtype.name not in WRITTEN_DTYPES:
+        raise DataError("IO-DTYPE", f"{path}: cannot write {array.dtype.name}, only {', '.join(WRITTEN_DTYPES)}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError("INT-NONFINITE", f"{path}: the array to be written holds values that are not finite")
 
 
 def whole_numbers(values: NDArray[np.floating]) -> tuple[NDArray[np.int32], Set[float]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.dataset.raw_dataset import DatasetDescription
-from nnanomaly.imageio.nifti import write_like
+from nnanomaly.imageio.reader_writer import write_like
 from nnanomaly.inference.composition import autoencoded_over_scan, over_scan
 from nnanomaly.inference.postprocessing import Candidate
 from nnanomaly.inference.predictor import CaseResult

@@ -12,7 +12,7 @@ def test_nifti_endings_are_known(name: str) -> None:
     assert reader_writer_for(Path(name)) is NIFTI
 
 
-@pytest.mark.parametrize("name", ["case.nrrd", "case.gz", "case", "case.NII"])
+@pytest.mark.parametrize("name", ["case.gipl", "case.gz", "case", "case.NII"])
 def test_other_endings_are_refused_with_the_list(name: str) -> None:
     with pytest.raises(DataError, match=r"IO-FORMAT.*\.nii\.gz, \.nii"):
         reader_writer_for(Path(name))

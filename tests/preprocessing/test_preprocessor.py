@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ from scipy.spatial.transform import Rotation
 
 from nnanomaly.dataset.patch_store import list_patches, load_patch
 from nnanomaly.dataset.raw_dataset import load_description
-from nnanomaly.imageio.nifti import write_volume
+from nnanomaly.imageio.nifti import read_labels, write_volume
+from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.plans import PreprocessingPlan
 from nnanomaly.preprocessing.preprocessor import preprocess_case, preprocess_dataset, read_organ_mask
 from nnanomaly.preprocessing.resampling import sample_on_grid
@@ -197,6 +199,21 @@ def test_a_dataset_is_stored_and_every_organ_accounted_for(raw_folder):
     assert patch.grid.corners_mm().mean(axis=0)[2] > 0
     assert patch.metadata["instance"]["volume_ml"] == pytest.approx(4 / 3 * np.pi * 0.9**3, rel=0.1)
     assert not {"label", "healthy", "unhealthy"} & set(json.dumps(patch.metadata).replace('"', " ").split())
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".mhd"])
+def test_another_file_format_gives_the_same_patches(raw_folder, ending):
+    report, out = run(raw_folder)
+    before = {name: load_patch(out, name, verify=True).array.tobytes() for name in list_patches(out)}
+    for path in sorted(raw_folder.rglob("*.nii.gz")):
+        volume = read_labels(path)
+        path.unlink()
+        reader_writer_for(Path(f"x{ending}")).write_volume(path.with_name(path.name.replace(".nii.gz", ending)), volume)
+    document = json.loads((raw_folder / "dataset.json").read_text())
+    (raw_folder / "dataset.json").write_text(json.dumps({**document, "file_ending": ending}))
+    again, out = run(raw_folder)
+    assert again.stored == report.stored and again.failures == ()
+    assert {name: load_patch(out, name, verify=True).array.tobytes() for name in list_patches(out)} == before
 
 
 def test_two_processes_store_what_one_stores(raw_folder):
