@@ -16,7 +16,9 @@ def label_reports(argv: Arguments = None) -> int:
     )
     parser.add_argument("-o", type=Path, required=True, help="table of labels to write, such as organ_labels.csv")
     parser.add_argument(
-        "-lang", default="auto", help="language of the reports: en, nl, or auto for that of each (default %(default)s)"
+        "-lang",
+        default="auto",
+        help="language of the reports: en, nl, de, or auto for that of each (default %(default)s)",
     )
     parser.add_argument(
         "-pack",

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, UNHEALTHY
 from nnanomaly.dataset.organ_labels import UNCERTAIN as UNSURE
 from nnanomaly.pseudo_labels.assertions import AFFIRMED, HISTORICAL, NEGATED, UNCERTAIN, assert_finding
-from nnanomaly.pseudo_labels.clauses import Finding, Sides, split_clauses
-from nnanomaly.pseudo_labels.language import choose_rules, read_sentence
+from nnanomaly.pseudo_labels.clauses import NO_SIDE, Finding, Sides, split_clauses
+from nnanomaly.pseudo_labels.language import Found, choose_rules, read_sentence
 from nnanomaly.pseudo_labels.linking import Place, locate, opens_topic, subjects
+from nnanomaly.pseudo_labels.measures import MEASURED
 from nnanomaly.pseudo_labels.rule_pack import KINDS, LEFT, OTHER_SIDE, RIGHT, UNSIDED, Rules
 from nnanomaly.pseudo_labels.sentences import Sentence, split_sentences
 from nnanomaly.utilities.errors import DataError
@@ -81,7 +82,18 @@ def label_report(text: str, rules: Sequence[Rules], *, unmentioned: str = HEALTH
     REPORT-LONG, REPORT-LANGUAGE) for a text that says nothing, or nothing that the rules can read.
     """
     check_text(text)
-    main = choose_rules(text, rules)
+    readings = [_read(text, rules, main, unmentioned) for main in choose_rules(text, rules)]
+    labels = [{name: organ.label for name, organ in reading.organs.items()} for reading in readings]
+    if any(other != labels[0] for other in labels[1:]):
+        names = " and as ".join(reading.language for reading in readings)
+        raise DataError(
+            "REPORT-LANGUAGE", f"the report reads as {names}, with other labels. Name its language with -lang."
+        )
+    return readings[0]
+
+
+def _read(text: str, rules: Sequence[Rules], main: Rules, unmentioned: str) -> ReportLabels:
+    """The labels of a report whose main language is that of the pack `main`."""
     mentions = read_mentions(split_sentences(text, main), rules, main)
     labels: dict[str, OrganLabel] = {}
     for name, organ in main.pack.organs.items():
@@ -104,18 +116,29 @@ def check_text(text: str) -> None:
 def read_mentions(sentences: Sequence[Sentence], rules: Sequence[Rules], main: Rules) -> list[Mention]:
     """All findings of organs in the order of the text."""
     mentions: list[Mention] = []
-    before: tuple[Place, ...] = ()
-    for sentence in sentences:
-        own, found = read_sentence(sentence, rules, main)
-        before = () if opens_topic(sentence.tokens, found) else before
+    read = [read_sentence(sentence, rules, main) for sentence in sentences]
+    nowhere = not any(_names_organ(found) for _, found in read)
+    before = tuple(Place(organ, NO_SIDE) for organ in main.pack.organs) if nowhere else ()
+    for sentence, (own, found) in zip(sentences, read, strict=True):
+        before = () if opens_topic(sentence.tokens, found) and not nowhere else before
         of_family = any(span.value == "family" for span in found["context"])
-        for clause in split_clauses(sentence.tokens, found):
+        sizes = {name: organ.size_mm for name, organ in own.pack.organs.items()}
+        for clause in split_clauses(sentence.tokens, found, sizes):
             for index in range(len(clause.findings)):
                 places = [place for place in locate(clause, index, before) if place.organ in own.pack.organs]
                 status, word = assert_finding(clause, index, sentence, of_family=of_family)
+                if nowhere and status == AFFIRMED:
+                    status, word = UNCERTAIN, "no organ named"
                 mentions += [_mention(place, clause.findings[index], status, word, sentence, own) for place in places]
             before = subjects(clause, before)
     return mentions
+
+
+def _names_organ(found: Found) -> bool:
+    """Whether an organ or a part of one is named; a lesion in a report that names none lies who knows where."""
+    return bool(found["anatomy"] or found["parts"]) or any(
+        not span.value.startswith(":") for span in found["findings"] if span.value
+    )
 
 
 def _mention(place: Place, finding: Finding, status: str, word: str, sentence: Sentence, rules: Rules) -> Mention:
@@ -204,6 +227,7 @@ _STEPS: tuple[tuple[str, str, Callable[[Mention], bool]], ...] = (
     (UNSURE, "side not said", lambda m: _is_found(m, UNHEALTHY, EXCLUDED)),
     (UNSURE, "not certain", lambda m: m.status == UNCERTAIN and KINDS[m.kind] != HEALTHY),
     (UNSURE, "not normal", _is_abnormal),
+    (UNSURE, "size of what no rule knows", lambda m: m.kind == MEASURED and m.status == AFFIRMED),
     (HEALTHY, "called normal", lambda m: _is_found(m, HEALTHY)),
     (HEALTHY, "finding negated", lambda m: m.status == NEGATED),
     (UNSURE, "lesion in the past", lambda m: m.status == HISTORICAL and m.kind == "lesion"),

@@ -128,7 +128,15 @@ def _choose_sides(clause: Clause, index: int, chain: Chain, organ: str) -> Sides
     if _is_listed(clause, index):
         return _choose_sides(clause, index + 1, chain, organ)
     plural = any(s.value == organ and chain.start <= s.start < chain.end for s in clause.plural)
-    return expand_sides(BOTH) if plural else NO_SIDE
+    return expand_sides(BOTH) if plural else _sides_before(clause, chain, organ)
+
+
+def _sides_before(clause: Clause, chain: Chain, organ: str) -> Sides:
+    """The left kidney shows a renal mass: the organ next before, where it is the same and nothing was found in it."""
+    before = [other for other in clause.chains if other.end <= chain.start][-1:]
+    if not before or _has_finding(clause, before[0].end, chain.start):
+        return NO_SIDE
+    return _attached(before[0].mentions, organ)
 
 
 def _nearest_free(clause: Clause, index: int) -> Sides:

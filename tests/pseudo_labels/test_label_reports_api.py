@@ -87,14 +87,14 @@ def test_sentences_can_stay_out_of_the_evidence(tmp_path: Path) -> None:
 
 
 def test_a_report_that_cannot_be_read_is_uncertain_and_named(tmp_path: Path) -> None:
-    summary = _label(tmp_path, {"empty": " \r\n", "german": "Zyste in der linken Niere.", **REPORTS})
+    summary = _label(tmp_path, {"empty": " \r\n", "french": "Kyste du rein gauche.", **REPORTS})
     labels = {(row["case"], row["label"]) for row in _rows(tmp_path / "labels.csv")}
-    assert {pair for pair in labels if pair[0] in ("empty", "german")} == {
+    assert {pair for pair in labels if pair[0] in ("empty", "french")} == {
         ("empty", "uncertain"),
-        ("german", "uncertain"),
+        ("french", "uncertain"),
     }
     assert summary.faults["empty"].startswith("[NNA-REPORT-EMPTY]")
-    assert summary.faults["german"].startswith("[NNA-REPORT-LANGUAGE]")
+    assert summary.faults["french"].startswith("[NNA-REPORT-LANGUAGE]")
     reasons = {row["case"]: row["reason"] for row in _rows(tmp_path / "labels_evidence.csv")}
     assert reasons["empty"] == "REPORT-EMPTY"
 
@@ -138,7 +138,7 @@ def test_a_folder_is_no_output(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "code"),
-    [(LabelOptions(language="de"), "CFG-LANGUAGE"), (LabelOptions(organs=("spleen",)), "CFG-ORGAN")],
+    [(LabelOptions(language="fr"), "CFG-LANGUAGE"), (LabelOptions(organs=("spleen",)), "CFG-ORGAN")],
 )
 def test_what_no_pack_knows_is_refused(options: LabelOptions, code: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as error:
