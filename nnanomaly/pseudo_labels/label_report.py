@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, UNHEALTHY
 from nnanomaly.dataset.organ_labels import UNCERTAIN as UNSURE
 from nnanomaly.pseudo_labels.assertions import AFFIRMED, HISTORICAL, NEGATED, UNCERTAIN, assert_finding
+from nnanomaly.pseudo_labels.carrier import plain_text
 from nnanomaly.pseudo_labels.clauses import NO_SIDE, Finding, Sides, split_clauses
 from nnanomaly.pseudo_labels.language import Found, choose_rules, read_sentence
+from nnanomaly.pseudo_labels.lexicon import tokenize
 from nnanomaly.pseudo_labels.linking import Place, locate, opens_topic, subjects
 from nnanomaly.pseudo_labels.measures import MEASURED
 from nnanomaly.pseudo_labels.rule_pack import KINDS, LEFT, OTHER_SIDE, RIGHT, UNSIDED, Rules
@@ -82,6 +84,8 @@ def label_report(text: str, rules: Sequence[Rules], *, unmentioned: str = HEALTH
     REPORT-LONG, REPORT-LANGUAGE) for a text that says nothing, or nothing that the rules can read.
     """
     check_text(text)
+    text = plain_text(text, lambda word: _is_word(word, rules))
+    check_text(text)
     readings = [_read(text, rules, main, unmentioned) for main in choose_rules(text, rules)]
     labels = [{name: organ.label for name, organ in reading.organs.items()} for reading in readings]
     if any(other != labels[0] for other in labels[1:]):
@@ -101,6 +105,10 @@ def _read(text: str, rules: Sequence[Rules], main: Rules, unmentioned: str) -> R
         for side, organ_label in organ.labels.items():
             labels[organ_label] = decide(organ_label, side, said, unmentioned=unmentioned)
     return ReportLabels(language=main.pack.language, organs=labels)
+
+
+def _is_word(word: str, rules: Sequence[Rules]) -> bool:
+    return any(spans for pack in rules for spans in pack.lexicon.find(tokenize(word)).values())
 
 
 def check_text(text: str) -> None:

@@ -85,6 +85,7 @@ class Lexicon:
         self._by_word: dict[str, list[_Entry]] = {}
         self._by_start: dict[str, list[_Entry]] = {}
         self._by_end: dict[str, list[_Entry]] = {}
+        self._known: dict[str, list[_Entry]] = {}
         for (name, words), (value, term) in words_of.items():
             entry = _Entry(-sum(map(len, words)), words, name, value, term)
             drawer, key = self._by_word, words[0]
@@ -98,16 +99,22 @@ class Lexicon:
         """Terms of every list in the tokens from left to right, the longest at every place, without overlaps."""
         found: dict[str, list[Span]] = {name: [] for name in self.names}
         for start, token in enumerate(tokens):
-            drawers = (
-                self._by_word.get(token.text, [])
-                + self._by_start.get(token.text[:_KEY], [])
-                + self._by_end.get(token.text[-_KEY:], [])
-            )
-            for entry in sorted(drawers):
+            for entry in self._beginning_with(token.text):
                 spans = found[entry.name]
-                if (not spans or spans[-1].end <= start) and _fits(entry.words, tokens, start):
+                if (not spans or spans[-1].end <= start) and _goes_on(entry.words, tokens, start):
                     spans.append(Span(start, start + len(entry.words), entry.value, entry.term))
         return found
+
+    def _beginning_with(self, text: str) -> list["_Entry"]:
+        """Terms whose first word is this one, the longest first."""
+        if text not in self._known:
+            drawers = (
+                self._by_word.get(text, []),
+                self._by_start.get(text[:_KEY], []),
+                self._by_end.get(text[-_KEY:], []),
+            )
+            self._known[text] = sorted(e for drawer in drawers for e in drawer if _is_word(e.words[0], text))
+        return self._known[text]
 
 
 class _Entry(NamedTuple):
@@ -119,10 +126,14 @@ class _Entry(NamedTuple):
     term: str
 
 
-def _fits(words: tuple[str, ...], tokens: Sequence[Token], start: int) -> bool:
+def _goes_on(words: tuple[str, ...], tokens: Sequence[Token], start: int) -> bool:
+    """Whether the words behind the first one of a term stand in the text as well."""
     if start + len(words) > len(tokens):
         return False
-    return all(_is_word(word, token.text) for word, token in zip(words, tokens[start:], strict=False))
+    for offset in range(1, len(words)):
+        if not _is_word(words[offset], tokens[start + offset].text):
+            return False
+    return True
 
 
 def _is_word(word: str, text: str) -> bool:

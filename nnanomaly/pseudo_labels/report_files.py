@@ -10,7 +10,15 @@ from nnanomaly.utilities.errors import ConfigurationError, DataError
 ENDING = ".txt"
 CODES = ("REPORT-CSV", "REPORT-ROWS")
 EXAMPLE = 'case,report / case_00000,"Both kidneys are normal."'
-_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+MANY_ZEROS = 0.3
+"""Share of the bytes in even or odd places that are zero in UTF-16 without a mark, and in no other text."""
 
 
 class Report(NamedTuple):
@@ -41,12 +49,20 @@ def read_reports(sources: Sequence[Path]) -> list[Report]:
 
 
 def decode(content: bytes) -> tuple[str, str]:
-    """Text and its encoding: as a byte-order mark says, UTF-8, or else Windows-1252 (nearly Latin-1)."""
-    marked = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    """Text and its encoding: as a byte-order mark says, UTF-16 by its zeros, UTF-8, or Windows-1252 (near Latin-1)."""
+    marked = next((name for mark, name in _MARKS if content.startswith(mark)), _unmarked(content))
     try:
         return content.decode(marked), marked
     except UnicodeDecodeError:
         return content.decode("cp1252", errors="replace"), "cp1252"
+
+
+def _unmarked(content: bytes) -> str:
+    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        half = content[first::2]
+        if half.count(0) > MANY_ZEROS * max(1, len(half)) and content[1 - first :: 2].count(0) == 0:
+            return name
+    return "utf-8"
 
 
 def _read_source(source: Path) -> list[Report]:
