@@ -21,6 +21,8 @@ from nnanomaly.pseudo_labels.rule_pack import KINDS, LEFT, OTHER_SIDE, RIGHT, UN
 from nnanomaly.pseudo_labels.sentences import Sentence, split_sentences
 from nnanomaly.utilities.errors import DataError
 
+NOT_MENTIONED, NO_FINDING = "not mentioned", "named, no finding"
+"""Why an organ is healthy that no finding decides: the report does not name it, or says nothing of it."""
 MAX_LETTERS = 100_000
 """A longer text is no report."""
 
@@ -98,12 +100,15 @@ def label_report(text: str, rules: Sequence[Rules], *, unmentioned: str = HEALTH
 
 def _read(text: str, rules: Sequence[Rules], main: Rules, unmentioned: str) -> ReportLabels:
     """The labels of a report whose main language is that of the pack `main`."""
-    mentions = read_mentions(split_sentences(text, main), rules, main)
+    mentions, named = read_mentions(split_sentences(text, main), rules, main)
     labels: dict[str, OrganLabel] = {}
     for name, organ in main.pack.organs.items():
         said = resolve_sides([m for m in mentions if m.organ == name], main)
         for side, organ_label in organ.labels.items():
-            labels[organ_label] = decide(organ_label, side, said, unmentioned=unmentioned)
+            label = decide(organ_label, side, said, unmentioned=unmentioned)
+            is_named = any(place.organ == name and (side in place.sides or not place.sides) for place in named)
+            is_open = label.reason == NOT_MENTIONED and is_named
+            labels[organ_label] = replace(label, reason=NO_FINDING) if is_open else label
     return ReportLabels(language=main.pack.language, organs=labels)
 
 
@@ -121,9 +126,12 @@ def check_text(text: str) -> None:
         raise DataError("REPORT-LONG", f"the report has {len(text)} letters, over {MAX_LETTERS}. Is it one report?")
 
 
-def read_mentions(sentences: Sequence[Sentence], rules: Sequence[Rules], main: Rules) -> list[Mention]:
-    """All findings of organs in the order of the text."""
+def read_mentions(
+    sentences: Sequence[Sentence], rules: Sequence[Rules], main: Rules
+) -> tuple[list[Mention], set[Place]]:
+    """All findings of organs in the order of the text, and the organs that it names."""
     mentions: list[Mention] = []
+    named: set[Place] = set()
     read = [read_sentence(sentence, rules, main) for sentence in sentences]
     nowhere = not any(_names_organ(found) for _, found in read)
     before = tuple(Place(organ, NO_SIDE) for organ in main.pack.organs) if nowhere else ()
@@ -139,7 +147,8 @@ def read_mentions(sentences: Sequence[Sentence], rules: Sequence[Rules], main: R
                     status, word = UNCERTAIN, "no organ named"
                 mentions += [_mention(place, clause.findings[index], status, word, sentence, own) for place in places]
             before = subjects(clause, before)
-    return mentions
+            named |= {Place(m.organ, m.sides) for chain in clause.chains for m in chain.mentions if m.organ}
+    return mentions, named
 
 
 def _names_organ(found: Found) -> bool:
@@ -216,7 +225,7 @@ def decide(organ: str, side: str, mentions: Sequence[Mention], *, unmentioned: s
                 mentions=(*deciding, *rest),
                 num_deciding=len(deciding),
             )
-    return OrganLabel(organ=organ, label=unmentioned, reason="not mentioned", mentions=tuple(own), num_deciding=0)
+    return OrganLabel(organ=organ, label=unmentioned, reason=NOT_MENTIONED, mentions=tuple(own), num_deciding=0)
 
 
 def _is_found(mention: Mention, *labels: str) -> bool:

@@ -8,6 +8,9 @@ from nnanomaly.utilities.csv_table import parse_table, refuse_rows
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 
 ENDING = ".txt"
+NO_REPORTS = (".md", ".log", ".py", ".sh")
+"""Endings of files that lie beside reports and are none."""
+MAX_NAMES = 10
 CODES = ("REPORT-CSV", "REPORT-ROWS")
 EXAMPLE = 'case,report / case_00000,"Both kidneys are normal."'
 _MARKS = (
@@ -46,6 +49,24 @@ def read_reports(sources: Sequence[Path]) -> list[Report]:
         names = ", ".join(map(str, sources))
         raise DataError("REPORT-NONE", f"no reports in {names}. Name text files case{ENDING}, or fill the table.")
     return [reports[case] for case in sorted(reports)]
+
+
+def unread_files(sources: Sequence[Path]) -> list[Path]:
+    """What lies in the folders and is no text file: documents of other kinds, and folders."""
+    folders = (source for source in sources if source.is_dir())
+    return sorted(
+        path
+        for folder in folders
+        for path in folder.iterdir()
+        if path.suffix.lower() not in (ENDING, *NO_REPORTS) and not path.name.startswith(".")
+    )
+
+
+def unread_line(paths: Sequence[Path]) -> str:
+    """The line that names them."""
+    names = ", ".join(path.name for path in paths[:MAX_NAMES])
+    more = f" and {len(paths) - MAX_NAMES} more" if len(paths) > MAX_NAMES else ""
+    return f"not read: {names}{more} in {paths[0].parent}. Save them as {ENDING}, or as a table, or take them out."
 
 
 def decode(content: bytes) -> tuple[str, str]:

@@ -20,7 +20,7 @@ def test_labels_are_written_and_counted(reports: Path, tmp_path: Path, capsys: p
     assert label_reports([str(reports), "-o", str(output)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "kidney_left: 1 unhealthy",
-        "kidney_right: 1 healthy",
+        "kidney_right: 1 healthy (1 of the healthy not mentioned)",
         f"{output}, reasons in {tmp_path / 'organ_labels_evidence.csv'}",
     ]
     assert output.read_text(encoding="utf-8").splitlines()[1] == "case_1,kidney_left,unhealthy,report"
