@@ -7,6 +7,7 @@ pack are as frequent is not guessed at.
 from collections.abc import Mapping, Sequence
 
 from nnanomaly.pseudo_labels.lexicon import Lexicon, Span, Token, tokenize
+from nnanomaly.pseudo_labels.measures import UNITS
 from nnanomaly.pseudo_labels.rule_pack import PACKS_FOLDER, Rules
 from nnanomaly.pseudo_labels.sentences import Sentence
 from nnanomaly.utilities.errors import DataError
@@ -47,7 +48,7 @@ def choose_rules(text: str, rules: Sequence[Rules]) -> list[Rules]:
         known = [known_words(pack.lexicon.find(words), words) for pack, words in zip(rules, mended, strict=True)]
         equal = _best(known)
     best = equal[0]
-    share = len(known[best]) / max(1, sum(token.text.isalpha() for token in tokens))
+    share = len(known[best]) / max(1, sum(token.text.isalpha() and token.text not in UNITS for token in tokens))
     if share < MIN_SHARE or _other_script(text):
         names = ", ".join(pack.pack.language for pack in rules)
         raise DataError(

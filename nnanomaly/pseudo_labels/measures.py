@@ -7,7 +7,7 @@ from nnanomaly.pseudo_labels.lexicon import NUMBER, Span, Token
 UNITS = {"mm": 1.0, "cm": 10.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0, "millimetres": 1.0} | {
     f"{letter}entimet{ending}": 10.0 for letter in "cz" for ending in ("er", "ers", "re", "res")
 }
-"""Units of length and their millimetres."""
+"""Units of length and their millimetres; a number in words (two cm) counts as well."""
 MEASURED = "measured"
 """Kind of such a size."""
 
@@ -21,9 +21,8 @@ def unexplained_sizes(
     """Sizes in a clause that neither a finding nor a word such as `length` nor the organ itself explains."""
     return [
         Span(index, index + 2, f":{MEASURED}", f"# {unit.text}")
-        for index, (number, unit) in enumerate(zip(tokens, tokens[1:], strict=False))
-        if number.text == NUMBER
-        and unit.text in UNITS
+        for index, unit in enumerate(tokens[1:])
+        if unit.text in UNITS
         and not _has_word(tokens, index, found)
         and not _has_finding(tokens, index, found)
         and not _is_size_of_organ(tokens, index, found, organ_sizes)
@@ -61,7 +60,7 @@ def _is_size_of_organ(
     """Whether it may be the length of the organ before it: nothing unknown stands between or behind."""
     organ = next((span for span in reversed(found["anatomy"]) if span.end <= index), None)
     bounds = organ_sizes.get(organ.value, ()) if organ else ()
-    if organ is None or len(bounds) != 2:
+    if organ is None or len(bounds) != 2 or tokens[index].text != NUMBER:
         return False
     known = {i for spans in found.values() for span in spans for i in range(span.start, span.end)}
     between = [*range(organ.end, index), *range(index + 2, min(index + 3, len(tokens)))]

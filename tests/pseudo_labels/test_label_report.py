@@ -110,6 +110,7 @@ def test_a_text_too_short_to_tell_its_language_counts_only_where_its_readings_ag
         ("Linke Niere: Struktur von 1,2 cm.", ("uncertain", "healthy")),
         ("Linke Niere 10,8 cm.", ("healthy", "healthy")),
         ("Linker nier: 12 mm groot plekje.", ("uncertain", "healthy")),
+        ("Two cm density in the right kidney.", ("healthy", "uncertain")),
     ],
 )
 def test_a_size_that_no_rule_explains_is_never_healthy(
@@ -128,6 +129,38 @@ def test_a_lesion_in_a_report_that_names_no_organ_leaves_them_all_open(rules: tu
 def test_an_organ_without_a_side_is_the_one_named_before_it(rules: tuple[Rules, ...]) -> None:
     assert _labels("The left kidney shows a renal mass.", rules) == ("unhealthy", "healthy")
     assert _labels("The left kidney is normal, a renal mass on the right.", rules) == ("healthy", "unhealthy")
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("Left kidney with a 3 cm large tumour, right kidney unremarkable.", ("unhealthy", "healthy")),
+        ("Left kidney with a 3 cm large tumour, right kidney stone.", ("unhealthy", "excluded")),
+        ("Kidneys: lt 2 cm cyst, rt normal.", ("unhealthy", "healthy")),
+        ("Linke Niere mit 3 cm großer Raumforderung, rechte Niere unauffällig.", ("unhealthy", "healthy")),
+    ],
+)
+def test_each_side_of_a_comma_keeps_its_own_finding(
+    text: str, labels: tuple[str, str], rules: tuple[Rules, ...]
+) -> None:
+    assert _labels(text, rules) == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("No stones, cyst in the left kidney.", ("uncertain", "healthy")),
+        ("No stones, cysts or masses in the left kidney.", ("healthy", "healthy")),
+        ("Keine Steine, Zyste rechte Niere.", ("healthy", "uncertain")),
+        ("No recurrence after right nephrectomy.", ("healthy", "excluded")),
+        ("Kein Lokalrezidiv nach Nephrektomie rechts.", ("healthy", "excluded")),
+        ("Geen recidief na nefrectomie rechts.", ("healthy", "excluded")),
+    ],
+)
+def test_a_negation_does_not_silence_what_it_may_not_reach(
+    text: str, labels: tuple[str, str], rules: tuple[Rules, ...]
+) -> None:
+    assert _labels(text, rules) == labels
 
 
 def test_two_languages_in_one_report_are_both_read(rules: tuple[Rules, ...]) -> None:
