@@ -5,6 +5,7 @@ pack are as frequent is not guessed at.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from nnanomaly.pseudo_labels.lexicon import Lexicon, Span, Token, tokenize
 from nnanomaly.pseudo_labels.measures import UNITS
@@ -26,13 +27,11 @@ LATIN_END = "\u0250"
 MAX_OTHER_SCRIPT = 0.1
 
 
+@cache
 def foreign_words() -> Lexicon:
     """Frequent words of languages without a pack, each in a list of its language."""
     words = read_json(PACKS_FOLDER / "foreign.json")
     return Lexicon((language, word, language) for language, terms in words.items() for word in terms)
-
-
-_FOREIGN = foreign_words()
 
 
 def choose_rules(text: str, rules: Sequence[Rules]) -> list[Rules]:
@@ -91,7 +90,7 @@ def _foreign(tokens: Sequence[Token], rules: Sequence[Rules], known: Mapping[int
     packs = {pack.pack.language for pack in rules}
     places = {
         language: {index for span in spans for index in range(span.start, span.end)}
-        for language, spans in _FOREIGN.find(tokens).items()
+        for language, spans in foreign_words().find(tokens).items()
         if language not in packs
     }
     language = max(places, key=lambda name: (len(places[name].difference(known)), len(places[name])))
