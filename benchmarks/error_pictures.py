@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 
 from nnanomaly.evaluation.lesion_labels import find_lesion_labels
 from nnanomaly.evaluation.lesion_matching import LesionRecord, MatchRule, match_case
+from nnanomaly.evaluation.tables import to_csv
 from nnanomaly.imageio.nifti import read_labels, read_volume
+from nnanomaly.utilities.files import write_text
 from nnanomaly.volume import Volume
 
 HALF_MM = 60.0
@@ -42,7 +44,7 @@ def main() -> None:
             if record.kind in ("FN", "FP"):
                 rows.append(row_of(record))
                 views.append((record, slice_of(record, image, reference, found)))
-    pd.DataFrame(rows).to_csv(arguments.o / "errors.csv", index=False)
+    write_text(arguments.o / "errors.csv", to_csv(pd.DataFrame(rows)))
     draw(views).savefig(arguments.o / "errors.png", dpi=70)
     print(pd.DataFrame(rows).to_string())
 

@@ -72,13 +72,19 @@ def make_dataset(argv: Arguments = None) -> int:
 
 def _make_dataset(arguments: argparse.Namespace) -> int:
     from nnanomaly.dataset.new_dataset import free_dataset_folder
+    from nnanomaly.dataset.organ_labels import HEALTHY, load_organ_labels
     from nnanomaly.dataset_conversion.path_table import convert_table
+    from nnanomaly.paths import ORGAN_LABELS_CSV
 
     name = arguments.name or arguments.csv.stem
     target = free_dataset_folder(Paths.from_env().raw_folder(), arguments.d, name)
     lesions = dict(_named_value(text) for text in arguments.lesions)
     number = convert_table(arguments.csv, target, organs=tuple(arguments.organs), lesions=lesions)
     print(f"{number} cases: {target}")
+    if HEALTHY not in load_organ_labels(target).values():
+        print(f"no organ is labelled {HEALTHY} yet: fill {target / ORGAN_LABELS_CSV} by hand, or from reports:")
+        print(f"next: nnanomaly_label_reports REPORTS -o {target / ORGAN_LABELS_CSV}")
+        return 0
     print(f"next: nnanomaly_plan_and_preprocess -d {arguments.d} --verify_dataset_integrity")
     return 0
 

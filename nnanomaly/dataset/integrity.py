@@ -152,7 +152,7 @@ def _label_faults(folder: Path, cases: list[str], labels: OrganLabels) -> Iterat
     unlabelled = [case for case in cases if not any(case == labelled for labelled, _ in labels)]
     if labels and unlabelled:
         yield Finding(
-            WARNING, "LABELS-MISSING", f"{table} has no row for {len(unlabelled)} cases, such as {unlabelled[0]}"
+            WARNING, "LABELS-MISSING", f"{table} has no label for {len(unlabelled)} cases, such as {unlabelled[0]}"
         )
     drawn = {path.name for path in (folder / LABELS_TR).iterdir()} if (folder / LABELS_TR).is_dir() else set()
     orphans = sorted(

@@ -1,8 +1,8 @@
 """The weak labels: a table with one word per organ of a case, as a report gives it.
 
 `organ_labels.csv` has the columns `case`, `organ`, `label` and, if wanted, `patient` (cases of one patient stay on one
-side of every split); other columns are passed over. Comma, semicolon or tab, a byte-order mark, quotes and spaces
-around values are all accepted.
+side of every split); other columns are passed over. A row without a label only names the patient. Comma, semicolon or
+tab, a byte-order mark, quotes and spaces around values are all accepted.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ OrganLabels = dict[tuple[str, str], str]
 
 
 def load_organ_labels(folder: Path) -> OrganLabels:
-    """Label of every (case, organ) in a dataset folder's table; empty where there is no table.
+    """Label of every (case, organ) in a dataset folder's table that has one; empty where there is no table.
 
     Unknown cases, organs and labels and contradictions raise one `DataError` that lists every line.
     """
@@ -36,6 +36,8 @@ def load_organ_labels(folder: Path) -> OrganLabels:
     for line, values in rows:
         case, organ, label = values["case"], values["organ"], values["label"].lower()
         faults += _row_faults(line, values, known=known, organs=description.organs)
+        if not label:
+            continue
         previous = labels.setdefault((case, organ), label)
         start = first_line.setdefault((case, organ), line)
         if previous != label:
@@ -84,7 +86,7 @@ def _row_faults(line: int, values: dict[str, str], *, known: set[str], organs: t
         faults.append(f"line {line}: no images of case {values['case']!r}")
     if values["organ"] not in organs:
         faults.append(f"line {line}: organ {values['organ']!r} is not one of {', '.join(organs)}")
-    if values["label"].lower() not in LABELS:
+    if values["label"] and values["label"].lower() not in LABELS:
         faults.append(f"line {line}: label {values['label']!r} is not one of {', '.join(LABELS)}")
     return faults
 

@@ -121,10 +121,12 @@ def _link_case(values: dict[str, str], root: Path, work: Path, organs: tuple[str
 
 
 def _labels(values: dict[str, str], organs: tuple[str, ...], *, source: str) -> list[LabelRow]:
+    """Rows of one case; those without a label, which reports may give later, keep its patient."""
+    patient = values.get("patient", "")
     return [
-        LabelRow(values["case"], organ, values[LABEL + organ].lower(), source, values.get("patient", ""))
+        LabelRow(values["case"], organ, label, source if label else "", patient)
         for organ in organs
-        if values.get(LABEL + organ)
+        if (label := values.get(LABEL + organ, "").lower()) or patient
     ]
 
 

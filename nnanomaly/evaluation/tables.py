@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from nnanomaly.evaluation.metrics import Aggregate, CaseMetrics, LesionMetrics, Mean
+from nnanomaly.utilities.csv_table import disarmed
 
 UNDEFINED = "–"
 
@@ -82,8 +84,10 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """A CSV table."""
-    return str(table.to_csv(index=False, lineterminator="\n"))
+    """A CSV table; no cell of it is a formula."""
+    safe = {name: [disarmed(value) for value in table[name]] for name in table if not is_numeric_dtype(table[name])}
+    renamed = table.assign(**safe).rename(columns=lambda name: disarmed(str(name)))
+    return str(renamed.to_csv(index=False, lineterminator="\n"))
 
 
 def to_latex(table: pd.DataFrame, *, caption: str, label: str) -> str:

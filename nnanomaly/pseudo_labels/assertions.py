@@ -20,6 +20,8 @@ def assert_finding(clause: Clause, index: int, sentence: Sentence, *, of_family:
     status, word = _STATUS[deciding.value] if deciding else AFFIRMED, deciding.term if deciding else ""
     if finding.kind == "normal" and status == NEGATED and deciding and not _stands_beside(deciding, finding):
         status, word = AFFIRMED, ""
+    if status == NEGATED and deciding and _side_after_comma_alone(clause, deciding, finding):
+        status = UNCERTAIN
     if finding.kind in LASTING and status == HISTORICAL:
         status, word = AFFIRMED, ""
     if status == AFFIRMED and sentence.is_question:
@@ -69,6 +71,21 @@ def _comma_begins_anew(clause: Clause, start: int, finding: Finding) -> bool:
     rest = range(commas[-1], len(clause.tokens))
     is_list = any(i in clause.joiners for i in rest)
     return not is_list and any(clause.tokens[i].text == NUMBER for i in rest)
+
+
+def _side_after_comma_alone(clause: Clause, span: Span, finding: Finding) -> bool:
+    """No stones, cyst in the left kidney: no `or` behind the comma, and the only side. A list, or the next finding?"""
+    commas = [i for i in range(span.end, finding.start) if clause.tokens[i].text == ","]
+    if span.value != "negation_before" or not commas:
+        return False
+    behind = range(commas[-1], finding.start)
+    if any(i in clause.joiners for i in range(commas[-1], len(clause.tokens))) or any(
+        other.value == span.value and other.start in behind for other in clause.context
+    ):
+        return False
+    sides = [free.start for free in clause.free_sides if len(free.sides) == 1]
+    sides += [m.start for chain in clause.chains for m in chain.mentions if len(m.sides) == 1]
+    return bool(sides) and min(sides) > commas[-1]
 
 
 def _is_listed_with_next(clause: Clause, index: int) -> bool:

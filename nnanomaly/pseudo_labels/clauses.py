@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from nnanomaly.pseudo_labels.lexicon import NUMBER, Span, Token
+from nnanomaly.pseudo_labels.measures import MEASURED, OrganSizes, unexplained_sizes
 from nnanomaly.pseudo_labels.rule_pack import ABSENCE, BOTH, LEFT, RIGHT
 
 Sides = frozenset[str]
@@ -71,7 +72,9 @@ class Clause(NamedTuple):
     known_places: frozenset[int]
 
 
-def split_clauses(tokens: Sequence[Token], found: Mapping[str, Sequence[Span]]) -> Iterator[Clause]:
+def split_clauses(
+    tokens: Sequence[Token], found: Mapping[str, Sequence[Span]], organ_sizes: OrganSizes
+) -> Iterator[Clause]:
     """The clauses of a sentence; `found`: all terms in it, by list."""
     start = 0
     for end_span in [*found["clause_ends"], Span(len(tokens), len(tokens), "", "")]:
@@ -83,7 +86,9 @@ def split_clauses(tokens: Sequence[Token], found: Mapping[str, Sequence[Span]]) 
             ]
             for name, spans in found.items()
         }
-        yield read_clause(tokens[start : end_span.start], inner)
+        words = tokens[start : end_span.start]
+        inner["findings"] = sorted([*inner["findings"], *unexplained_sizes(words, inner, organ_sizes)])
+        yield read_clause(words, inner)
         start = end_span.end
 
 
@@ -93,8 +98,9 @@ def read_clause(tokens: Sequence[Token], found: Mapping[str, list[Span]]) -> Cla
     organs = _organ_spans(found["anatomy"], findings)
     joiners, fillers, locations = (_covered(found[name]) for name in ("joiners", "fillers", "locations"))
     parts, sides = _covered(found["parts"]), _covered(found["sides"])
+    named_sides = [span for span in found["sides"] if span.value]
     commas = {index for index, token in enumerate(tokens) if token.text in ",:"}
-    owned, free = _attach(found["sides"], organs, findings, soft=joiners | sides, hard=commas)
+    owned, free = _attach(named_sides, organs, findings, soft=joiners | sides, hard=commas)
     holding = [o for o in organs if not _is_touched(o, found, commas)]
     mentions = [OrganMention(o.start, o.end, o.value, owned.get(o, NO_SIDE)) for o in holding]
     between = joiners | fillers | locations | parts | sides
@@ -125,7 +131,7 @@ def expand_sides(side: str) -> Sides:
 def _findings(length: int, found_terms: Mapping[str, list[Span]]) -> tuple[list[Finding], list[Span]]:
     """Findings and context words; a word of absence is a finding only where none stands before it to be absent."""
     found = [_to_finding(span) for span in found_terms["findings"] if span.value]
-    first = min((f.start for f in found if f.kind not in (ABSENCE, "normal")), default=length)
+    first = min((f.start for f in found if f.kind not in (ABSENCE, "normal", MEASURED)), default=length)
     absences = [f for f in found if f.kind == ABSENCE and f.start > first]
     context = found_terms["context"] + [Span(f.start, f.end, "negation_after", f.term) for f in absences]
     return [finding for finding in found if finding not in absences], sorted(context)

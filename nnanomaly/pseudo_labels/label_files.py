@@ -1,10 +1,13 @@
-"""The two tables that labelling leaves: the labels, and why each is what it is."""
+"""The two tables that labelling leaves, read and written: the labels, and why each is what it is."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from nnanomaly.dataset.organ_labels import EXAMPLE, REQUIRED_COLUMNS
 from nnanomaly.pseudo_labels.label_report import OrganLabel
-from nnanomaly.utilities.csv_table import write_table
+from nnanomaly.utilities.csv_table import read_table, table_text
+from nnanomaly.utilities.files import copy_atomically, write_text
 
 LABEL_COLUMNS = {
     "case": "Case id.",
@@ -24,6 +27,8 @@ EVIDENCE_COLUMNS = {
 }
 """Columns of both tables and what they hold, for the tables and for their reference page."""
 SOURCE = "report"
+NO_TABLE = "LABELS-CSV"
+"""Code of a file that is no table with the required columns."""
 
 CaseLabels = Mapping[str, Sequence[OrganLabel]]
 
@@ -33,21 +38,53 @@ def evidence_path(labels: Path) -> Path:
     return labels.with_name(f"{labels.stem}_evidence.csv")
 
 
-def write_labels(path: Path, cases: CaseLabels) -> None:
-    """One row per case and organ, in the form of organ_labels.csv."""
-    rows = ((case, organ.organ, organ.label, SOURCE) for case, organs in cases.items() for organ in organs)
-    write_table(path, LABEL_COLUMNS, rows)
+def read_labels(path: Path) -> list[dict[str, str]]:
+    """Rows of a table of labels, whose labels may be empty; none where there is no table.
+
+    DataError (LABELS-CSV, LABELS-ROWS) for what is no such table.
+    """
+    return _read(path, required=REQUIRED_COLUMNS, optional=("patient", "source"))
 
 
-def write_evidence(path: Path, cases: CaseLabels, *, with_sentences: bool) -> None:
+def read_evidence(path: Path) -> list[dict[str, str]]:
+    """Rows of the evidence, if there is one; DataError as above."""
+    return _read(path, required=tuple(EVIDENCE_COLUMNS), optional=())
+
+
+def write_rows(path: Path, columns: Collection[str], rows: Sequence[Mapping[str, str]]) -> Path | None:
+    """Write a table, and return the name under which one that was there before and is another is kept."""
+    text = table_text(columns, [[row[column] for column in columns] for row in rows])
+    if not path.is_file():
+        write_text(path, text)
+        return None
+    if path.read_bytes() == text.encode():
+        return None
+    kept = next(name for name in _backup_names(path) if not name.exists() and not name.is_symlink())
+    copy_atomically(path, kept)
+    write_text(path, text)
+    return kept
+
+
+def evidence_rows(cases: CaseLabels, *, with_sentences: bool) -> list[dict[str, str]]:
     """One row per mention of an organ, and one without a sentence for an organ that is not mentioned."""
-    rows = (
-        row
+    return [
+        dict(zip(EVIDENCE_COLUMNS, row, strict=True))
         for case, organs in cases.items()
         for organ in organs
         for row in _evidence(case, organ, with_sentences=with_sentences)
-    )
-    write_table(path, EVIDENCE_COLUMNS, rows)
+    ]
+
+
+def _read(path: Path, *, required: Sequence[str], optional: Sequence[str]) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    rows = read_table(path, required=required, optional=optional, codes=(NO_TABLE, "LABELS-ROWS"), example=EXAMPLE)
+    return [row.values for row in rows]
+
+
+def _backup_names(path: Path) -> Iterator[Path]:
+    yield path.with_name(f"{path.name}.bak")
+    yield from (path.with_name(f"{path.name}.bak{number}") for number in itertools.count(2))
 
 
 def _evidence(case: str, organ: OrganLabel, *, with_sentences: bool) -> list[tuple[str, ...]]:

@@ -11,13 +11,18 @@ from dataclasses import dataclass, replace
 from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, UNHEALTHY
 from nnanomaly.dataset.organ_labels import UNCERTAIN as UNSURE
 from nnanomaly.pseudo_labels.assertions import AFFIRMED, HISTORICAL, NEGATED, UNCERTAIN, assert_finding
-from nnanomaly.pseudo_labels.clauses import Finding, Sides, split_clauses
-from nnanomaly.pseudo_labels.language import choose_rules, read_sentence
+from nnanomaly.pseudo_labels.carrier import plain_text
+from nnanomaly.pseudo_labels.clauses import NO_SIDE, Finding, Sides, split_clauses
+from nnanomaly.pseudo_labels.language import Found, choose_rules, read_sentence
+from nnanomaly.pseudo_labels.lexicon import tokenize
 from nnanomaly.pseudo_labels.linking import Place, locate, opens_topic, subjects
+from nnanomaly.pseudo_labels.measures import MEASURED
 from nnanomaly.pseudo_labels.rule_pack import KINDS, LEFT, OTHER_SIDE, RIGHT, UNSIDED, Rules
 from nnanomaly.pseudo_labels.sentences import Sentence, split_sentences
 from nnanomaly.utilities.errors import DataError
 
+NOT_MENTIONED, NO_FINDING = "not mentioned", "named, no finding"
+"""Why an organ is healthy that no finding decides: the report does not name it, or says nothing of it."""
 MAX_LETTERS = 100_000
 """A longer text is no report."""
 
@@ -81,14 +86,34 @@ def label_report(text: str, rules: Sequence[Rules], *, unmentioned: str = HEALTH
     REPORT-LONG, REPORT-LANGUAGE) for a text that says nothing, or nothing that the rules can read.
     """
     check_text(text)
-    main = choose_rules(text, rules)
-    mentions = read_mentions(split_sentences(text, main), rules, main)
+    text = plain_text(text, lambda word: _is_word(word, rules))
+    check_text(text)
+    readings = [_read(text, rules, main, unmentioned) for main in choose_rules(text, rules)]
+    labels = [{name: organ.label for name, organ in reading.organs.items()} for reading in readings]
+    if any(other != labels[0] for other in labels[1:]):
+        names = " and as ".join(reading.language for reading in readings)
+        raise DataError(
+            "REPORT-LANGUAGE", f"the report reads as {names}, with other labels. Name its language with -lang."
+        )
+    return readings[0]
+
+
+def _read(text: str, rules: Sequence[Rules], main: Rules, unmentioned: str) -> ReportLabels:
+    """The labels of a report whose main language is that of the pack `main`."""
+    mentions, named = read_mentions(split_sentences(text, main), rules, main)
     labels: dict[str, OrganLabel] = {}
     for name, organ in main.pack.organs.items():
         said = resolve_sides([m for m in mentions if m.organ == name], main)
         for side, organ_label in organ.labels.items():
-            labels[organ_label] = decide(organ_label, side, said, unmentioned=unmentioned)
+            label = decide(organ_label, side, said, unmentioned=unmentioned)
+            is_named = any(place.organ == name and (side in place.sides or not place.sides) for place in named)
+            is_open = label.reason == NOT_MENTIONED and is_named
+            labels[organ_label] = replace(label, reason=NO_FINDING) if is_open else label
     return ReportLabels(language=main.pack.language, organs=labels)
+
+
+def _is_word(word: str, rules: Sequence[Rules]) -> bool:
+    return any(spans for pack in rules for spans in pack.lexicon.find(tokenize(word)).values())
 
 
 def check_text(text: str) -> None:
@@ -101,21 +126,36 @@ def check_text(text: str) -> None:
         raise DataError("REPORT-LONG", f"the report has {len(text)} letters, over {MAX_LETTERS}. Is it one report?")
 
 
-def read_mentions(sentences: Sequence[Sentence], rules: Sequence[Rules], main: Rules) -> list[Mention]:
-    """All findings of organs in the order of the text."""
+def read_mentions(
+    sentences: Sequence[Sentence], rules: Sequence[Rules], main: Rules
+) -> tuple[list[Mention], set[Place]]:
+    """All findings of organs in the order of the text, and the organs that it names."""
     mentions: list[Mention] = []
-    before: tuple[Place, ...] = ()
-    for sentence in sentences:
-        own, found = read_sentence(sentence, rules, main)
-        before = () if opens_topic(sentence.tokens, found) else before
+    named: set[Place] = set()
+    read = [read_sentence(sentence, rules, main) for sentence in sentences]
+    nowhere = not any(_names_organ(found) for _, found in read)
+    before = tuple(Place(organ, NO_SIDE) for organ in main.pack.organs) if nowhere else ()
+    for sentence, (own, found) in zip(sentences, read, strict=True):
+        before = () if opens_topic(sentence.tokens, found) and not nowhere else before
         of_family = any(span.value == "family" for span in found["context"])
-        for clause in split_clauses(sentence.tokens, found):
+        sizes = {name: organ.size_mm for name, organ in own.pack.organs.items()}
+        for clause in split_clauses(sentence.tokens, found, sizes):
             for index in range(len(clause.findings)):
                 places = [place for place in locate(clause, index, before) if place.organ in own.pack.organs]
                 status, word = assert_finding(clause, index, sentence, of_family=of_family)
+                if nowhere and status == AFFIRMED:
+                    status, word = UNCERTAIN, "no organ named"
                 mentions += [_mention(place, clause.findings[index], status, word, sentence, own) for place in places]
             before = subjects(clause, before)
-    return mentions
+            named |= {Place(m.organ, m.sides) for chain in clause.chains for m in chain.mentions if m.organ}
+    return mentions, named
+
+
+def _names_organ(found: Found) -> bool:
+    """Whether an organ or a part of one is named; a lesion in a report that names none lies who knows where."""
+    return bool(found["anatomy"] or found["parts"]) or any(
+        not span.value.startswith(":") for span in found["findings"] if span.value
+    )
 
 
 def _mention(place: Place, finding: Finding, status: str, word: str, sentence: Sentence, rules: Rules) -> Mention:
@@ -185,7 +225,7 @@ def decide(organ: str, side: str, mentions: Sequence[Mention], *, unmentioned: s
                 mentions=(*deciding, *rest),
                 num_deciding=len(deciding),
             )
-    return OrganLabel(organ=organ, label=unmentioned, reason="not mentioned", mentions=tuple(own), num_deciding=0)
+    return OrganLabel(organ=organ, label=unmentioned, reason=NOT_MENTIONED, mentions=tuple(own), num_deciding=0)
 
 
 def _is_found(mention: Mention, *labels: str) -> bool:
@@ -204,6 +244,7 @@ _STEPS: tuple[tuple[str, str, Callable[[Mention], bool]], ...] = (
     (UNSURE, "side not said", lambda m: _is_found(m, UNHEALTHY, EXCLUDED)),
     (UNSURE, "not certain", lambda m: m.status == UNCERTAIN and KINDS[m.kind] != HEALTHY),
     (UNSURE, "not normal", _is_abnormal),
+    (UNSURE, "size of what no rule knows", lambda m: m.kind == MEASURED and m.status == AFFIRMED),
     (HEALTHY, "called normal", lambda m: _is_found(m, HEALTHY)),
     (HEALTHY, "finding negated", lambda m: m.status == NEGATED),
     (UNSURE, "lesion in the past", lambda m: m.status == HISTORICAL and m.kind == "lesion"),

@@ -5,14 +5,25 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from nnanomaly.dataset.organ_labels import HEALTHY
 from nnanomaly.dataset.organ_labels import UNCERTAIN as UNSURE
 from nnanomaly.dataset.raw_dataset import find_cases, load_description
-from nnanomaly.paths import DATASET_JSON, IMAGES_TR, IMAGES_TS
-from nnanomaly.pseudo_labels.label_files import evidence_path, write_evidence, write_labels
-from nnanomaly.pseudo_labels.label_report import OrganLabel, label_report
-from nnanomaly.pseudo_labels.report_files import Report, read_reports
+from nnanomaly.paths import DATASET_JSON, IMAGES_TR, IMAGES_TS, ORGAN_LABELS_CSV
+from nnanomaly.pseudo_labels.label_files import (
+    EVIDENCE_COLUMNS,
+    NO_TABLE,
+    CaseLabels,
+    evidence_path,
+    evidence_rows,
+    read_evidence,
+    read_labels,
+    write_rows,
+)
+from nnanomaly.pseudo_labels.label_merge import MergedLabels, edited_labels, merge_labels
+from nnanomaly.pseudo_labels.label_report import NOT_MENTIONED, OrganLabel, label_report
+from nnanomaly.pseudo_labels.report_files import Report, read_reports, unread_files
 from nnanomaly.pseudo_labels.rule_pack import BUILT_IN, Rules, built_in_pack, load_rules
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 
@@ -38,7 +49,7 @@ class LabelOptions:
     with_sentences: bool = True
     """Whether the evidence holds the sentences."""
     overwrite: bool = False
-    """Whether an existing table, which a person may have edited, is written anew."""
+    """Whether labels of an existing table that came from a report, and that nobody edited, may change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,25 +57,52 @@ class LabelSummary:
     """What was labelled."""
 
     counts: dict[str, Counter[str]]
-    """Organ and how often it has each label."""
+    """Organ and how often its reports give each label."""
+    not_mentioned: dict[str, int]
+    """Organ and how many of its healthy labels are so because the report does not name it."""
     faults: dict[str, str]
     """Case and why its report could not be read; its organs are uncertain, or it has no images and no row."""
+    missing: tuple[str, ...]
+    """Cases that have neither a report nor a label."""
+    unread: tuple[Path, ...]
+    """Files among the reports that are no text files."""
+    merged: MergedLabels
+    """What the table held before, and what became of it."""
+    backups: tuple[Path, ...]
+    """Where the tables of before are kept."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that was asked for is in the table."""
+        return not (self.faults or self.missing or self.unread or self.merged.differing_of_reports)
 
 
 def label_reports(sources: Sequence[Path], output: Path, options: LabelOptions) -> LabelSummary:
     """Label all reports of folders and tables; write `output` and the evidence beside it.
 
-    A report that cannot be read makes the organs of its case uncertain, never healthy, and is named. With a
-    dataset.json beside the output, reports of cases without images get no row, and cases without a report are named.
-    Raises ConfigurationError (CFG-OUTPUT, CFG-ORGAN, CFG-LANGUAGE, CFG-PACK) and what `read_reports` raises.
+    A table that is there already is filled (see `label_merge`) and kept under another name. A report that cannot be
+    read makes the organs of its case uncertain, never healthy, and is named. With a dataset.json beside the output,
+    reports of cases without images get no row, and cases without a report are named. Raises ConfigurationError
+    (CFG-OUTPUT, CFG-ORGAN, CFG-LANGUAGE, CFG-PACK), DataError for a table that is none (LABELS-CSV, LABELS-ROWS), and
+    what `read_reports` raises.
     """
-    _refuse_output(output, overwrite=options.overwrite)
+    if output.is_dir():
+        name = output / ORGAN_LABELS_CSV
+        raise ConfigurationError("CFG-OUTPUT", f"{output} is a folder. Name a file, such as {name}")
     rules = find_rules(options)
-    organs, known = _dataset_beside(output)
-    organs = check_organs(options.organs or organs or DEFAULT_ORGANS, rules)
+    dataset = _dataset_beside(output)
+    organs = check_organs(options.organs or dataset.organs or DEFAULT_ORGANS, rules)
+    if dataset.organs and set(organs) - set(dataset.organs):
+        strange = sorted(set(organs) - set(dataset.organs))
+        raise ConfigurationError(
+            "CFG-ORGAN",
+            f"{output.parent / DATASET_JSON} has no {strange}, only {list(dataset.organs)}. Add them to it.",
+        )
+    before = _Before.read(output, overwrite=options.overwrite)
+    reports = read_reports(sources)
+    known = dataset.training | dataset.test
     faults: dict[str, str] = {}
     cases: dict[str, list[OrganLabel]] = {}
-    reports = read_reports(sources)
     for report in reports:
         if known and report.case not in known:
             faults[report.case] = "[NNA-REPORT-CASE] no images of this case. The report was left out."
@@ -72,14 +110,70 @@ def label_reports(sources: Sequence[Path], output: Path, options: LabelOptions) 
         cases[report.case], fault = _label_case(report, rules, organs, unmentioned=options.unmentioned)
         if fault:
             faults[report.case] = fault
-    _name_missing(known - {report.case for report in reports})
-    write_labels(output, cases)
-    write_evidence(evidence_path(output), cases, with_sentences=options.with_sentences)
-    counts = {
-        organ: Counter(label.label for all_ in cases.values() for label in all_ if label.organ == organ)
-        for organ in organs
-    }
-    return LabelSummary(counts=counts, faults=faults)
+    merged, backups = _write(output, before, cases, options)
+    return LabelSummary(
+        counts={organ: Counter(o.label for o in _of(cases, organ)) for organ in organs},
+        not_mentioned={o: sum(_is_healthy_unsaid(label) for label in _of(cases, o)) for o in organs},
+        faults=faults,
+        missing=_missing(dataset, {report.case for report in reports}, merged),
+        unread=tuple(unread_files(sources)),
+        merged=merged,
+        backups=backups,
+    )
+
+
+def _of(cases: CaseLabels, organ: str) -> list[OrganLabel]:
+    return [label for labels in cases.values() for label in labels if label.organ == organ]
+
+
+def _is_healthy_unsaid(label: OrganLabel) -> bool:
+    return label.label == HEALTHY and label.reason == NOT_MENTIONED
+
+
+class _Before(NamedTuple):
+    """The tables that are there already; empty where there are none."""
+
+    labels: list[dict[str, str]]
+    evidence: list[dict[str, str]]
+
+    @classmethod
+    def read(cls, output: Path, *, overwrite: bool) -> "_Before":
+        """Read both; ConfigurationError (CFG-OUTPUT) for a file that is no table of labels and is not overwritten."""
+        try:
+            labels = read_labels(output)
+        except DataError as error:
+            if error.code != NO_TABLE:
+                raise
+            if not overwrite:
+                raise ConfigurationError(
+                    "CFG-OUTPUT", f"{output} exists and is no table of labels. Add --overwrite, or give another name."
+                ) from error
+            return cls([], [])
+        try:
+            return cls(labels, read_evidence(evidence_path(output)))
+        except DataError as error:
+            if error.code != NO_TABLE:
+                raise
+            return cls(labels, [])  # another file of that name, which is kept when ours is written
+
+
+def _write(
+    output: Path, before: _Before, cases: CaseLabels, options: LabelOptions
+) -> tuple[MergedLabels, tuple[Path, ...]]:
+    """Merge the labels into the table and their evidence into that of the table; kept labels keep their evidence."""
+    fresh = {(case, organ.organ): organ.label for case, organs in cases.items() for organ in organs}
+    edited = edited_labels(before.labels, before.evidence)
+    merged = merge_labels(before.labels, fresh, edited=edited, overwrite=options.overwrite)
+    evidence = evidence_rows(cases, with_sentences=options.with_sentences)
+    taken = set(fresh) - set(merged.differing)
+    rows = [row for row in before.evidence if (row["case"], row["organ"]) not in taken]
+    rows = [row if options.with_sentences else {**row, "sentence": ""} for row in rows]
+    rows += [row for row in evidence if (row["case"], row["organ"]) in taken]
+    backups = (
+        write_rows(output, merged.columns, merged.rows),
+        write_rows(evidence_path(output), EVIDENCE_COLUMNS, sorted(rows, key=lambda r: (r["case"], r["organ"]))),
+    )
+    return merged, tuple(path for path in backups if path is not None)
 
 
 def find_rules(options: LabelOptions) -> tuple[Rules, ...]:
@@ -125,33 +219,35 @@ def _label_case(
     return [found[organ] for organ in organs], ""
 
 
-def _refuse_output(output: Path, *, overwrite: bool) -> None:
-    if output.is_dir():
-        raise ConfigurationError(
-            "CFG-OUTPUT", f"{output} is a folder. Name a file, such as {output / 'organ_labels.csv'}"
-        )
-    if output.exists() and not overwrite:
-        raise ConfigurationError(
-            "CFG-OUTPUT", f"{output} exists; it may have been edited. Add --overwrite, or rename it."
-        )
+class _Dataset(NamedTuple):
+    """The raw dataset that the output lies in; empty where there is none."""
+
+    organs: tuple[str, ...] = ()
+    training: frozenset[str] = frozenset()
+    test: frozenset[str] = frozenset()
 
 
-def _dataset_beside(output: Path) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Organs and cases of the raw dataset that the output lies in; nothing where there is none."""
+def _dataset_beside(output: Path) -> _Dataset:
     folder = output.resolve().parent
     if not (folder / DATASET_JSON).is_file():
-        return (), frozenset()
+        return _Dataset()
     description = load_description(folder)
-    images = (folder / IMAGES_TR, folder / IMAGES_TS)
-    return description.organs, frozenset(c for i in images for c in find_cases(i, description.file_ending))
+    training, test = (
+        frozenset(find_cases(folder / images, description.file_ending)) for images in (IMAGES_TR, IMAGES_TS)
+    )
+    return _Dataset(description.organs, training, test)
 
 
-def _name_missing(cases: frozenset[str] | set[str]) -> None:
-    if cases:
-        names = sorted(cases)
-        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+def _missing(dataset: _Dataset, reported: set[str], merged: MergedLabels) -> tuple[str, ...]:
+    """Cases without report and label, named; test cases count only where reports of some are there."""
+    labelled = {row["case"] for row in merged.rows if row["label"]}
+    wanted = dataset.training | (dataset.test if dataset.test & reported else frozenset())
+    missing = sorted(wanted - reported - labelled)
+    if missing:
+        more = f" and {len(missing) - MAX_NAMES} more" if len(missing) > MAX_NAMES else ""
         _LOGGER.warning(
             "[NNA-REPORT-MISSING] no report, and no row: %s%s. Add their reports, or rows by hand.",
-            ", ".join(names[:MAX_NAMES]),
+            ", ".join(missing[:MAX_NAMES]),
             more,
         )
+    return tuple(missing)

@@ -1,8 +1,9 @@
 """Words of a text, and a list of terms that is looked up in them.
 
-A term is one or several words; `*` at the end of a word stands for any further letters. Case, accents and hyphens do
-not count ("left-sided" and "Left sided" are one), and any number is the token `#`. A look-up takes time in proportion
-to the text, whatever the text is: there are no regular expressions with choices in it.
+A term is one or several words; `*` at the end of a word stands for any further letters, at its beginning for any in
+front (`*zyste` is the end of a compound). Case, accents and hyphens do not count ("left-sided" and "Left sided" are
+one), a term with umlauts is also found where they are written out (ae, oe, ue), and any number is the token `#`. A
+look-up takes time in proportion to the text, whatever the text is: there are no regular expressions with choices in it.
 """
 
 import re
@@ -12,9 +13,10 @@ from typing import NamedTuple
 
 NUMBER = "#"
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[^\w\s]")
-_TERM_TOKEN = re.compile(r"[^\W\d_]+\*?|[^\w\s]")
+_TERM_TOKEN = re.compile(r"\*?[^\W\d_]+\*?|[^\w\s]")
 _HYPHENS = frozenset("-\u2010\u2011\u2012\u2013\u2014")
 _KEY = 2  # letters by which terms whose first word is open are sorted
+_WRITTEN_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 
 
 class Token(NamedTuple):
@@ -23,6 +25,8 @@ class Token(NamedTuple):
     text: str
     start: int
     end: int
+    number: float = 0.0
+    """Value of a number, comma or point as its decimal sign."""
 
 
 class Span(NamedTuple):
@@ -37,17 +41,30 @@ class Span(NamedTuple):
 def tokenize(text: str) -> tuple[Token, ...]:
     """Words, numbers (as `#`) and signs of a text in order; hyphens and underscores fall out."""
     return tuple(
-        Token(NUMBER if match[0][0].isdecimal() else fold(match[0]), match.start(), match.end())
+        Token(NUMBER, match.start(), match.end(), _value(match[0]))
+        if match[0][0].isdecimal()
+        else Token(fold(match[0]), match.start(), match.end())
         for match in _TOKEN.finditer(text)
         if match[0] not in _HYPHENS
     )
 
 
+def _value(number: str) -> float:
+    whole, _, decimals = number.replace(",", ".").partition(".")
+    return float(f"{whole}.{decimals.replace('.', '')}")
+
+
 def fold(word: str) -> str:
-    """Lower case without accents."""
+    """Lower case without accents; sharp s is ss."""
     if word.isascii():
         return word.lower()
-    return "".join(c for c in unicodedata.normalize("NFKD", word.lower()) if not unicodedata.combining(c))
+    plain = unicodedata.normalize("NFKD", word.lower().replace("ß", "ss"))
+    return "".join(c for c in plain if not unicodedata.combining(c))
+
+
+def term_words(term: str) -> tuple[str, ...]:
+    """Folded words and signs of a term, with the stars of those that are open."""
+    return tuple(fold(word) for word in _TERM_TOKEN.findall(term) if word not in _HYPHENS)
 
 
 class Lexicon:
@@ -61,28 +78,43 @@ class Lexicon:
         words_of: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {}
         self.names: list[str] = []
         for name, term, value in entries:
-            words = tuple(fold(word) for word in _TERM_TOKEN.findall(term) if word not in _HYPHENS)
-            if words:
-                words_of.setdefault((name, words), (value, term))
-                self.names += [] if name in self.names else [name]
+            for spelling in dict.fromkeys((term, term.lower().translate(_WRITTEN_OUT))):
+                if words := term_words(spelling):
+                    words_of.setdefault((name, words), (value, term))
+            self.names += [] if name in self.names else [name]
         self._by_word: dict[str, list[_Entry]] = {}
         self._by_start: dict[str, list[_Entry]] = {}
+        self._by_end: dict[str, list[_Entry]] = {}
+        self._known: dict[str, list[_Entry]] = {}
         for (name, words), (value, term) in words_of.items():
-            is_open = words[0].endswith("*")
-            drawer = self._by_start if is_open else self._by_word
             entry = _Entry(-sum(map(len, words)), words, name, value, term)
-            drawer.setdefault(words[0][:_KEY] if is_open else words[0], []).append(entry)
+            drawer, key = self._by_word, words[0]
+            if key.startswith("*"):
+                drawer, key = self._by_end, key[-_KEY:]
+            elif key.endswith("*"):
+                drawer, key = self._by_start, key[:_KEY]
+            drawer.setdefault(key, []).append(entry)
 
     def find(self, tokens: Sequence[Token]) -> dict[str, list[Span]]:
         """Terms of every list in the tokens from left to right, the longest at every place, without overlaps."""
         found: dict[str, list[Span]] = {name: [] for name in self.names}
         for start, token in enumerate(tokens):
-            drawers = self._by_word.get(token.text, []) + self._by_start.get(token.text[:_KEY], [])
-            for entry in sorted(drawers):
+            for entry in self._beginning_with(token.text):
                 spans = found[entry.name]
-                if (not spans or spans[-1].end <= start) and _fits(entry.words, tokens, start):
+                if (not spans or spans[-1].end <= start) and _goes_on(entry.words, tokens, start):
                     spans.append(Span(start, start + len(entry.words), entry.value, entry.term))
         return found
+
+    def _beginning_with(self, text: str) -> list["_Entry"]:
+        """Terms whose first word is this one, the longest first."""
+        if text not in self._known:
+            drawers = (
+                self._by_word.get(text, []),
+                self._by_start.get(text[:_KEY], []),
+                self._by_end.get(text[-_KEY:], []),
+            )
+            self._known[text] = sorted(e for drawer in drawers for e in drawer if _is_word(e.words[0], text))
+        return self._known[text]
 
 
 class _Entry(NamedTuple):
@@ -94,10 +126,17 @@ class _Entry(NamedTuple):
     term: str
 
 
-def _fits(words: tuple[str, ...], tokens: Sequence[Token], start: int) -> bool:
+def _goes_on(words: tuple[str, ...], tokens: Sequence[Token], start: int) -> bool:
+    """Whether the words behind the first one of a term stand in the text as well."""
     if start + len(words) > len(tokens):
         return False
-    for word, token in zip(words, tokens[start : start + len(words)], strict=True):
-        if token.text != word and not (word[-1] == "*" and token.text.startswith(word[:-1])):
+    for offset in range(1, len(words)):
+        if not _is_word(words[offset], tokens[start + offset].text):
             return False
     return True
+
+
+def _is_word(word: str, text: str) -> bool:
+    if word[0] == "*" and len(word) > 1:
+        return text.endswith(word[1:])
+    return text == word or (word[-1] == "*" and text.startswith(word[:-1]))

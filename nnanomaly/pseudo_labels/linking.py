@@ -104,12 +104,19 @@ def _is_located(clause: Clause, start: int, chain: Chain) -> bool:
     if by_word or not _has_comma(clause, start, chain.start):
         return True
     rest = clause.tokens[chain.end].text if chain.end < len(clause.tokens) else ","
-    return rest in ",." or not _has_finding(clause, chain.end, len(clause.tokens))
+    return rest in ",." or not _has_finding(clause, chain.start, len(clause.tokens))
 
 
 def _is_listed(clause: Clause, index: int) -> bool:
-    """Whether the finding and the next one are items of a list: a mass, cyst or stone."""
+    """Whether the finding and the next one are items of a list: a mass, cyst or stone.
+
+    They are none where the first one has an organ before it and the next one an organ and side of its own.
+    """
     if index + 1 >= len(clause.findings):
+        return False
+    first, following = clause.findings[index], clause.findings[index + 1]
+    own = [c for c in clause.chains if first.end <= c.start <= following.start and any(m.sides for m in c.mentions)]
+    if own and any(chain.end <= first.start for chain in clause.chains):
         return False
     inner = range(clause.findings[index].end, clause.findings[index + 1].start)
     linked = any(i in clause.joiners or clause.tokens[i].text == "," for i in inner)
@@ -128,20 +135,28 @@ def _choose_sides(clause: Clause, index: int, chain: Chain, organ: str) -> Sides
     if _is_listed(clause, index):
         return _choose_sides(clause, index + 1, chain, organ)
     plural = any(s.value == organ and chain.start <= s.start < chain.end for s in clause.plural)
-    return expand_sides(BOTH) if plural else NO_SIDE
+    return expand_sides(BOTH) if plural else _sides_before(clause, chain, organ)
+
+
+def _sides_before(clause: Clause, chain: Chain, organ: str) -> Sides:
+    """The left kidney shows a renal mass: the organ next before, where it is the same and nothing was found in it."""
+    before = [other for other in clause.chains if other.end <= chain.start][-1:]
+    if not before or _has_finding(clause, before[0].end, chain.start):
+        return NO_SIDE
+    return _attached(before[0].mentions, organ)
 
 
 def _nearest_free(clause: Clause, index: int) -> Sides:
-    """Sides without an organ next to the finding, no other finding between."""
+    """Sides without an organ next to the finding, no other finding between, best no comma either."""
     finding = clause.findings[index]
     near = []
     for free in clause.free_sides:
         if free.end <= finding.start and not _has_finding(clause, free.end, finding.start):
-            near.append((finding.start - free.end, 0, free))
+            near.append((_has_comma(clause, free.end, finding.start), finding.start - free.end, free))
         elif free.start >= finding.end and not _has_finding(clause, finding.end, free.start):
-            near.append((free.start - finding.end, 1, free))
+            near.append((_has_comma(clause, finding.end, free.start), free.start - finding.end, free))
         elif free.start < finding.end and finding.start < free.end:
-            near.append((0, 0, free))
+            near.append((False, 0, free))
     return min(near)[-1].sides if near else NO_SIDE
 
 

@@ -4,17 +4,20 @@ A pack is one JSON file. Its lists hold terms (see `lexicon`); the engine knows 
 language. Those of `BUILT_IN` come with the package; a user's pack of the same language takes the place of ours.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnanomaly.pseudo_labels.lexicon import Lexicon
+from nnanomaly.pseudo_labels.lexicon import Lexicon, term_words
+from nnanomaly.pseudo_labels.measures import MEASURED
+from nnanomaly.pseudo_labels.typing_errors import SHORTEST_CONTEXT, Speller, Word
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.json_io import from_document, read_json
 
 SCHEMA_VERSION = 1
 PACKS_FOLDER = Path(__file__).parent / "packs"
-BUILT_IN = ("en", "nl")
+BUILT_IN = ("en", "nl", "de")
 LEFT, RIGHT, BOTH = "left", "right", "both"
 UNSIDED = "unsided"
 ABSENCE = "absence"
@@ -32,6 +35,7 @@ KINDS = {
     ABSENCE: "excluded",
     "damage": "excluded",
     "abnormal": "uncertain",
+    MEASURED: "uncertain",
     "normal": "healthy",
 }
 """What a kind of finding makes of its organ."""
@@ -53,6 +57,8 @@ class Organ:
     """Those words for it that mean both sides where no side is said."""
     findings: dict[str, Terms] = field(default_factory=dict)
     """Kind and the words that name finding and organ at once (nephrolithiasis)."""
+    size_mm: tuple[float, ...] = ()
+    """Shortest and longest usual length: such a size behind the organ is its own, not that of something in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +136,11 @@ class RulePack:
     attributes: Terms
     """Kinds that describe a lesion: without a side of their own they belong to the lesion that has one."""
     ignored: Terms
-    """What looks like a finding and is none: stone protocol."""
+    """What looks like a finding or a side and is none: stone protocol."""
     context: Context
     syntax: Syntax
+    measured: Terms = ()
+    """What explains a size where no finding does: length, slice thickness. Others at an organ make it uncertain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +151,8 @@ class Rules:
     lexicon: Lexicon
     """Lists `anatomy` (value: organ, or empty), `parts` and `plural` (organ), `sides` (side), `findings` (organ or
     nothing, colon, kind; empty for what is ignored), `context` (field of `Context`), `headers` (field of the pack),
-    `markers`, and one for each field of `Syntax`."""
+    `markers`, `measured`, and one for each field of `Syntax`."""
+    speller: Speller
 
 
 def load_rules(path: Path) -> Rules:
@@ -190,7 +199,8 @@ def compile_rules(pack: RulePack) -> Rules:
     for name, organ in pack.organs.items():
         for kind, terms in organ.findings.items():
             entries += _entries("findings", terms, f"{name}:{kind}")
-    entries += _entries("findings", pack.ignored, "")
+    entries += _entries("findings", pack.ignored, "") + _entries("sides", pack.ignored, "")
+    entries += _entries("measured", pack.measured, "") + _entries("markers", pack.markers, pack.language)
     for side, terms in pack.sides.items():
         entries += _entries("sides", terms, side)
     for field_name in Context.__slots__:
@@ -198,7 +208,16 @@ def compile_rules(pack: RulePack) -> Rules:
     for field_name in Syntax.__slots__:
         entries += _entries(field_name, getattr(pack.syntax, field_name), field_name)
     entries += _entries("headers", pack.background, "background") + _entries("headers", pack.described, "described")
-    return Rules(pack=pack, lexicon=Lexicon(entries + _entries("markers", pack.markers, pack.language)))
+    return Rules(pack=pack, lexicon=Lexicon(entries), speller=Speller(_spelled(entries)))
+
+
+def _spelled(entries: Sequence[tuple[str, str, str]]) -> Iterator[Word]:
+    """Words whose typing errors are mended."""
+    for name, term, value in entries:
+        is_finding = name == "findings" and bool(value) and not value.endswith(":normal")
+        if is_finding or name in ("anatomy", "parts", "sides", "context"):
+            words = (word for word in term_words(term) if name != "context" or len(word) >= SHORTEST_CONTEXT)
+            yield from (Word(word, is_finding) for word in words)
 
 
 def _entries(name: str, terms: Terms, value: str) -> list[tuple[str, str, str]]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from nnanomaly.evaluation.tables import to_markdown
+from nnanomaly.evaluation.tables import to_csv, to_markdown
 from nnanomaly.plans import PLANS_NAMES, InferencePlan
 from nnanomaly.tuning.selection import Choice, Tried
-from nnanomaly.utilities.files import write_atomically, write_text
+from nnanomaly.utilities.files import write_text
 from nnanomaly.utilities.json_io import to_document, write_json
 
 NUM_SHOWN = 20
@@ -50,7 +50,7 @@ def write_result(folder: Path, result: Result) -> None:
     """Write best_configuration.json, .csv and .md and inference_instructions.txt to `folder`."""
     table = table_of(result)
     write_json(folder / "best_configuration.json", document_of(result))
-    write_atomically(folder / "best_configuration.csv", lambda path: table.to_csv(path, index=False))
+    write_text(folder / "best_configuration.csv", to_csv(table))
     page, command = page_of(result, table), f"{command_of(result)}\n"
     write_text(folder / "best_configuration.md", page)
     write_text(folder / "inference_instructions.txt", command)

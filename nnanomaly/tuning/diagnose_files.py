@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from nnanomaly.evaluation.tables import to_csv
 from nnanomaly.tuning.waterfall import STEPS, BinSummary, Criteria, LesionTrace, summarise
-from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.files import write_atomically, write_text
 from nnanomaly.utilities.json_io import to_document, write_json
 
 
@@ -47,7 +48,7 @@ def write_diagnosis(folder: Path, diagnosis: Diagnosis) -> None:
     document = {**to_document(diagnosis), "steps": list(STEPS), "bins": to_document(diagnosis.bins)}
     write_json(folder / "diagnose.json", document)
     table = pd.DataFrame([asdict(trace) for trace in diagnosis.traces])
-    write_atomically(folder / "diagnose.csv", lambda path: table.to_csv(path, index=False))
+    write_text(folder / "diagnose.csv", to_csv(table))
     figure = waterfall_figure(diagnosis)
     write_atomically(folder / "diagnose.png", lambda path: figure.savefig(path, dpi=100))
 

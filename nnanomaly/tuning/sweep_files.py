@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from nnanomaly.evaluation.tables import to_csv
 from nnanomaly.tuning.sweep import Outcome
-from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.files import write_atomically, write_text
 from nnanomaly.utilities.json_io import to_document, write_json
 
 
@@ -24,7 +25,7 @@ def write_sweep(folder: Path, outcomes: Sequence[Outcome], best: Outcome, *, met
     }
     write_json(folder / "sweep.json", document)
     table = pd.DataFrame([asdict(outcome) for outcome in outcomes])
-    write_atomically(folder / "sweep.csv", lambda path: table.to_csv(path, index=False))
+    write_text(folder / "sweep.csv", to_csv(table))
     figure = heat_map(outcomes, best, metric=metric, source=source)
     write_atomically(folder / "sweep.png", lambda path: figure.savefig(path, dpi=100))
 

@@ -77,8 +77,8 @@ def table_text(columns: Collection[str], rows: Iterable[Sequence[object]]) -> st
     """A table as CSV text with its head; no cell of it is a formula."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_disarmed(value) for value in row] for row in rows)
+    writer.writerow([disarmed(name) for name in columns])
+    writer.writerows([disarmed(value) for value in row] for row in rows)
     return text.getvalue()
 
 
@@ -87,7 +87,8 @@ def write_table(path: Path, columns: Collection[str], rows: Iterable[Sequence[ob
     write_text(path, table_text(columns, rows))
 
 
-def _disarmed(value: object) -> object:
+def disarmed(value: object) -> object:
+    """A cell that no spreadsheet program computes."""
     return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
 
 

@@ -64,6 +64,19 @@ def test_every_column_finds_its_place(data: Path) -> None:
     assert document["nnanomaly"] == {"organs": ["kidney_left", "kidney_right"], "lesion_labels": ["tumor"]}
 
 
+def test_patients_are_kept_where_labels_are_still_to_come(data: Path) -> None:
+    folder = convert(
+        data,
+        "case,image,patient,mask_kidney_left",
+        "a,scans/a.nii.gz,p1,masks/a_left.nii.gz",
+        "b,scans/b.nii.gz,p1,masks/b_left.nii.gz",
+        "c,scans/c.nii.gz,,masks/c_left.nii.gz",
+    )
+    assert load_organ_labels(folder) == {}
+    assert patient_groups(folder) == {"a": "p1", "b": "p1"}
+    assert [finding.code for finding in find_faults(folder) if finding.level == "ERROR"] == ["LABELS-HEALTHY"]
+
+
 def test_a_folder_of_structures_gives_the_organs_and_a_file_that_is_named_counts_before_it(data: Path) -> None:
     folder = convert(
         data,

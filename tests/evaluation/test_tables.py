@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pandas as pd
+
 from nnanomaly.evaluation.lesion_matching import LesionRecord
 from nnanomaly.evaluation.metrics import LesionMetrics, Mean, case_metrics, lesion_metrics
 from nnanomaly.evaluation.tables import case_table, format_mean, overall_table, size_table, to_csv, to_markdown
@@ -53,3 +55,8 @@ def test_markdown_is_padded_and_escaped(found: Record) -> None:
 
 def test_an_undefined_mean_is_a_dash() -> None:
     assert format_mean(Mean(mean=None, std=None, n=0)) == "–"
+
+
+def test_no_cell_of_a_table_is_a_formula_and_numbers_stay() -> None:
+    table = pd.DataFrame({"=case": ["=cmd()", "a"], "value": [-1.5, float("nan")], "text": ["-0.5", None]})
+    assert to_csv(table) == "'=case,value,text\n'=cmd(),-1.5,-0.5\na,,\n"

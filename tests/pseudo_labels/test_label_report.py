@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from nnanomaly.dataset.organ_labels import LABELS
 from nnanomaly.pseudo_labels.label_report import MAX_LETTERS, OrganLabel, label_report
-from nnanomaly.pseudo_labels.rule_pack import Organ, Rules, built_in_pack, compile_rules, load_rules
+from nnanomaly.pseudo_labels.rule_pack import BUILT_IN, Organ, Rules, built_in_pack, compile_rules, load_rules
 from nnanomaly.utilities.errors import DataError
 
-PACKS = tuple(load_rules(built_in_pack(language)) for language in ("en", "nl"))
+PACKS = tuple(load_rules(built_in_pack(language)) for language in BUILT_IN)
 WORDS = ("no", "left", "right", "kidney", "cyst", "stone", ",", ".", "and", "but", "in", "nier", "geen", "?", ":", "\n")
 
 
@@ -88,6 +88,81 @@ def test_no_new_lesion_is_no_lesion(rules: tuple[Rules, ...]) -> None:
     assert _labels(text, rules) == ("healthy", "excluded")
 
 
+def test_a_text_too_short_to_tell_its_language_counts_only_where_its_readings_agree(rules: tuple[Rules, ...]) -> None:
+    assert _labels("Bilateral nephrolithiasis.", rules) == ("excluded", "excluded")
+    english = replace(rules[0].pack, language="xx", sides={**rules[0].pack.sides, "left": ("links",), "right": ("x",)})
+    other = replace(english, language="yy", sides={**english.sides, "left": ("x",), "right": ("links",)})
+    with pytest.raises(DataError, match="-lang") as error:
+        label_report("Nephrectomy links.", (compile_rules(english), compile_rules(other)))
+    assert error.value.code == "REPORT-LANGUAGE"
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("Left kidney: 12 mm blob.", ("uncertain", "healthy")),
+        ("No hydronephrosis, 12 mm blob in the left kidney.", ("uncertain", "healthy")),
+        ("Cyst in the right kidney, left kidney with a 9 mm blob.", ("uncertain", "unhealthy")),
+        ("The left kidney measures 11 cm.", ("healthy", "healthy")),
+        ("The left kidney measures 4 cm.", ("uncertain", "healthy")),
+        ("Left kidney: cortical thickness 12 mm.", ("healthy", "healthy")),
+        ("Nothing over 5 mm, no cyst in the left kidney.", ("healthy", "healthy")),
+        ("Linke Niere: Struktur von 1,2 cm.", ("uncertain", "healthy")),
+        ("Linke Niere 10,8 cm.", ("healthy", "healthy")),
+        ("Linker nier: 12 mm groot plekje.", ("uncertain", "healthy")),
+        ("Two cm density in the right kidney.", ("healthy", "uncertain")),
+    ],
+)
+def test_a_size_that_no_rule_explains_is_never_healthy(
+    text: str, labels: tuple[str, str], rules: tuple[Rules, ...]
+) -> None:
+    assert _labels(text, rules) == labels
+
+
+def test_a_lesion_in_a_report_that_names_no_organ_leaves_them_all_open(rules: tuple[Rules, ...]) -> None:
+    assert _labels("There is a tumour of 4 cm on the left.", rules) == ("uncertain", "healthy")
+    assert _labels("There is a tumour of 4 cm.", rules) == ("uncertain", "uncertain")
+    assert _labels("There is no tumour.", rules) == ("healthy", "healthy")
+    assert _labels("There is a tumour of 4 cm in the pancreas.", rules) == ("healthy", "healthy")
+
+
+def test_an_organ_without_a_side_is_the_one_named_before_it(rules: tuple[Rules, ...]) -> None:
+    assert _labels("The left kidney shows a renal mass.", rules) == ("unhealthy", "healthy")
+    assert _labels("The left kidney is normal, a renal mass on the right.", rules) == ("healthy", "unhealthy")
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("Left kidney with a 3 cm large tumour, right kidney unremarkable.", ("unhealthy", "healthy")),
+        ("Left kidney with a 3 cm large tumour, right kidney stone.", ("unhealthy", "excluded")),
+        ("Kidneys: lt 2 cm cyst, rt normal.", ("unhealthy", "healthy")),
+        ("Linke Niere mit 3 cm großer Raumforderung, rechte Niere unauffällig.", ("unhealthy", "healthy")),
+    ],
+)
+def test_each_side_of_a_comma_keeps_its_own_finding(
+    text: str, labels: tuple[str, str], rules: tuple[Rules, ...]
+) -> None:
+    assert _labels(text, rules) == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("No stones, cyst in the left kidney.", ("uncertain", "healthy")),
+        ("No stones, cysts or masses in the left kidney.", ("healthy", "healthy")),
+        ("Keine Steine, Zyste rechte Niere.", ("healthy", "uncertain")),
+        ("No recurrence after right nephrectomy.", ("healthy", "excluded")),
+        ("Kein Lokalrezidiv nach Nephrektomie rechts.", ("healthy", "excluded")),
+        ("Geen recidief na nefrectomie rechts.", ("healthy", "excluded")),
+    ],
+)
+def test_a_negation_does_not_silence_what_it_may_not_reach(
+    text: str, labels: tuple[str, str], rules: tuple[Rules, ...]
+) -> None:
+    assert _labels(text, rules) == labels
+
+
 def test_two_languages_in_one_report_are_both_read(rules: tuple[Rules, ...]) -> None:
     text = "There is a simple cyst in the left kidney.\nDe rechter nier bevat een steen van 4 mm."
     assert _labels(text, rules) == ("unhealthy", "excluded")
@@ -96,8 +171,17 @@ def test_two_languages_in_one_report_are_both_read(rules: tuple[Rules, ...]) -> 
 @pytest.mark.parametrize(
     "text",
     [
-        "Beide Nieren sind normal groß. Zyste in der linken Niere von 2 cm. Die Milz ist unauffällig.",
         "Le rein gauche présente un kyste de 2 cm. Foie et rate sans particularité.",
+        "Rein gauche: tumeur de 4 cm. Rein droit normal.",
+        "Lésion rénale gauche.",
+        "Tumor renal izquierdo de 4 cm.",
+        "Cisti renale sinistra.",
+        "Massa renal esquerda de 4 cm.",
+        "Tumor i höger njure.",
+        "Cyste i venstre nyre.",
+        "Torbiel nerki lewej 2 cm.",
+        "Почка левая: киста 2 см, kidney.",
+        "There is a simple cyst in the liver. Le rein gauche présente un kyste de 2 cm.",
     ],
 )
 def test_a_language_without_a_pack_is_not_guessed_at(text: str, rules: tuple[Rules, ...]) -> None:

@@ -87,14 +87,14 @@ def test_sentences_can_stay_out_of_the_evidence(tmp_path: Path) -> None:
 
 
 def test_a_report_that_cannot_be_read_is_uncertain_and_named(tmp_path: Path) -> None:
-    summary = _label(tmp_path, {"empty": " \r\n", "german": "Zyste in der linken Niere.", **REPORTS})
+    summary = _label(tmp_path, {"empty": " \r\n", "french": "Kyste du rein gauche.", **REPORTS})
     labels = {(row["case"], row["label"]) for row in _rows(tmp_path / "labels.csv")}
-    assert {pair for pair in labels if pair[0] in ("empty", "german")} == {
+    assert {pair for pair in labels if pair[0] in ("empty", "french")} == {
         ("empty", "uncertain"),
-        ("german", "uncertain"),
+        ("french", "uncertain"),
     }
     assert summary.faults["empty"].startswith("[NNA-REPORT-EMPTY]")
-    assert summary.faults["german"].startswith("[NNA-REPORT-LANGUAGE]")
+    assert summary.faults["french"].startswith("[NNA-REPORT-LANGUAGE]")
     reasons = {row["case"]: row["reason"] for row in _rows(tmp_path / "labels_evidence.csv")}
     assert reasons["empty"] == "REPORT-EMPTY"
 
@@ -126,8 +126,107 @@ def test_an_edited_table_is_not_overwritten_unasked(tmp_path: Path) -> None:
         _label(tmp_path, REPORTS)
     assert error.value.code == "CFG-OUTPUT"
     assert (tmp_path / "labels.csv").read_text(encoding="utf-8") == "mine"
-    label_reports([tmp_path / "reportsTr"], tmp_path / "labels.csv", LabelOptions(overwrite=True))
+    summary = label_reports([tmp_path / "reportsTr"], tmp_path / "labels.csv", LabelOptions(overwrite=True))
     assert len(_rows(tmp_path / "labels.csv")) == 4
+    assert summary.backups == (tmp_path / "labels.csv.bak",)
+    assert (tmp_path / "labels.csv.bak").read_text(encoding="utf-8") == "mine"
+
+
+OLD = """case;organ;label;source;Patient;age
+case_1;kidney_left;;;p1;61
+case_1;kidney_right;uncertain;report;p1;61
+case_3;kidney_left;healthy;me;p3;70
+case_4;kidney_left;;;p4;
+"""
+
+
+def test_a_table_that_is_there_is_filled_and_keeps_patients_columns_and_rows_without_a_report(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(OLD, encoding="utf-8")
+    summary = _label(tmp_path, REPORTS)
+    assert [tuple(row.values()) for row in _rows(tmp_path / "labels.csv")] == [
+        ("case_1", "kidney_left", "unhealthy", "report", "p1", "61"),
+        ("case_1", "kidney_right", "uncertain", "report", "p1", "61"),
+        ("case_3", "kidney_left", "healthy", "me", "p3", "70"),
+        ("case_4", "kidney_left", "", "", "p4", ""),
+        ("case_2", "kidney_left", "healthy", "report", "", ""),
+        ("case_2", "kidney_right", "excluded", "report", "", ""),
+    ]
+    merged = summary.merged
+    assert (merged.new, merged.changed, merged.kept, merged.differing_of_reports) == (3, 0, 2, 1)
+    assert merged.differing == {("case_1", "kidney_right"): "healthy"}
+    assert not summary.is_complete
+    assert (tmp_path / "labels.csv.bak").read_text(encoding="utf-8") == OLD
+
+
+def test_overwrite_renews_labels_from_reports_and_no_label_that_a_person_wrote(tmp_path: Path) -> None:
+    _label(tmp_path, REPORTS)
+    text = (tmp_path / "labels.csv").read_text(encoding="utf-8")
+    text = text.replace("case_2,kidney_left,healthy,report", "case_2,kidney_left,uncertain,report")  # by hand
+    (tmp_path / "labels.csv").write_text(text + "case_3,kidney_left,healthy,me\n", encoding="utf-8")
+    for case in REPORTS:
+        (tmp_path / "reportsTr" / f"{case}.txt").write_text("Both kidneys are atrophic.", encoding="utf-8")
+    options = LabelOptions(overwrite=True)
+    summary = label_reports([tmp_path / "reportsTr"], tmp_path / "labels.csv", options)
+    labels = {(row["case"], row["organ"]): row["label"] for row in _rows(tmp_path / "labels.csv")}
+    assert labels == {
+        ("case_1", "kidney_left"): "excluded",
+        ("case_1", "kidney_right"): "excluded",
+        ("case_2", "kidney_left"): "uncertain",
+        ("case_2", "kidney_right"): "excluded",
+        ("case_3", "kidney_left"): "healthy",
+    }
+    assert (summary.merged.changed, summary.merged.kept) == (2, 3)
+    assert summary.merged.differing == {("case_2", "kidney_left"): "excluded"}
+    assert summary.is_complete
+    reasons = {(row["case"], row["organ"]): row["label"] for row in _rows(tmp_path / "labels_evidence.csv")}
+    assert reasons["case_2", "kidney_left"] == "healthy", "the evidence goes on to show that the label is a person's"
+    again = label_reports([tmp_path / "reportsTr"], tmp_path / "labels.csv", options)
+    assert (again.merged.changed, again.merged.kept, again.backups) == (0, 5, ())
+
+
+def test_no_table_of_before_is_lost_however_often_it_changes(tmp_path: Path) -> None:
+    for text in ("Normal kidneys.", "Both kidneys are atrophic.", "Bilateral renal cysts."):
+        folder = tmp_path / "reportsTr"
+        folder.mkdir(exist_ok=True)
+        (folder / "case_1.txt").write_text(text, encoding="utf-8")
+        label_reports([folder], tmp_path / "labels.csv", LabelOptions(overwrite=True))
+    kept = [(tmp_path / f"labels.csv.bak{number}").read_text(encoding="utf-8") for number in ("", "2")]
+    assert ["healthy" in text for text in kept] == [True, False]
+    assert ["excluded" in text for text in kept] == [False, True]
+
+
+def test_cases_without_a_report_and_other_files_are_said(tmp_path: Path) -> None:
+    _dataset(tmp_path, ["case_1", "case_2", "case_3"], ["kidney_left"])
+    (tmp_path / "imagesTs").mkdir()
+    (tmp_path / "imagesTs" / "case_9_0000.nii.gz").touch()
+    folder = _folder(tmp_path, REPORTS)
+    summary = label_reports([folder], tmp_path / "organ_labels.csv", LabelOptions())
+    assert (summary.missing, summary.is_complete) == (("case_3",), False)
+    with (tmp_path / "organ_labels.csv").open("a", encoding="utf-8") as file:
+        file.write("case_3,kidney_left,healthy,me\n")
+    summary = label_reports([folder], tmp_path / "organ_labels.csv", LabelOptions())
+    assert (summary.missing, summary.is_complete) == ((), True)
+    (folder / "case_3.rtf").touch()
+    (folder / "README.md").touch()
+    summary = label_reports([folder], tmp_path / "organ_labels.csv", LabelOptions())
+    assert (summary.unread, summary.is_complete) == ((folder / "case_3.rtf",), False)
+
+
+def test_healthy_labels_of_organs_that_no_report_names_are_counted(tmp_path: Path) -> None:
+    reports = {"a": "The liver is normal.", "b": "Horseshoe kidney.", "c": "There is a cyst in the right kidney."}
+    summary = _label(tmp_path, reports)
+    assert summary.not_mentioned == {"kidney_left": 2, "kidney_right": 1}
+    reasons = {(row["case"], row["organ"]): row["reason"] for row in _rows(tmp_path / "labels_evidence.csv")}
+    assert reasons["b", "kidney_left"] == "named, no finding"
+
+
+def test_no_cell_of_either_table_is_a_formula(tmp_path: Path) -> None:
+    (tmp_path / "reports.csv").write_text('case,report\n=a,"=Cyst in the left kidney."\n', encoding="utf-8")
+    label_reports([tmp_path / "reports.csv"], tmp_path / "labels.csv", LabelOptions())
+    for name in ("labels.csv", "labels_evidence.csv"):
+        cells = [cell for row in _rows(tmp_path / name) for cell in row.values()]
+        assert any(cell.startswith("'=") for cell in cells)
+        assert not [cell for cell in cells if cell.startswith("=")]
 
 
 def test_a_folder_is_no_output(tmp_path: Path) -> None:
@@ -138,12 +237,19 @@ def test_a_folder_is_no_output(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "code"),
-    [(LabelOptions(language="de"), "CFG-LANGUAGE"), (LabelOptions(organs=("spleen",)), "CFG-ORGAN")],
+    [(LabelOptions(language="fr"), "CFG-LANGUAGE"), (LabelOptions(organs=("spleen",)), "CFG-ORGAN")],
 )
 def test_what_no_pack_knows_is_refused(options: LabelOptions, code: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as error:
         _label(tmp_path, REPORTS, options)
     assert error.value.code == code
+
+
+def test_an_organ_that_the_dataset_does_not_have_is_refused(tmp_path: Path) -> None:
+    _dataset(tmp_path, ["case_1"], ["kidney_left"])
+    with pytest.raises(ConfigurationError, match="dataset.json has no") as error:
+        label_reports([_folder(tmp_path, REPORTS)], tmp_path / "organ_labels.csv", LabelOptions(organs=("liver",)))
+    assert error.value.code == "CFG-ORGAN"
 
 
 def test_a_pack_of_ones_own_takes_the_place_of_ours(tmp_path: Path) -> None:

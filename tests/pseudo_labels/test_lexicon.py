@@ -26,6 +26,20 @@ def test_a_star_stands_for_any_ending_and_a_word_without_one_for_itself() -> Non
     assert _found("bijnier", "nier*") == []
 
 
+def test_a_star_in_front_stands_for_the_beginning_of_a_compound() -> None:
+    assert _found("Rindenzyste Zyste Zystenwand", "*zyste") == ["*zyste", "*zyste"]
+    assert _found("Nierenzyste", "*zyste", "nieren*") == ["nieren*"]
+
+
+def test_umlauts_may_be_written_out_and_sharp_s_is_ss() -> None:
+    assert _found("Laesion LÄSION Lasion", "Läsion") == ["Läsion"] * 3
+    assert _found("gross groß", "groß") == ["groß", "groß"]
+
+
+def test_a_number_keeps_its_value() -> None:
+    assert [token.number for token in tokenize("2,4 x 3.15 cm 7")] == [2.4, 0.0, 3.15, 0.0, 7.0]
+
+
 def test_hyphens_case_and_accents_do_not_count() -> None:
     assert _found("LEFT-SIDED, partiele", "left sided", "Partiële") == ["left sided", "Partiële"]
 

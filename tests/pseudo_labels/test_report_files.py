@@ -22,7 +22,7 @@ def test_a_table_may_have_semicolons_quotes_and_lines_within(tmp_path: Path) -> 
     assert read_reports([path]) == [Report("case_1", "Cyst;\r\nleft kidney.", "utf-8-sig")]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
 def test_text_is_read_in_the_encoding_it_has(encoding: str) -> None:
     text, name = decode("Partiële nefrectomie".encode(encoding))
     assert text == "Partiële nefrectomie"
