@@ -626,6 +626,12 @@ class Plans:
         return document_hash(relevant)
 
 
+def training_command(plans: Plans, stage: str, fold: int | str) -> str:
+    """What trains a stage of a fold, as a user types it; it keeps whatever is finished."""
+    which = "" if plans.plans_name == PLANS_NAMES["default"] else f" -p {plans.plans_name}"
+    return f"nnanomaly_train {plans.dataset_name} {stage} {fold}{which}"
+
+
 def _other_classifier_input(ddpm: dict[str, Any]) -> dict[str, Any]:
     """The fields of the diffusion model that decide what the classifier sees, where they are not those of `default`."""
     usual = {"process": "edm", "latent_scaling": "standardise"}

@@ -97,7 +97,7 @@ def _export_fold(
         num_values[stage] = export_weights(state, target / stage)
     vqgan = paths.fold(model.dataset, model.plans.plans_name, "vqgan", fold)
     write_json(target / LATENT_SCALING_JSON, {"values": read_json(vqgan / LATENT_SCALING_JSON)["values"]})
-    write_json(target / CALIBRATION_JSON, to_document(model.folds[fold].calibration))
+    write_json(target / CALIBRATION_JSON, model.folds[fold].calibration.without_plans())
     return num_values
 
 
