@@ -19,6 +19,7 @@ from nnanomaly.training.anew import (
     is_begun,
     may_predict,
     refuse_busy,
+    remove_remainder,
     stages_built_on,
     take_place,
 )
@@ -74,6 +75,7 @@ def train_fold(run: FoldTraining) -> None:
     beginning = _what_begins_anew(run, plans)
     anew = run.paths.anew(run.dataset, run.plans_name, run.fold)
     if beginning is None and not is_begun(anew):
+        remove_remainder(anew)
         _train_all(run, run.paths)
         return
     for stage in (*STAGES, HEAD):
@@ -174,7 +176,7 @@ def _end(run: FoldTraining, plans: Plans) -> None:
             "then all of it takes its place",
             run.configuration,
             run.fold,
-            training_command(plans, "ddpm", run.fold),
+            training_command(run.dataset, "ddpm", run.fold, plans_name=run.plans_name),
         )
         return
     model = run.paths.model(run.dataset, run.plans_name, "ddpm")

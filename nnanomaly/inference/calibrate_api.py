@@ -33,6 +33,7 @@ from nnanomaly.paths import SPLITS_JSON, Paths, calibration_json
 from nnanomaly.plans import Plans, load_plans
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.utilities.leftovers import remove_leftovers
 from nnanomaly.utilities.progress import all_shown
 from nnanomaly.volume import Grid
 
@@ -55,6 +56,7 @@ def calibrate_fold(
     logger.info("calibrating %s on %d patches of healthy organs; %s", checkpoint, len(healthy), trained.guidance_reason)
     calibration = calibration_of(trained, healthy, plans)
     path = paths.fold(dataset, plans_name, "ddpm", fold) / calibration_json(checkpoint)
+    remove_leftovers(path.parent, path.parent.parent)
     record_documents(paths, plans, fold)
     # Prediction follows the plans that the threshold was chosen with: one rename changes both.
     write_json(path, to_document(replace(calibration, plans=plans)))

@@ -96,7 +96,7 @@ def _needed(paths: Paths, plans: Plans, fold: int | str, checkpoint: str) -> dic
         del needed["classifier"]
     for stage, path in needed.items():
         if not path.is_file():
-            command = training_command(plans, stage, fold)
+            command = training_command(plans.dataset_name, stage, fold, plans_name=plans.plans_name)
             remedy = f"Run: {command}"
             if path.name != FINAL and path.with_name(FINAL).is_file():
                 remedy = f"Use {FINAL}, which is there, or train anew: {command} --force"
@@ -111,10 +111,12 @@ def _detector(folders: dict[str, Path], checkpoints: dict[str, str], plans: Plan
     trained_on = load_checkpoint(folders[HEAD] / FINAL)["checkpoints"]
     present = {stage: checkpoints[stage] for stage in trained_on if stage in checkpoints}
     if present != trained_on:
+        fold = folders[HEAD].name.removeprefix("fold_")
+        command = training_command(plans.dataset_name, HEAD, fold, plans_name=plans.plans_name)
         raise IntegrityError(
             "CKPT-HEAD",
             f"{folders[HEAD] / FINAL} was trained on the reconstructions of other checkpoints than those that "
-            f"are there now. Run: {training_command(plans, HEAD, folders[HEAD].name.removeprefix('fold_'))} --force",
+            f"are there now. Run: {command} --force",
         )
     detect = head_detector(load_head(folders[HEAD], plans, device), plans, device)
     return ensemble_detector(detect, plans.inference) if plans.inference.detector == "both" else detect

@@ -13,7 +13,7 @@ from nnanomaly.inference.checkpoint_choice import check_checkpoint
 from nnanomaly.inference.model_documents import description_of_fold, plans_of_fold, refuse_mixed_plans
 from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.paths import Paths, calibration_json, check_fold, fold_order
-from nnanomaly.plans import Plans
+from nnanomaly.plans import Plans, training_command
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.json_io import to_document
 from nnanomaly.utilities.replacement import finish_replacements
@@ -122,7 +122,7 @@ def choose_folds(paths: Paths, dataset: str, request: ModelRequest) -> list[str]
         if not trained:
             raise ConfigurationError(
                 "CFG-MODEL",
-                f"no fold with a {request.checkpoint} in {model_folder}. Run: nnanomaly_train {dataset} ddpm",
+                f"no fold with a {request.checkpoint} in {model_folder}. Run: {_command(dataset, '0', request)}",
             )
         return _calibrated_folds(model_folder, request.checkpoint) or trained
     folds = sorted({check_fold(fold) for fold in request.folds}, key=fold_order)
@@ -131,9 +131,13 @@ def choose_folds(paths: Paths, dataset: str, request: ModelRequest) -> list[str]
         raise ConfigurationError(
             "CFG-MODEL",
             f"fold {missing[0]} has no {request.checkpoint} in {model_folder} (folds that have: "
-            f"{', '.join(trained) or 'none'}). Run: nnanomaly_train {dataset} ddpm {missing[0]}",
+            f"{', '.join(trained) or 'none'}). Run: {_command(dataset, missing[0], request)}",
         )
     return folds
+
+
+def _command(dataset: str, fold: str, request: ModelRequest) -> str:
+    return training_command(dataset, "ddpm", fold, plans_name=request.plans_name)
 
 
 def _calibrated_folds(model_folder: Path, checkpoint: str) -> list[str]:

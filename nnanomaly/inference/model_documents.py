@@ -13,7 +13,7 @@ from nnanomaly.checkpoint import BEST, FINAL, LATEST
 from nnanomaly.dataset.raw_dataset import DatasetDescription, load_description
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.paths import DATASET_JSON, PLANS_JSON, Paths, calibration_json
-from nnanomaly.plans import HEAD, STAGES, Plans, load_plans, save_plans
+from nnanomaly.plans import HEAD, STAGES, Plans, load_plans, save_plans, training_command
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.files import copy_atomically
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
@@ -48,11 +48,13 @@ def refuse_mixed_plans(plans: Mapping[str, Plans]) -> Plans:
     first, *others = plans
     different = [fold for fold in others if not predict_alike(plans[first], plans[fold])]
     if different:
+        names = plans[first].dataset_name, plans[first].plans_name
+        command = training_command(names[0], "ddpm", different[0], plans_name=names[1])
         raise ConfigurationError(
             "CFG-MIXED",
             f"folds {first} and {different[0]} were calibrated with different plans, so their maps have no mean. Name "
             f"those that belong together, such as -f {first}, or calibrate fold {different[0]} with the plans of now: "
-            f"nnanomaly_train {plans[first].dataset_name} ddpm {different[0]} --val -p {plans[first].plans_name}",
+            f"{command} --val",
         )
     return plans[first]
 

@@ -31,7 +31,7 @@ def save_reducer(path: Path, trained: TrainedReducer) -> None:
 
 def load_reducer(path: Path, plans: Plans, checkpoints: Mapping[str, str], *, fold: int | str) -> Reducer:
     """Read reducer.json; ConfigurationError without one, IntegrityError if it belongs to other networks or plans."""
-    remedy = f"Run: {training_command(plans, REDUCTION, fold)}"
+    remedy = f"Run: {training_command(plans.dataset_name, REDUCTION, fold, plans_name=plans.plans_name)}"
     if not path.is_file():
         raise ConfigurationError("CKPT-MISSING", f"{path} does not exist. {remedy}")
     trained = from_document(TrainedReducer, read_json(path), source=str(path))

@@ -92,6 +92,17 @@ def begin_anew(
     return where
 
 
+def remove_remainder(anew: Paths) -> None:
+    """Delete what a process left that was killed before it began, or after all of it had taken its place."""
+    root = anew.results_folder()
+    if root.is_dir():
+        with claimed(root):
+            if not is_begun(anew):
+                _clear(root)
+        if not any(root.iterdir()):
+            root.rmdir()
+
+
 def _clear(root: Path) -> None:
     for path in root.iterdir() if root.is_dir() else ():
         if path.is_dir() and not path.is_symlink():

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from nnanomaly.tuning.sweep import Outcome
 from nnanomaly.utilities.files import write_atomically
 from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.utilities.leftovers import remove_leftovers
 
 
 def write_sweep(folder: Path, outcomes: Sequence[Outcome], best: Outcome, *, metric: str, source: str) -> None:
@@ -22,6 +23,7 @@ def write_sweep(folder: Path, outcomes: Sequence[Outcome], best: Outcome, *, met
         "best": to_document(best),
         "outcomes": [to_document(outcome) for outcome in outcomes],
     }
+    remove_leftovers(folder)
     write_json(folder / "sweep.json", document)
     table = pd.DataFrame([asdict(outcome) for outcome in outcomes])
     write_atomically(folder / "sweep.csv", lambda path: table.to_csv(path, index=False))

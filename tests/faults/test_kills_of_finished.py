@@ -30,15 +30,15 @@ COMMANDS = {
 }
 """Commands on a dataset whose fold 0 predicts."""
 MOMENTS = {
-    "ddpm --force": [("write", 1), ("write", 6), ("write", 20), ("move", 1), ("move", 3), ("move", 5), ("move", 8)],
+    "ddpm --force": [("write", 1), ("write", 6), ("write", 20), ("move", 1), ("move", 3), ("move", 5), ("move", 7)],
     "ddpm --c": [("write", 8), ("move", 2), ("move", 6)],
     "vqgan --force": [("write", 4), ("write", 10)],
     "other fold": [("write", 3), ("write", 25)],
     "calibrate": [("write", 1)],
     "sweep": [("write", 1), ("write", 4), ("write", 5)],
     "diagnose": [("write", 1), ("write", 3)],
-    "export": [("write", 1), ("write", 12)],
-    "install": [("write", 2), ("move", 1), ("move", 2), ("move", 4), ("move", 6), ("move", 8)],
+    "export": [("write", 1), ("write", 10)],
+    "install": [("write", 2), ("move", 1), ("move", 2), ("move", 4), ("move", 6), ("move", 7)],
 }
 
 
