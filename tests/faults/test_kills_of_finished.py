@@ -4,6 +4,7 @@ The moments are those of `test_kills`: before a file is flushed, after it got it
 folder.
 """
 
+import importlib
 import os
 import shutil
 import signal
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 
 from nnanomaly.plans import Plans
-from tests.faults.test_kills import in_a_child, pytestmark, run  # noqa: F401  (the mark skips this file as well)
 
+kills = importlib.import_module("tests.faults.test_kills")
+in_a_child, run, pytestmark = kills.in_a_child, kills.run, kills.pytestmark  # the mark skips this file as well
 DATASET = "Dataset501_Tiny"
 PREDICT = ["-i", "imagesTs", "-o", "preds", "-d", DATASET, "-f", "0"]
 COMMANDS = {
