@@ -71,14 +71,16 @@ def load_checkpoint(path: Path, *, identity: str | None = None) -> dict[str, Any
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise IntegrityError("CKPT-DAMAGED", f"{path} cannot be opened safely ({first_line}). Train again.") from error
+        raise IntegrityError(
+            "CKPT-DAMAGED", f"{path} cannot be opened safely ({first_line}). Train this stage anew with --force."
+        ) from error
     if not isinstance(state, dict) or "plans_identity" not in state:
         raise IntegrityError("CKPT-FOREIGN", f"{path} is not a checkpoint of this program.")
     if identity is not None and state["plans_identity"] != identity:
         raise IntegrityError(
             "CKPT-PLANS",
             f"{path} was trained with plans {state['plans_identity'][:12]}, the plans file now is {identity[:12]}. "
-            "Restore that plans file or train again.",
+            "Restore that plans file, or train this stage anew with --force.",
         )
     return state
 

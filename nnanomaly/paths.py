@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnanomaly.utilities.errors import ConfigurationError
@@ -28,6 +28,7 @@ LATENT_SCALING_JSON = "latent_scaling.json"
 RECONSTRUCTION_GATE_JSON = "reconstruction_gate.json"
 CALIBRATION_JSON = "calibration.json"
 REDUCER_JSON = "reducer.json"
+ANEW, BEFORE, ANEW_JSON = "anew", "before", "anew.json"
 SWEEP, DIAGNOSE, BEST_CONFIGURATION = "sweep", "diagnose", "best_configuration"
 SAMPLES, TRACKED, OVERLAYS = "samples", "tracking", "overlays"
 ARGUMENTS_JSON = "predict_from_raw_data_args.json"
@@ -92,6 +93,14 @@ class Paths:
     def fold(self, dataset: str, plans_name: str, stage: str, fold: int | str, trainer: str = TRAINER) -> Path:
         """Folder of one trained stage and fold; raises ConfigurationError (CFG-FOLD) for what is no name of a fold."""
         return self.model(dataset, plans_name, stage, trainer) / f"fold_{check_fold(fold)}"
+
+    def anew(self, dataset: str, plans_name: str, fold: int | str) -> "Paths":
+        """The folders of a fold that is trained anew beside the one that predicts: results apart, the rest the same."""
+        return replace(self, results_root=self.results_folder() / dataset / _beside(ANEW, plans_name, fold))
+
+    def before(self, dataset: str, plans_name: str, fold: int | str) -> "Paths":
+        """The folders of a fold as it was before it was trained anew."""
+        return replace(self, results_root=self.results_folder() / dataset / _beside(BEFORE, plans_name, fold))
 
     def dataset_name(self, identifier: str) -> str:
         """Full dataset name for an id ("501") or a name, looked up in all folders that are set."""
@@ -172,6 +181,10 @@ def calibration_json(checkpoint: str) -> str:
     """
     name = checkpoint.removeprefix("checkpoint_").removesuffix(".pth")
     return CALIBRATION_JSON if name == "final" else f"calibration_{name}.json"
+
+
+def _beside(what: str, plans_name: str, fold: int | str) -> str:
+    return f"{what}__{plans_name}__fold_{check_fold(fold)}"
 
 
 def check_fold(fold: int | str) -> str:

@@ -4,6 +4,7 @@ A plans file is nnU-Net-like: the stages are `configurations`, a user may edit a
 say `"inherits_from"` to take all other fields from another entry. Sizes are `(z, y, x)`.
 """
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -624,6 +625,12 @@ class Plans:
         if "classifier" in stages:
             relevant["classifier"] |= _other_classifier_input(document["ddpm"])
         return document_hash(relevant)
+
+
+def training_command(dataset: str, stage: str, fold: int | str, *, plans_name: str) -> str:
+    """What trains a stage of a fold, as a user types it; it keeps whatever is finished, and continues the rest."""
+    which = "" if plans_name == PLANS_NAMES["default"] else f" -p {shlex.quote(plans_name)}"
+    return f"nnanomaly_train {shlex.quote(dataset)} {stage} {fold}{which}"
 
 
 def _other_classifier_input(ddpm: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.postprocessing import Candidate
 from nnanomaly.inference.prediction_files import BOXES_KEYS
+from nnanomaly.plans import Plans
 from nnanomaly.preprocessing import mask_table
 from nnanomaly.pseudo_labels import label_files
 from nnanomaly.tuning.sweep import Outcome
@@ -79,7 +80,7 @@ NESTED = (
     LesionRecord,
     Region,
 )
-LINKS: Links = {kind: f"[{kind.__name__}](#{kind.__name__.lower()})" for kind in NESTED}
+LINKS: Links = {kind: f"[{kind.__name__}](#{kind.__name__.lower()})" for kind in NESTED} | {Plans: "[Plans](plans.md)"}
 
 
 def formats_page() -> str:

@@ -7,8 +7,6 @@ nnDetection has to run first.
 """
 
 import functools
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +33,7 @@ from nnanomaly.paths import DATASET_JSON, DATASET_PATTERN
 from nnanomaly.roi.components import Component, find_components
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
-from nnanomaly.utilities.files import link_or_copy, write_atomically
+from nnanomaly.utilities.files import link_or_copy, temporary_folder, write_atomically
 from nnanomaly.utilities.json_io import read_json, write_json
 from nnanomaly.volume import Volume
 
@@ -96,9 +94,8 @@ def export_dataset(
     both = sorted(set(cases["Tr"]) & set(cases["Ts"]))
     if both:
         raise DataError("TASK-CASES", f"{raw_folder} has the cases {both} in training and test. Keep each in one.")
-    work = data_root / f".tmp-{os.getpid()}-{target.name}"
     items = [(part, case) for part in PARTS for case in cases[part]]
-    try:
+    with temporary_folder(target) as work:
         export = functools.partial(_export_case, raw_folder=raw_folder, work=work, rule=rule)
         outcomes = run_cases(export, items, num_processes=num_processes, progress=progress)
         faults = [
@@ -109,8 +106,6 @@ def export_dataset(
         write_splits(work / TASK_PREPROCESSED / SPLITS_PKL, splits)
         write_json(work / DATASET_JSON, _description(target.name, document, rule, has_test=bool(cases["Ts"])))
         work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return target
 
 

@@ -7,6 +7,7 @@ validation side, whose organs the networks have not seen.
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 from nnanomaly.candidate_reduction.candidates import CandidateFinder, collect_candidates
 from nnanomaly.candidate_reduction.mil import WeakCandidates, fit_reducer
@@ -14,13 +15,13 @@ from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
 from nnanomaly.dataset.patch_store import StoredPatch, load_patch
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibrate_api import calibration_of
-from nnanomaly.inference.fold_model import load_trained_fold
+from nnanomaly.inference.fold_model import checkpoints_of_fold, load_trained_fold
 from nnanomaly.inference.predictor import FoldModel
-from nnanomaly.inference.reducer_file import TrainedReducer, save_reducer
+from nnanomaly.inference.reducer_file import TrainedReducer, load_reducer, save_reducer
 from nnanomaly.paths import REDUCER_JSON, Paths
-from nnanomaly.plans import REDUCTION, load_plans, save_plans
+from nnanomaly.plans import REDUCTION, Plans, load_plans, save_plans
 from nnanomaly.training.fold_data import PatchSet, load_fold
-from nnanomaly.training.train_api import REMEDY, TrainingOptions
+from nnanomaly.training.train_api import KEPT, REMEDY, TrainingOptions
 from nnanomaly.utilities.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -30,13 +31,27 @@ logger = logging.getLogger(__name__)
 def train_reduction(paths: Paths, dataset: str, *, fold: int | str, plans_name: str, options: TrainingOptions) -> None:
     """Train the reducer of a fold on the candidates of its detector, and make it part of the plans.
 
-    Of `options` the device and the seed count. Raises ConfigurationError (CKPT-MISSING) without a trained ddpm (or
-    head, if that detects), DataError (TRAIN-REDUCTION) without candidates of either kind.
+    Of `options` the device and the seed count. A reducer that is there is kept. Raises ConfigurationError
+    (CKPT-MISSING) without a trained ddpm (or head, if that detects), DataError (TRAIN-REDUCTION) without candidates of
+    either kind, IntegrityError (CKPT-REDUCTION) for a reducer of other maps.
     """
     plans = load_plans(paths.plans(dataset, plans_name))
     reduced = replace(plans, inference=replace(plans.inference, reduction="mil"))
-    before = replace(plans, inference=reduced.inference.before_reduction)
-    train, _ = load_fold(paths.preprocessed(dataset), plans.data_identifier, fold)
+    path = paths.fold(dataset, plans_name, REDUCTION, fold) / REDUCER_JSON
+    if path.is_file():
+        candidates_of = replace(plans, inference=replace(plans.inference, reduction="none"))
+        load_reducer(path, reduced, checkpoints_of_fold(paths, candidates_of, fold), fold=fold)
+        logger.info(KEPT, REDUCTION, fold)
+    else:
+        _train(paths, reduced, path, fold, options)
+    reason = {"inference.reduction": f"the reducer of fold {fold} was trained"}
+    save_plans(paths.plans(dataset, plans_name), replace(reduced, reasons={**plans.reasons, **reason}))
+
+
+def _train(paths: Paths, reduced: Plans, path: Path, fold: int | str, options: TrainingOptions) -> None:
+    """Find the candidates of the training side, fit a reducer to them, write it."""
+    before = replace(reduced, inference=reduced.inference.before_reduction)
+    train, _ = load_fold(paths.preprocessed(reduced.dataset_name), reduced.data_identifier, fold)
     trained = load_trained_fold(paths, before, fold, choose_device(options.device))
     healthy = _patches(train, HEALTHY)
     # Residuals of organs that the networks have seen are smaller: their own statistics and threshold make up for it.
@@ -57,9 +72,9 @@ def train_reduction(paths: Paths, dataset: str, *, fold: int | str, plans_name: 
     }
     words = "{negatives} false and {positives} true candidates, and {in_bags} in {bags} unhealthy organs"
     logger.info("fitting a reducer to %s", words.format_map(counts))
-    reducer = fit_reducer(candidates, seed=options.changes.get("seed", plans.head.training.seed))
+    reducer = fit_reducer(candidates, seed=options.changes.get("seed", reduced.head.training.seed))
     save_reducer(
-        paths.fold(dataset, plans_name, REDUCTION, fold) / REDUCER_JSON,
+        path,
         TrainedReducer(
             reducer=reducer,
             checkpoints=trained.checkpoints,
@@ -67,8 +82,6 @@ def train_reduction(paths: Paths, dataset: str, *, fold: int | str, plans_name: 
             num_candidates=counts,
         ),
     )
-    reason = {"inference.reduction": f"the reducer of fold {fold} was trained"}
-    save_plans(paths.plans(dataset, plans_name), replace(reduced, reasons={**plans.reasons, **reason}))
 
 
 def _patches(side: PatchSet, label: str) -> dict[str, StoredPatch]:

@@ -107,7 +107,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-num_gpus", type=int, default=1, help="must be 1: several GPUs train several folds (default %(default)s)"
     )
-    parser.add_argument("--c", action="store_true", help="continue from the newest checkpoint")
+    _add_going_on(parser)
     parser.add_argument("--val", action="store_true", help="train nothing, only calibrate what is trained")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
@@ -146,6 +146,20 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         choices=TRACKERS,
         default=None,
         help="program that also gets the curves (default: nnanomaly_tracker if it is set, else none)",
+    )
+
+
+def _add_going_on(parser: argparse.ArgumentParser) -> None:
+    """What happens to what is there."""
+    parser.add_argument(
+        "--c",
+        action="store_true",
+        help="continue, which is done anyway; a finished stage goes on if it is to have more iterations now",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="train a finished stage anew, beside the old one, which stays until the new one is finished",
     )
 
 

@@ -1,12 +1,11 @@
 """The command that trains and calibrates."""
 
 import argparse
-from functools import partial
 
 from nnanomaly.cli import options
 from nnanomaly.cli.refusals import refuse_other_trainer, refuse_several_gpus
 from nnanomaly.cli.run import Arguments, run_command
-from nnanomaly.paths import Paths, tracker_from_env
+from nnanomaly.paths import Paths, check_fold, tracker_from_env
 from nnanomaly.plans import HEAD, REDUCTION
 from nnanomaly.utilities.errors import ConfigurationError
 
@@ -17,8 +16,8 @@ CALIBRATED = ("ddpm", HEAD, REDUCTION, "all")
 def train(argv: Arguments = None) -> int:
     """Train a stage and the stages before it, then calibrate.
 
-    `head` and `reduction` build on a `ddpm` that is trained; `all` is `ddpm`, then `head`. `vqgan` and `classifier`
-    alone are not calibrated.
+    Finished stages are kept, interrupted ones continued. `head` and `reduction` build on a `ddpm` that is trained;
+    `all` is `ddpm`, then `head`. `vqgan` and `classifier` alone are not calibrated.
     """
     parser = options.new_parser(train)
     options.add_training(parser)
@@ -26,11 +25,9 @@ def train(argv: Arguments = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from nnanomaly.candidate_reduction.train_reduction_api import train_reduction
-    from nnanomaly.inference.calibrate_api import calibrate_fold
-    from nnanomaly.lesion_head.train_head_api import train_head
+    from nnanomaly.cli.training_run import FoldTraining, calibrate_again, train_fold
     from nnanomaly.training.trackers import require_tracker
-    from nnanomaly.training.train_api import TrainingOptions, train_stages
+    from nnanomaly.training.train_api import TrainingOptions
 
     paths = Paths.from_env()
     dataset = paths.dataset_name(arguments.dataset_name_or_id)
@@ -39,34 +36,33 @@ def _train(arguments: argparse.Namespace) -> int:
     _refuse_contradictions(arguments)
     tracker = arguments.tracker or tracker_from_env()
     require_tracker(tracker)
-    plans_name = options.plans_name(arguments)
     changes = {
         "num_iterations": arguments.num_iterations,
         "learning_rate": arguments.lr,
         "batch_size": arguments.batch_size,
         "seed": arguments.seed,
     }
-    training = TrainingOptions(
+    options_of_training = TrainingOptions(
         device=arguments.device,
         num_workers=arguments.num_workers,
         resume=arguments.c,
         tracker=tracker,
         changes={key: value for key, value in changes.items() if value is not None},
     )
-    stages = {"all": ("ddpm", HEAD)}.get(arguments.configuration, (arguments.configuration,))
-    for stage in () if arguments.val else stages:
-        train = {HEAD: train_head, REDUCTION: train_reduction}.get(stage) or partial(train_stages, stage=stage)
-        train(paths, dataset, fold=arguments.fold, plans_name=plans_name, options=training)
-    if arguments.configuration in CALIBRATED:
-        for checkpoint in _checkpoints_to_calibrate(arguments):
-            calibrate_fold(
-                paths,
-                dataset,
-                fold=arguments.fold,
-                plans_name=plans_name,
-                device=arguments.device,
-                checkpoint=checkpoint,
-            )
+    run = FoldTraining(
+        paths=paths,
+        dataset=dataset,
+        plans_name=options.plans_name(arguments),
+        fold=check_fold(arguments.fold),
+        configuration=arguments.configuration,
+        options=options_of_training,
+        force=arguments.force,
+        checkpoints=_checkpoints_to_calibrate(arguments) if arguments.configuration in CALIBRATED else (),
+    )
+    if arguments.val:
+        calibrate_again(run)
+    else:
+        train_fold(run)
     return 0
 
 
@@ -74,6 +70,11 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
     if arguments.val and arguments.c:
         raise ConfigurationError(
             "CFG-FLAGS", "--val and --c exclude each other: --val only calibrates a finished training"
+        )
+    if arguments.force and (arguments.val or arguments.c):
+        other, meaning = ("--val", "only calibrates") if arguments.val else ("--c", "goes on with what is there")
+        raise ConfigurationError(
+            "CFG-FLAGS", f"--force and {other} exclude each other: --force trains anew, {other} {meaning}"
         )
     optimisation = {
         "--c": arguments.c,

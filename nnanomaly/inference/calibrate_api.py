@@ -3,6 +3,7 @@ another checkpoint than the final one a file beside it."""
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from nnanomaly.inference.calibration import Calibration, choose_score_threshold,
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
 from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
 from nnanomaly.inference.inpainting import Inpainting, only_large, with_large_candidates_inpainted
+from nnanomaly.inference.model_documents import record_documents
 from nnanomaly.inference.patch_map import (
     FloatArray,
     PatchReconstruction,
@@ -27,10 +29,11 @@ from nnanomaly.inference.patch_map import (
 from nnanomaly.inference.postprocessing import find_regions
 from nnanomaly.inference.reducer import probabilities
 from nnanomaly.inference.reduction import features_on_own_grid, scene_of_patch
-from nnanomaly.paths import PLANS_JSON, SPLITS_JSON, Paths, calibration_json
-from nnanomaly.plans import Plans, load_plans, save_plans
+from nnanomaly.paths import SPLITS_JSON, Paths, calibration_json
+from nnanomaly.plans import Plans, load_plans
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.utilities.leftovers import remove_leftovers
 from nnanomaly.utilities.progress import all_shown
 from nnanomaly.volume import Grid
 
@@ -52,9 +55,11 @@ def calibrate_fold(
     trained = load_trained_fold(paths, plans, fold, choose_device(device), checkpoint=checkpoint)
     logger.info("calibrating %s on %d patches of healthy organs; %s", checkpoint, len(healthy), trained.guidance_reason)
     calibration = calibration_of(trained, healthy, plans)
-    # Prediction reads the plans beside the model: they must be those the threshold was chosen with.
-    save_plans(paths.model(dataset, plans_name, "ddpm") / PLANS_JSON, plans)
-    write_json(paths.fold(dataset, plans_name, "ddpm", fold) / calibration_json(checkpoint), to_document(calibration))
+    path = paths.fold(dataset, plans_name, "ddpm", fold) / calibration_json(checkpoint)
+    remove_leftovers(path.parent, path.parent.parent)
+    record_documents(paths, plans, fold)
+    # Prediction follows the plans that the threshold was chosen with: one rename changes both.
+    write_json(path, to_document(replace(calibration, plans=plans)))
     logger.info(
         "threshold %.3g leaves %.2f candidates per healthy organ (%d organs)",
         calibration.threshold,

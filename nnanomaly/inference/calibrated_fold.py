@@ -1,15 +1,16 @@
-"""Loading a fold with the calibration that belongs to its checkpoints: what prediction and diagnosis work with."""
+"""Loading a fold with the calibration that belongs to its checkpoints: what prediction and diagnosis work with; and
+whether there is one."""
 
 import torch
 
-from nnanomaly.inference.calibration import Calibration, fits_plan
+from nnanomaly.inference.calibration import fits_plan
 from nnanomaly.inference.checkpoint_choice import calibration_command
-from nnanomaly.inference.fold_model import load_trained_fold
+from nnanomaly.inference.fold_model import checkpoints_of_fold, load_trained_fold
+from nnanomaly.inference.model_documents import load_calibration, plans_of_fold, predict_alike
 from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.paths import Paths, calibration_json
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
-from nnanomaly.utilities.json_io import from_document, read_json
 
 
 def load_calibrated_fold(
@@ -25,7 +26,7 @@ def load_calibrated_fold(
     command = calibration_command(dataset, fold, checkpoint=checkpoint, plans_name=plans_name)
     if not path.is_file():
         raise ConfigurationError("CFG-MODEL", f"{path} does not exist. Run: {command}")
-    calibration = from_document(Calibration, read_json(path), source=str(path))
+    calibration = load_calibration(path)
     trained = load_trained_fold(paths, plans, fold, device, checkpoint=checkpoint)
     if trained.checkpoints != calibration.checkpoints:
         raise IntegrityError("CALIB-STALE", f"{path} belongs to other checkpoints. Run: {command}")
@@ -37,4 +38,18 @@ def load_calibrated_fold(
         inpaint=trained.inpaint,
         reducer=trained.reducer,
         calibration=calibration,
+    )
+
+
+def is_calibrated(paths: Paths, plans: Plans, fold: int | str, *, checkpoint: str) -> bool:
+    """Whether a fold has a calibration for a checkpoint, of the checkpoints and the plans that are there now."""
+    folder = paths.fold(plans.dataset_name, plans.plans_name, "ddpm", fold)
+    path = folder / calibration_json(checkpoint)
+    if not path.is_file():
+        return False
+    calibration, present = load_calibration(path), checkpoints_of_fold(paths, plans, fold, checkpoint=checkpoint)
+    return (
+        calibration.checkpoints == present
+        and fits_plan(calibration, plans.inference)
+        and predict_alike(plans, plans_of_fold(folder, checkpoint))
     )

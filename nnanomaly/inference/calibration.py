@@ -4,14 +4,16 @@ No lesion, drawn or inserted, is needed: every candidate in an organ that is lab
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.postprocessing import find_candidates
-from nnanomaly.plans import InferencePlan
+from nnanomaly.plans import InferencePlan, Plans
+from nnanomaly.utilities.json_io import to_document
 from nnanomaly.volume import Grid
 
 FloatArray = NDArray[np.float32]
@@ -40,6 +42,14 @@ class Calibration:
     """Threshold on the first map for candidates over 30 mm, which are drawn anew; None = none are."""
     score_threshold: float | None = None
     """Candidates whose probability is not above this are sorted out; None without a reduction."""
+    plans: Plans | None = None
+    """The plans it was made with, and that prediction follows; None (older files) = those beside the folds."""
+
+    def without_plans(self) -> dict[str, Any]:
+        """The document without the plans, where these are told elsewhere."""
+        document: dict[str, Any] = to_document(replace(self, plans=None))
+        del document["plans"]
+        return document
 
 
 def _thresholds(maps: Sequence[tuple[FloatArray, Grid]], highest: float, lowest: float) -> FloatArray:

@@ -5,7 +5,7 @@ calibration file of its own, and a user who lacks it is told what to type.
 """
 
 from nnanomaly.checkpoint import BEST, FINAL, LATEST
-from nnanomaly.plans import PLANS_NAMES
+from nnanomaly.plans import training_command
 from nnanomaly.utilities.errors import ConfigurationError
 
 CHECKPOINTS = (FINAL, BEST, LATEST)
@@ -20,5 +20,4 @@ def check_checkpoint(name: str) -> None:
 def calibration_command(dataset: str, fold: int | str, *, checkpoint: str, plans_name: str) -> str:
     """What calibrates a checkpoint of a fold, as a user types it."""
     which = {FINAL: "", BEST: " --val_best", LATEST: f" -chk {LATEST}"}[checkpoint]
-    plans = "" if plans_name == PLANS_NAMES["default"] else f" -p {plans_name}"
-    return f"nnanomaly_train {dataset} ddpm {fold} --val{which}{plans}"
+    return f"{training_command(dataset, 'ddpm', fold, plans_name=plans_name)} --val{which}"

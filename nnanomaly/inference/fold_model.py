@@ -12,7 +12,7 @@ from nnanomaly.inference.reconstruct import LatentModels, Reconstructor, build_r
 from nnanomaly.inference.reducer import Reducer
 from nnanomaly.inference.reducer_file import load_reducer
 from nnanomaly.paths import REDUCER_JSON, Paths
-from nnanomaly.plans import HEAD, REDUCTION, STAGES, InferencePlan, Plans
+from nnanomaly.plans import HEAD, REDUCTION, STAGES, InferencePlan, Plans, training_command
 from nnanomaly.trained_model import load_classifier, load_codec, load_head, load_unet
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 
@@ -44,16 +44,8 @@ def load_trained_fold(
 
     `checkpoint` is that of the ddpm. The other stages are always final: latents belong to the final autoencoder.
     """
-    stages = (*STAGES, HEAD) if plans.inference.needs_head else STAGES
-    folders = {stage: paths.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in stages}
-    needed = {stage: folder / (checkpoint if stage == "ddpm" else FINAL) for stage, folder in folders.items()}
-    if not plans.inference.needs_classifier:
-        del needed["classifier"]
-    for stage, path in needed.items():
-        if not path.is_file():
-            raise ConfigurationError(
-                "CKPT-MISSING", f"{path} does not exist. Run: nnanomaly_train {plans.dataset_name} {stage} {fold}"
-            )
+    folders = _folders(paths, plans, fold)
+    needed = _needed(paths, plans, fold, checkpoint)
     checkpoints = {stage: checkpoint_hash(path) for stage, path in needed.items()}
     for stage in sorted(set(needed) - {"vqgan", HEAD}):
         _refuse_other_vqgan(needed[stage], checkpoints["vqgan"])
@@ -82,6 +74,36 @@ def load_trained_fold(
     )
 
 
+def checkpoints_of_fold(paths: Paths, plans: Plans, fold: int | str, *, checkpoint: str = FINAL) -> dict[str, str]:
+    """SHA-256 of the checkpoint of every stage (and of the reducer) that the plans need; CKPT-MISSING without one."""
+    checkpoints = {stage: checkpoint_hash(path) for stage, path in _needed(paths, plans, fold, checkpoint).items()}
+    if plans.inference.reduction != "none":
+        path = paths.fold(plans.dataset_name, plans.plans_name, REDUCTION, fold) / REDUCER_JSON
+        checkpoints[REDUCTION] = checkpoint_hash(path)
+    return checkpoints
+
+
+def _folders(paths: Paths, plans: Plans, fold: int | str) -> dict[str, Path]:
+    stages = (*STAGES, HEAD) if plans.inference.needs_head else STAGES
+    return {stage: paths.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in stages}
+
+
+def _needed(paths: Paths, plans: Plans, fold: int | str, checkpoint: str) -> dict[str, Path]:
+    """The checkpoints that the plans need, all of them there; ConfigurationError (CKPT-MISSING) else."""
+    folders = _folders(paths, plans, fold)
+    needed = {stage: folder / (checkpoint if stage == "ddpm" else FINAL) for stage, folder in folders.items()}
+    if not plans.inference.needs_classifier:
+        del needed["classifier"]
+    for stage, path in needed.items():
+        if not path.is_file():
+            command = training_command(plans.dataset_name, stage, fold, plans_name=plans.plans_name)
+            remedy = f"Run: {command}"
+            if path.name != FINAL and path.with_name(FINAL).is_file():
+                remedy = f"Use {FINAL}, which is there, or train anew: {command} --force"
+            raise ConfigurationError("CKPT-MISSING", f"{path} does not exist. {remedy}")
+    return needed
+
+
 def _detector(folders: dict[str, Path], checkpoints: dict[str, str], plans: Plans, device: torch.device) -> Detector:
     """The residual itself, or a head that was trained on the reconstructions of these very checkpoints."""
     if not plans.inference.needs_head:
@@ -89,10 +111,12 @@ def _detector(folders: dict[str, Path], checkpoints: dict[str, str], plans: Plan
     trained_on = load_checkpoint(folders[HEAD] / FINAL)["checkpoints"]
     present = {stage: checkpoints[stage] for stage in trained_on if stage in checkpoints}
     if present != trained_on:
+        fold = folders[HEAD].name.removeprefix("fold_")
+        command = training_command(plans.dataset_name, HEAD, fold, plans_name=plans.plans_name)
         raise IntegrityError(
             "CKPT-HEAD",
             f"{folders[HEAD] / FINAL} was trained on the reconstructions of other checkpoints than those that "
-            f"are there now. Run: nnanomaly_train {plans.dataset_name} head {folders[HEAD].name.removeprefix('fold_')}",
+            f"are there now. Run: {command} --force",
         )
     detect = head_detector(load_head(folders[HEAD], plans, device), plans, device)
     return ensemble_detector(detect, plans.inference) if plans.inference.detector == "both" else detect
@@ -103,7 +127,8 @@ def _refuse_other_vqgan(path: Path, vqgan_sha256: str) -> None:
     if trained_on != vqgan_sha256:
         raise IntegrityError(
             "CKPT-VQGAN",
-            f"{path} was trained on vqgan {trained_on[:12]}, the one beside it is {vqgan_sha256[:12]}. Train it anew.",
+            f"{path} was trained on vqgan {trained_on[:12]}, the one beside it is {vqgan_sha256[:12]}. Train it anew, "
+            "with --force.",
         )
 
 

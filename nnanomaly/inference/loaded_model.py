@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from nnanomaly.checkpoint import FINAL, find_folds
-from nnanomaly.dataset.raw_dataset import DatasetDescription, load_description
+from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.device import choose_device
 from nnanomaly.inference.calibrated_fold import load_calibrated_fold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
+from nnanomaly.inference.model_documents import description_of_fold, plans_of_fold, refuse_mixed_plans
 from nnanomaly.inference.predictor import FoldModel
-from nnanomaly.paths import PLANS_JSON, Paths, calibration_json, check_fold, fold_order
-from nnanomaly.plans import Plans, load_plans
+from nnanomaly.paths import Paths, calibration_json, check_fold, fold_order
+from nnanomaly.plans import Plans, training_command
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.json_io import to_document
+from nnanomaly.utilities.replacement import finish_replacements
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,8 @@ def choose_dataset(paths: Paths, dataset: str | None, request: ModelRequest) -> 
     """
     if dataset is not None:
         return paths.dataset_name(dataset)
+    for name in paths.dataset_names():
+        finish_replacements(paths.results_folder() / name)
     models = {name: paths.model(name, request.plans_name, "ddpm") for name in sorted(paths.dataset_names())}
     trained = [name for name, model in models.items() if _calibrated_folds(model, request.checkpoint)]
     if not trained:  # a single one that lacks its calibration is told how to get it
@@ -80,18 +84,18 @@ def load_model(paths: Paths, dataset: str, request: ModelRequest) -> LoadedModel
     Raises ConfigurationError (CFG-MODEL, CFG-DEVICE, CKPT-MISSING) for what is not trained or not there, and
     IntegrityError (CALIB-STALE, CKPT-...) for parts that do not belong together.
     """
-    model_folder = paths.model(dataset, request.plans_name, "ddpm")
     folds = choose_folds(paths, dataset, request)
-    plans = load_plans(model_folder / PLANS_JSON)
+    folders = {fold: paths.fold(dataset, request.plans_name, "ddpm", fold) for fold in folds}
+    plans = refuse_mixed_plans({fold: plans_of_fold(folders[fold], request.checkpoint) for fold in folds})
     device = choose_device(request.device)
     models, provenance = {}, {}
     for fold in folds:
         models[fold] = load_calibrated_fold(paths, plans, fold, device, checkpoint=request.checkpoint)
         calibration = models[fold].calibration
-        provenance[fold] = {"checkpoints": calibration.checkpoints, "calibration": to_document(calibration)}
+        provenance[fold] = {"checkpoints": calibration.checkpoints, "calibration": calibration.without_plans()}
     return LoadedModel(
         dataset=dataset,
-        description=load_description(model_folder),
+        description=description_of_fold(folders[folds[0]]),
         plans=plans,
         folds=models,
         provenance={
@@ -111,13 +115,14 @@ def choose_folds(paths: Paths, dataset: str, request: ModelRequest) -> list[str]
 
     Raises ConfigurationError (CFG-MODEL, CFG-FOLD).
     """
+    finish_replacements(paths.results_folder() / dataset)
     model_folder = paths.model(dataset, request.plans_name, "ddpm")
     trained = find_folds(model_folder, request.checkpoint)
     if request.folds is None:
         if not trained:
             raise ConfigurationError(
                 "CFG-MODEL",
-                f"no fold with a {request.checkpoint} in {model_folder}. Run: nnanomaly_train {dataset} ddpm",
+                f"no fold with a {request.checkpoint} in {model_folder}. Run: {_command(dataset, '0', request)}",
             )
         return _calibrated_folds(model_folder, request.checkpoint) or trained
     folds = sorted({check_fold(fold) for fold in request.folds}, key=fold_order)
@@ -126,9 +131,13 @@ def choose_folds(paths: Paths, dataset: str, request: ModelRequest) -> list[str]
         raise ConfigurationError(
             "CFG-MODEL",
             f"fold {missing[0]} has no {request.checkpoint} in {model_folder} (folds that have: "
-            f"{', '.join(trained) or 'none'}). Run: nnanomaly_train {dataset} ddpm {missing[0]}",
+            f"{', '.join(trained) or 'none'}). Run: {_command(dataset, missing[0], request)}",
         )
     return folds
+
+
+def _command(dataset: str, fold: str, request: ModelRequest) -> str:
+    return training_command(dataset, "ddpm", fold, plans_name=request.plans_name)
 
 
 def _calibrated_folds(model_folder: Path, checkpoint: str) -> list[str]:

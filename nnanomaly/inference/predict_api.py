@@ -9,12 +9,13 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from nnanomaly import __version__
-from nnanomaly.dataset.raw_dataset import list_cases, load_description
+from nnanomaly.dataset.raw_dataset import list_cases
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import memory_fault
 from nnanomaly.inference.case_input import masks_beside
 from nnanomaly.inference.case_work import CaseWork
 from nnanomaly.inference.loaded_model import ModelRequest, choose_dataset, choose_folds, load_model
+from nnanomaly.inference.model_documents import description_of_fold
 from nnanomaly.inference.prediction_files import finished_status, write_folder_documents
 from nnanomaly.inference.status_table import INCOMPLETE, Row, status_rows, write_status
 from nnanomaly.paths import IMAGES_TR, SPLITS_JSON, VALIDATION, Paths
@@ -83,7 +84,7 @@ def predict_validation(paths: Paths, options: PredictionOptions) -> list[str]:
     splits = load_splits(paths.preprocessed(dataset) / SPLITS_JSON)
     for fold in choose_folds(paths, dataset, options.model):
         folder = paths.fold(dataset, options.plans_name, "ddpm", fold)
-        cases = list_cases(images, load_description(folder.parent).file_ending)
+        cases = list_cases(images, description_of_fold(folder).file_ending)
         one = replace(options, folds=(fold,))
         held_out = fold_split(splits, fold, cases)["val"]
         incomplete += _predict(paths, dataset, images, folder / VALIDATION, one, only=held_out)

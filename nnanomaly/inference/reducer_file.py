@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnanomaly.inference.reducer import Reducer
-from nnanomaly.plans import REDUCTION, InferencePlan, Plans
+from nnanomaly.plans import REDUCTION, InferencePlan, Plans, training_command
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
 
@@ -31,7 +31,7 @@ def save_reducer(path: Path, trained: TrainedReducer) -> None:
 
 def load_reducer(path: Path, plans: Plans, checkpoints: Mapping[str, str], *, fold: int | str) -> Reducer:
     """Read reducer.json; ConfigurationError without one, IntegrityError if it belongs to other networks or plans."""
-    remedy = f"Run: nnanomaly_train {plans.dataset_name} {REDUCTION} {fold} -p {plans.plans_name}"
+    remedy = f"Run: {training_command(plans.dataset_name, REDUCTION, fold, plans_name=plans.plans_name)}"
     if not path.is_file():
         raise ConfigurationError("CKPT-MISSING", f"{path} does not exist. {remedy}")
     trained = from_document(TrainedReducer, read_json(path), source=str(path))
@@ -39,7 +39,7 @@ def load_reducer(path: Path, plans: Plans, checkpoints: Mapping[str, str], *, fo
         raise IntegrityError(
             "CKPT-REDUCTION",
             f"{path} was trained on the maps of other checkpoints or inference settings than those that are there "
-            f"now. {remedy}",
+            f"now. {remedy} --force",
         )
     return trained.reducer
 

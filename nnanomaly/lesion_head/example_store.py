@@ -112,7 +112,7 @@ def _forget_others(folder: Path, maker: ExampleMaker) -> None:
     path, wanted = folder.parent / f"{folder.name}.json", {**maker.identity, "generator": GENERATOR_VERSION}
     if path.is_file() and read_json(path) == wanted:
         return
-    for stale in folder.glob("*"):
+    for stale in (*folder.glob("*.json"), *folder.glob("*.npy")):  # documents first: they vouch for the arrays
         stale.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, wanted)

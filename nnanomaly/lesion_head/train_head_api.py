@@ -16,13 +16,13 @@ from torch import Tensor
 
 from nnanomaly import __version__
 from nnanomaly.build import build_head
-from nnanomaly.checkpoint import FINAL, checkpoint_hash
+from nnanomaly.checkpoint import FINAL, checkpoint_hash, find_folds
 from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
 from nnanomaly.dataset.patch_store import StoredPatch, load_patch
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.detectors import head_detector
-from nnanomaly.inference.fold_model import load_trained_fold
+from nnanomaly.inference.fold_model import checkpoints_of_fold, load_trained_fold
 from nnanomaly.lesion_head.crops import training_crop
 from nnanomaly.lesion_head.example_store import (
     ExampleMaker,
@@ -36,18 +36,31 @@ from nnanomaly.lesion_head.example_store import (
 )
 from nnanomaly.lesion_head.examples import FloatArray
 from nnanomaly.lesion_head.head_stage import HELD_OUT, SEEN, HeadStage
-from nnanomaly.paths import DATASET_JSON, PLANS_JSON, SUMMARY_JSON, VALIDATION, Paths
+from nnanomaly.paths import SUMMARY_JSON, VALIDATION, Paths
 from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, RESIDUAL_FIELDS, Plans, TrainingPlan, load_plans, save_plans
 from nnanomaly.trained_model import load_head
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.fold_data import PatchSet, load_fold
 from nnanomaly.training.loop import fit
 from nnanomaly.training.optimisation import Batch
+from nnanomaly.training.stage_state import (
+    StageState,
+    complete_finished,
+    refuse_other_begun,
+    refuse_other_finished,
+    state_of,
+)
 from nnanomaly.training.trackers import open_tracker, tracked_run
-from nnanomaly.training.train_api import REMEDY, TrainingOptions, debug_document, forget_earlier_run
+from nnanomaly.training.train_api import (
+    KEPT,
+    REMEDY,
+    TrainingOptions,
+    debug_document,
+    forget_earlier_run,
+    write_model_documents,
+)
 from nnanomaly.utilities.claim import claimed
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.utilities.files import copy_atomically
 from nnanomaly.utilities.json_io import to_document, write_json
 
 logger = logging.getLogger(__name__)
@@ -89,36 +102,41 @@ class HeadRun:
 def train_head(paths: Paths, dataset: str, *, fold: int | str, plans_name: str, options: TrainingOptions) -> None:
     """Train the head of a fold on a trained ddpm, and make it the detector of the plans.
 
-    Raises ConfigurationError (CKPT-MISSING) without a trained ddpm, DataError (TRAIN-HEALTHY) without healthy organs on
-    both sides of the fold.
+    A finished head is kept, an interrupted one continued. Raises ConfigurationError (CKPT-MISSING) without a trained
+    ddpm, DataError (TRAIN-HEALTHY) without healthy organs on both sides of the fold, and IntegrityError (CKPT-PLANS,
+    CKPT-HEAD) for a head of other plans or another ddpm.
     """
     plans = load_plans(paths.plans(dataset, plans_name)).with_training(HEAD, **options.changes)
     train, val = load_fold(paths.preprocessed(dataset), plans.data_identifier, fold)
-    healthy, held_out, unhealthy = _organs(train, HEALTHY), _organs(val, HEALTHY), _organs(train, UNHEALTHY)
-    _require_healthy(healthy, held_out)
     device = choose_device(options.device)
     without_head = replace(plans, inference=replace(plans.inference, detector="residual", reduction="none"))
+    built_on = {"checkpoints": checkpoints_of_fold(paths, without_head, fold)}
+    folder = paths.fold(dataset, plans_name, HEAD, fold)
+    if state_of(folder) is StageState.FINISHED:
+        refuse_other_finished(folder, identity=plans.identity_of(HEAD), **built_on)
+        complete_finished(folder)
+        logger.info(KEPT, HEAD, fold)
+        if not plans.inference.needs_head:
+            _make_detector(paths, dataset, plans_name, fold)
+        return
+    for begun in (folder, folder / FIRST_ROUND):
+        refuse_other_begun(begun, **built_on)
+    healthy, held_out, unhealthy = _organs(train, HEALTHY), _organs(val, HEALTHY), _organs(train, UNHEALTHY)
+    _require_healthy(healthy, held_out)
     trained = load_trained_fold(paths, without_head, fold, device)
     maker = ExampleMaker(
         reconstruct=trained.reconstruct, plans=plans, identity=_identity_of_examples(plans, trained.checkpoints)
     )
-    extra = {
-        "plans_identity": plans.identity_of(HEAD),
-        "checkpoints": trained.checkpoints,
-        "stage": HEAD,
-        "version": __version__,
-    }
+    extra = {"plans_identity": plans.identity_of(HEAD), **built_on, "stage": HEAD, "version": __version__}
     run = HeadRun(paths=paths, plans=plans, fold=fold, device=device, options=options, extra=extra)
     with claimed(run.folder):
-        if not options.resume:
-            forget_earlier_run(run.folder)
-            forget_earlier_run(run.folder / FIRST_ROUND)
         statistics = make_training_examples(run.examples / "train", healthy, maker)
         make_validation_examples(run.examples / "val", held_out, statistics, maker)
         if plans.head.self_training_iterations and unhealthy:
             _train_twice(run, unhealthy, statistics, maker)
         else:
             _fit(run, run.folder, _synthetic(run), plans.head.training, start=None)
+    write_model_documents(paths, plans, HEAD)
     _make_detector(paths, dataset, plans_name, fold)
 
 
@@ -222,9 +240,11 @@ def _fit(
     if start is not None:
         network.load_state_dict(start)
     workers = options.num_workers if options.num_workers is not None else (0 if run.device.type == "cpu" else 4)
-    model = run.paths.model(plans.dataset_name, plans.plans_name, HEAD)
-    save_plans(model / PLANS_JSON, plans)
-    copy_atomically(run.paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
+    if not find_folds(run.paths.model(plans.dataset_name, plans.plans_name, HEAD)):
+        write_model_documents(run.paths, plans, HEAD)
+    begun = state_of(folder) is StageState.BEGUN
+    if not begun:
+        forget_earlier_run(folder)
     document = debug_document(plans, HEAD, run.fold, run.device, options)
     write_json(folder / "debug.json", document)
     logger.info("training head, fold %s: %d iterations on %s", run.fold, training.num_iterations, run.device)
@@ -235,7 +255,7 @@ def _fit(
         run_dir=folder,
         validation=_validation_batches(run.examples / "val", training.batch_size),
         extra=run.extra,
-        resume=options.resume,
+        resume=begun or options.resume,
         tracker=open_tracker(options.tracker, tracked_run(folder, document)),
     )
     write_json(folder / VALIDATION / SUMMARY_JSON, result)
@@ -249,10 +269,12 @@ def _validation_batches(folder: Path, batch_size: int) -> list[Batch]:
 
 
 def _make_detector(paths: Paths, dataset: str, plans_name: str, fold: int | str) -> None:
-    """Let the plans detect with the head from now on; a reducer would know the old maps."""
+    """Let the plans detect with the head from now on, alone or beside the residual as they say already; a reducer
+    would know the old maps."""
     plans = load_plans(paths.plans(dataset, plans_name))
+    detector = plans.inference.detector if plans.inference.needs_head else HEAD
     reasons = {**plans.reasons, "inference.detector": f"the lesion head of fold {fold} was trained"}
     save_plans(
         paths.plans(dataset, plans_name),
-        replace(plans, inference=replace(plans.inference, detector=HEAD, reduction="none"), reasons=reasons),
+        replace(plans, inference=replace(plans.inference, detector=detector, reduction="none"), reasons=reasons),
     )

@@ -4,7 +4,6 @@ Nothing is copied from the folders as it stands there. Every document is written
 they do not know (case ids, folders, host names, free texts such as the planner's reasons) cannot come along.
 """
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +13,27 @@ from nnanomaly import __version__
 from nnanomaly.checkpoint import FINAL, load_checkpoint
 from nnanomaly.dataset.organ_labels import read_label_snapshot
 from nnanomaly.dataset.raw_dataset import DatasetDescription
+from nnanomaly.dataset.splits import load_splits
 from nnanomaly.inference.loaded_model import LoadedModel, ModelRequest, load_model
 from nnanomaly.model_sharing.archive import describe_files, pack
+from nnanomaly.model_sharing.disk_faults import disk_faults
 from nnanomaly.model_sharing.manifest import FORMAT, FORMAT_VERSION, MANIFEST_JSON, MODEL_CARD, NAME_PATTERN, Manifest
 from nnanomaly.model_sharing.model_card import CardFacts, model_card
 from nnanomaly.model_sharing.weights import export_weights
-from nnanomaly.paths import CALIBRATION_JSON, DATASET_JSON, LATENT_SCALING_JSON, ORGAN_LABELS_CSV, PLANS_JSON, Paths
+from nnanomaly.paths import (
+    CALIBRATION_JSON,
+    DATASET_JSON,
+    LATENT_SCALING_JSON,
+    ORGAN_LABELS_CSV,
+    PLANS_JSON,
+    SPLITS_JSON,
+    Paths,
+)
 from nnanomaly.plans import save_plans
 from nnanomaly.utilities.errors import ConfigurationError
-from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.files import temporary_folder, write_atomically, write_text
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
+from nnanomaly.utilities.leftovers import remove_leftovers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,37 +62,44 @@ def export_model(paths: Paths, dataset: str, output: Path, options: ExportOption
         if not NAME_PATTERN.fullmatch(name):
             raise ConfigurationError("CFG-OUTPUT", f"{name!r} cannot be exported: rename it, without '/', '\\' and ':'")
     model = load_model(paths, dataset, replace(options.model, device="cpu"))  # refuses what could not predict
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tmp-export-") as temporary:
-        folder = Path(temporary)
-        num_values = [_export_fold(paths, model, fold, folder, options) for fold in model.folds][0]
-        save_plans(folder / PLANS_JSON, replace(model.plans, reasons={}))
-        write_json(folder / DATASET_JSON, _description(model.description))
-        calibrations = {fold: item.calibration for fold, item in model.folds.items()}
-        facts = CardFacts(
-            version=__version__,
-            checkpoint=options.model.checkpoint,
-            licence=options.licence,
-            origin=options.origin,
-            num_values=num_values,
-            labels=_labels(paths, dataset),
-        )
-        card = model_card(model.plans, model.description, calibrations, facts)
-        (folder / MODEL_CARD).write_text(card, encoding="utf-8")
-        manifest = Manifest(
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            nnanomaly_version=__version__,
-            dataset=dataset,
-            plans_name=model.plans.plans_name,
-            folds=tuple(model.folds),
-            checkpoint=options.model.checkpoint,
-            licence=options.licence,
-            origin=options.origin,
-            files=describe_files(folder),
-        )
-        write_json(folder / MANIFEST_JSON, to_document(manifest))
-        write_atomically(output, lambda path: pack(folder, path))
+    stays = f"{output} is as it was." if output.exists() else f"There is no {output}."
+    with disk_faults(output, stays):
+        remove_leftovers(output.parent)
+        with temporary_folder(output.with_suffix(".parts")) as folder:
+            manifest = _collect(paths, model, folder, options)
+            write_atomically(output, lambda path: pack(folder, path))
+    return manifest
+
+
+def _collect(paths: Paths, model: LoadedModel, folder: Path, options: ExportOptions) -> Manifest:
+    """Write everything that an archive holds into a folder, the manifest last."""
+    num_values = [_export_fold(paths, model, fold, folder, options) for fold in model.folds][0]
+    save_plans(folder / PLANS_JSON, replace(model.plans, reasons={}))
+    write_json(folder / DATASET_JSON, _description(model.description))
+    calibrations = {fold: item.calibration for fold, item in model.folds.items()}
+    facts = CardFacts(
+        version=__version__,
+        checkpoint=options.model.checkpoint,
+        licence=options.licence,
+        origin=options.origin,
+        num_values=num_values,
+        labels=_labels(paths, model.dataset),
+    )
+    card = model_card(model.plans, model.description, calibrations, facts)
+    write_text(folder / MODEL_CARD, card)
+    manifest = Manifest(
+        format=FORMAT,
+        format_version=FORMAT_VERSION,
+        nnanomaly_version=__version__,
+        dataset=model.dataset,
+        plans_name=model.plans.plans_name,
+        folds=tuple(model.folds),
+        checkpoint=options.model.checkpoint,
+        licence=options.licence,
+        origin=options.origin,
+        files=describe_files(folder),
+    )
+    write_json(folder / MANIFEST_JSON, to_document(manifest))
     return manifest
 
 
@@ -97,7 +114,7 @@ def _export_fold(
         num_values[stage] = export_weights(state, target / stage)
     vqgan = paths.fold(model.dataset, model.plans.plans_name, "vqgan", fold)
     write_json(target / LATENT_SCALING_JSON, {"values": read_json(vqgan / LATENT_SCALING_JSON)["values"]})
-    write_json(target / CALIBRATION_JSON, to_document(model.folds[fold].calibration))
+    write_json(target / CALIBRATION_JSON, model.folds[fold].calibration.without_plans())
     return num_values
 
 
@@ -116,7 +133,14 @@ def _description(description: DatasetDescription) -> dict[str, Any]:
 
 
 def _labels(paths: Paths, dataset: str) -> Mapping[tuple[str, str], str] | None:
-    """The weak labels of the training set, where it is still here; the card counts them."""
+    """The weak labels of the cases that train and validate, where they are still here; the card counts them.
+
+    The table of a dataset holds test cases too.
+    """
     if paths.preprocessed_root is None or not (paths.preprocessed(dataset) / ORGAN_LABELS_CSV).is_file():
         return None
-    return read_label_snapshot(paths.preprocessed(dataset))
+    labels, splits = read_label_snapshot(paths.preprocessed(dataset)), paths.preprocessed(dataset) / SPLITS_JSON
+    if not splits.is_file():
+        return None
+    trained = {case for split in load_splits(splits) for side in split.values() for case in side}
+    return {(case, organ): label for (case, organ), label in labels.items() if case in trained}

@@ -5,7 +5,8 @@ link between the stages and the calibration is made anew; that the parts belong 
 the hashes of the manifest keep them together.
 """
 
-import tempfile
+import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from nnanomaly.dataset.raw_dataset import load_description
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.loaded_model import ModelRequest, load_model
 from nnanomaly.model_sharing.archive import unpack
+from nnanomaly.model_sharing.disk_faults import disk_faults
 from nnanomaly.model_sharing.manifest import MANIFEST_JSON, MODEL_CARD, NAME_PATTERN, Manifest
 from nnanomaly.model_sharing.weights import import_weights
 from nnanomaly.paths import (
@@ -27,10 +29,22 @@ from nnanomaly.paths import (
     Paths,
     check_fold,
 )
-from nnanomaly.plans import HEAD, STAGES, Plans, load_plans
+from nnanomaly.plans import HEAD, REDUCTION, STAGES, Plans, load_plans
 from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError, UserError
+from nnanomaly.utilities.files import copy_atomically, temporary_folder
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.utilities.leftovers import remove_leftovers
+from nnanomaly.utilities.replacement import (
+    JOURNAL,
+    Move,
+    finish_held,
+    finish_replacements,
+    one_at_a_time,
+    replace_together,
+)
 
+logger = logging.getLogger(__name__)
+INSTALLING, REPLACED = "installing", "replaced"
 MALFORMED = (RuntimeError, LookupError, TypeError, AttributeError, ValueError, FileNotFoundError)
 """What networks and readers raise for weights and documents that fit no plans."""
 
@@ -38,26 +52,30 @@ MALFORMED = (RuntimeError, LookupError, TypeError, AttributeError, ValueError, F
 def install_model(paths: Paths, archive: Path, *, overwrite: bool, max_gb: float) -> Manifest:
     """Install an exported model; returns its manifest.
 
-    Raises ConfigurationError (CFG-OUTPUT) if there is a model of that name, and IntegrityError (MODEL-...) for an
-    archive that is not what it claims to be; the results folder is then as it was.
+    Raises ConfigurationError (CFG-OUTPUT) if there is a model of that name, IntegrityError (MODEL-...) for an
+    archive that is not what it claims to be, and EnvironmentFault (MODEL-WRITE, ENV-REPLACE) where the disk refuses;
+    the results folder is then as it was.
     """
     root = paths.results_folder()
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".tmp-install-") as temporary:
-        work = Path(temporary)
-        unpacked, staged = work / "archive", Paths(None, None, work / "results")
-        unpacked.mkdir()
-        manifest = unpack(archive, unpacked, max_bytes=max_gb * 1e9)
-        with _blame(archive, work):
-            plans = load_plans(unpacked / PLANS_JSON)
-            _check_names(manifest, plans)
-        _refuse_existing(paths, plans, overwrite)
-        with _blame(archive, work):
-            for fold in manifest.folds:
-                _build_fold(staged, plans, check_fold(fold), unpacked)
-            request = ModelRequest(folds=manifest.folds, plans_name=plans.plans_name, device="cpu")
-            load_model(staged, plans.dataset_name, request)
-        _put_in_place(staged, paths, plans, work / "replaced")
+    with disk_faults(root, "Nothing was installed."):
+        root.mkdir(parents=True, exist_ok=True)
+        for name in paths.dataset_names():
+            finish_replacements(root / name)
+        remove_leftovers(root)
+        with temporary_folder(root / "install") as work:
+            unpacked, staged = work / "archive", Paths(None, None, work / "results")
+            unpacked.mkdir()
+            manifest = unpack(archive, unpacked, max_bytes=max_gb * 1e9)
+            with _blame(archive, work):
+                plans = load_plans(unpacked / PLANS_JSON)
+                _check_names(manifest, plans)
+            _refuse_existing(paths, plans, overwrite)
+            with _blame(archive, work):
+                for fold in manifest.folds:
+                    _build_fold(staged, plans, check_fold(fold), unpacked)
+                request = ModelRequest(folds=manifest.folds, plans_name=plans.plans_name, device="cpu")
+                load_model(staged, plans.dataset_name, request)
+            _put_in_place(staged, paths, plans, overwrite=overwrite)
     return manifest
 
 
@@ -112,23 +130,40 @@ def _build_fold(staged: Paths, plans: Plans, fold: str, unpacked: Path) -> None:
     values = read_json(source / LATENT_SCALING_JSON)["values"]
     vqgan, ddpm = (staged.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in ("vqgan", "ddpm"))
     write_json(vqgan / LATENT_SCALING_JSON, {"vqgan_sha256": hashes["vqgan"], "values": values})
-    write_json(ddpm / CALIBRATION_JSON, to_document(replace(calibration, checkpoints=hashes)))
+    write_json(ddpm / CALIBRATION_JSON, to_document(replace(calibration, checkpoints=hashes, plans=plans)))
     for name in (MANIFEST_JSON, MODEL_CARD):
-        (ddpm.parent / name).write_bytes((unpacked / name).read_bytes())
+        copy_atomically(unpacked / name, ddpm.parent / name)
     load_description(ddpm.parent)
 
 
-def _put_in_place(staged: Paths, paths: Paths, plans: Plans, replaced: Path) -> None:
-    """Rename the folders of all stages; the ddpm, which prediction looks for, goes first and comes last."""
-    stages = ("ddpm", HEAD, "classifier", "vqgan")
-    replaced.mkdir()
-    for stage in stages:
-        target = paths.model(plans.dataset_name, plans.plans_name, stage)
-        if target.exists():
-            target.rename(replaced / stage)
-    for stage in reversed(stages):
-        source = staged.model(plans.dataset_name, plans.plans_name, stage)
-        if source.exists():
-            target = paths.model(plans.dataset_name, plans.plans_name, stage)
-            target.parent.mkdir(exist_ok=True)
-            source.rename(target)
+def _put_in_place(staged: Paths, paths: Paths, plans: Plans, *, overwrite: bool) -> None:
+    """Let the folders of all stages take their places as one; an older model goes only when the new one is there."""
+    dataset, name = plans.dataset_name, plans.plans_name
+    root = paths.results_folder() / dataset
+    work = root / f"{INSTALLING}__{name}"
+    with one_at_a_time(root):
+        finish_held(root)
+        _refuse_existing(paths, plans, overwrite)  # another process may have installed it meanwhile
+        _delete(work)  # of a process that was killed before or after its renames
+        staged.results_folder().rename(work)
+        moves = []
+        for stage in (*STAGES, HEAD, REDUCTION):
+            target, source = paths.model(dataset, name, stage), Paths(None, None, work).model(dataset, name, stage)
+            moves.append(
+                Move(
+                    target=target.relative_to(root).as_posix(),
+                    source=source.relative_to(root).as_posix() if source.exists() else None,
+                    kept=(work / REPLACED / stage).relative_to(root).as_posix(),
+                )
+            )
+        try:
+            replace_together(root, moves)
+        finally:
+            if not (root / JOURNAL).exists():  # else the next command finishes with what lies there
+                _delete(work)
+
+
+def _delete(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        logger.warning("%s holds a model that was replaced, and cannot be deleted; it may go", folder)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nnanomaly.dataset.organ_labels import LABELS
 from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.inference.calibration import Calibration
-from nnanomaly.plans import HEAD, Plans
+from nnanomaly.plans import HEAD, InferencePlan, Plans
 
 INTENDED = (
     "Weakly supervised detection of lesions: the model reconstructs an organ as if it were healthy and marks where the "
@@ -50,7 +50,7 @@ def model_card(
     sections = {
         f"{plans.dataset_name}, plans {plans.plans_name}": [INTENDED],
         "Trained on": _training(plans, description, facts.labels),
-        "Method": _method(plans, facts),
+        "Method": _method(plans, calibrations, facts),
         "Calibration": _calibration(calibrations),
         "Limitations": [f"- {line}" for line in LIMITATIONS],
         "Licence": [facts.licence or "Not stated. Ask its author before you use or pass on the model."],
@@ -80,7 +80,7 @@ def _training(plans: Plans, description: DatasetDescription, labels: Mapping[tup
     return _table(("what", "value"), rows)
 
 
-def _method(plans: Plans, facts: CardFacts) -> list[str]:
+def _method(plans: Plans, calibrations: Mapping[str, Calibration], facts: CardFacts) -> list[str]:
     preprocessing, inference = plans.preprocessing, plans.inference
     size_mm = " x ".join(f"{size:g}" for size in preprocessing.patch_mm)
     spacing = " x ".join(f"{size:g}" for size in preprocessing.spacing_mm)
@@ -97,12 +97,32 @@ def _method(plans: Plans, facts: CardFacts) -> list[str]:
         ("Codec", plans.vqgan.codec),
         *stages,
         ("Noise level", f"sigma {inference.sigma:g}, {inference.num_steps} steps of {inference.sampler}"),
-        ("Guidance", f"{inference.guidance}, scale {inference.guidance_scale:g}"),
-        ("Detector", "the lesion head" if inference.detector == HEAD else inference.anomaly_map),
+        ("Guidance", _guidance(inference, calibrations)),
+        ("Detector", _detector(inference)),
         ("Checkpoint", facts.checkpoint),
         ("Exported by", f"nnanomaly {facts.version}"),
     ]
     return _table(("what", "value"), rows)
+
+
+def _guidance(inference: InferencePlan, calibrations: Mapping[str, Calibration]) -> str:
+    """What guides, as it was calibrated: a poor classifier switches planned guidance off."""
+    if inference.guidance == "none":
+        return "none"
+    planned = f"{inference.guidance}, scale {inference.guidance_scale:g}"
+    unguided = [fold for fold, calibration in calibrations.items() if not calibration.guidance]
+    if not unguided:
+        return planned
+    if len(unguided) == len(calibrations):
+        return f"none: planned was {planned}, but the classifier is too poor for it"
+    return f"{planned}; none in fold {', '.join(unguided)}, whose classifier is too poor for it"
+
+
+def _detector(inference: InferencePlan) -> str:
+    residual = f"residual ({inference.anomaly_map})"
+    return {HEAD: "the lesion head", "both": f"the mean of lesion head and {residual}"}.get(
+        inference.detector, inference.anomaly_map
+    )
 
 
 def _calibration(calibrations: Mapping[str, Calibration]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from nnanomaly.utilities.errors import IntegrityError
@@ -24,7 +24,8 @@ def export_weights(state: dict[str, Any], stem: Path) -> int:
     """Write `{stem}.safetensors` and `{stem}.json` of a checkpoint; returns the number of parameters and buffers."""
     weights: dict[str, Tensor] = state["averaged_weights"]
     stem.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.detach().clone().contiguous() for name, value in weights.items()}, _weights(stem))
+    content = save({name: value.detach().clone().contiguous() for name, value in weights.items()})
+    _weights(stem).write_bytes(content)  # its own writer hides what the disk says
     numbers = {name: value for name, value in state.get("validation", {}).items() if math.isfinite(value)}
     facts = {name: state[name] for name in FACTS if name in state}
     write_json(_facts(stem), {**facts, "validation": numbers})

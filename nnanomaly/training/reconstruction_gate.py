@@ -16,7 +16,7 @@ from nnanomaly.checkpoint import FINAL, checkpoint_hash
 from nnanomaly.dataset.organ_labels import HEALTHY
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.paths import RECONSTRUCTION_GATE_JSON, VALIDATION
-from nnanomaly.plans import GatePlan, Plans
+from nnanomaly.plans import GatePlan, Plans, training_command
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.trained_model import load_codec
@@ -72,12 +72,13 @@ def refuse_poor_autoencoder(fidelity: Fidelity, plans: Plans, *, stage: str, fol
     """Raise DataError, in one line with all figures, when one lies beyond the limits of the plan."""
     shortfalls = list(find_shortfalls(fidelity, plans.vqgan.gate))
     if shortfalls:
+        command = training_command(plans.dataset_name, "vqgan", fold, plans_name=plans.plans_name)
         raise DataError(
             "TRAIN-GATE",
             f"{stage} is not trained, since the autoencoder of fold {fold} keeps too little of held-out organs: "
             f"{'; '.join(shortfalls)}. All figures: {describe(fidelity, plans.vqgan.gate)}. Train it longer "
-            f"than {plans.vqgan.training.num_iterations} iterations (nnanomaly_train {plans.dataset_name} vqgan {fold} "
-            f"--c -num_iterations N), give it a smaller stride than {plans.vqgan.stride}, more channels or more codes, "
+            f"than {plans.vqgan.training.num_iterations} iterations ({command} --c "
+            f"-num_iterations N), give it a smaller stride than {plans.vqgan.stride}, more channels or more codes, "
             f"or lower the limits at vqgan, gate in {plans.plans_name}.json.",
         )
 

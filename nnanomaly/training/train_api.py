@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nnanomaly import __version__
-from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint, newest_checkpoint
+from nnanomaly.checkpoint import BEST, FINAL, checkpoint_hash, find_folds
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.diffusion.codecs import Codec, fit_channel_statistics
 from nnanomaly.networks.vqgan import VQGAN
@@ -32,9 +32,15 @@ from nnanomaly.training.latents import encode_patches
 from nnanomaly.training.loop import fit
 from nnanomaly.training.reconstruction_gate import measure_gate, refuse_poor_autoencoder
 from nnanomaly.training.stage_setup import SETUPS
+from nnanomaly.training.stage_state import (
+    StageState,
+    complete_finished,
+    refuse_other_begun,
+    refuse_other_finished,
+    state_of,
+)
 from nnanomaly.training.trackers import open_tracker, tracked_run
 from nnanomaly.utilities.claim import claimed
-from nnanomaly.utilities.errors import IntegrityError
 from nnanomaly.utilities.files import copy_atomically
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers
@@ -47,6 +53,7 @@ REMEDY = (
     "(nnanomaly_plan_and_preprocess -gpu_memory_target); continue with --c."
 )
 """What to do when the memory does not suffice."""
+KEPT = "%s, fold %s, is trained: kept. --force trains it anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +65,7 @@ class TrainingOptions:
     num_workers: int | None = None
     """Processes that load patches; None = 0 on a cpu, else 4."""
     resume: bool = False
-    """Whether to continue the newest checkpoint of the stage that was asked for."""
+    """Whether the user expects something to continue; where there is nothing, that is said."""
     tracker: str = NO_TRACKER
     """Program that follows the training, one of `paths.TRACKERS`."""
     changes: dict[str, Any] = field(default_factory=dict)
@@ -69,34 +76,68 @@ class TrainingOptions:
 def train_stages(
     paths: Paths, dataset: str, stage: str, *, fold: int | str, plans_name: str, options: TrainingOptions
 ) -> None:
-    """Train `stage` of one fold; stages before it that are not finished are trained (or continued) first."""
+    """Train `stage` of one fold and the stages before it: finished ones are kept, interrupted ones continued.
+
+    Raises IntegrityError (CKPT-PLANS, CKPT-VQGAN) for a stage that was trained, or begun, with other plans or on
+    another vqgan.
+    """
     plans = load_plans(paths.plans(dataset, plans_name))
-    train, val = load_fold(paths.preprocessed(dataset), plans.data_identifier, fold)
+    patches = load_fold(paths.preprocessed(dataset), plans.data_identifier, fold)
     device = choose_device(options.device)
+    for name in _stages_up_to(stage, plans):  # before anything is trained that a later one would not fit
+        _refuse_other(paths, plans, name, fold)
     for name in _stages_up_to(stage, plans):
         folder = paths.fold(dataset, plans_name, name, fold)
         remove_leftovers(folder, folder.parent, folder / VALIDATION, folder / SAMPLES)
-        wanted = name == stage
-        if not wanted and (folder / FINAL).is_file():
-            load_checkpoint(folder / FINAL, identity=plans.identity_of(name))  # refuses a stage of other plans
-            if name != "vqgan":
-                vqgan = paths.fold(dataset, plans_name, "vqgan", fold) / FINAL
-                _refuse_other_vqgan(folder, checkpoint_hash(vqgan), resume=True)
-        else:
-            started = newest_checkpoint(folder) is not None
-            resume = options.resume if wanted else started
-            if not wanted:
-                logger.info("%s is not trained yet: %s it first", name, "continuing" if started else "training")
-            if name != "vqgan":
-                fidelity = measure_gate(paths.fold(dataset, plans_name, "vqgan", fold), plans, val, device)
-                refuse_poor_autoencoder(fidelity, plans, stage=name, fold=fold)
-            _train_stage(
-                paths, plans.with_training(name, **options.changes), name, fold, (train, val), device, options, resume
-            )
+        _train_or_keep(paths, plans, name, fold, patches, device, options, wanted=name == stage)
         if name == "vqgan":
-            _ensure_latent_scaling(folder, plans, train, device)
-            if wanted:
-                measure_gate(folder, plans, val, device)
+            _ensure_latent_scaling(folder, plans, patches[0], device)
+            if stage == "vqgan":
+                measure_gate(folder, plans, patches[1], device)
+
+
+def _train_or_keep(
+    paths: Paths,
+    plans: Plans,
+    stage: str,
+    fold: int | str,
+    patches: tuple[PatchSet, PatchSet],
+    device: torch.device,
+    options: TrainingOptions,
+    *,
+    wanted: bool,
+) -> None:
+    """Bring one stage to its end, whatever state it is in."""
+    folder, vqgan = (paths.fold(plans.dataset_name, plans.plans_name, name, fold) for name in (stage, "vqgan"))
+    _refuse_other(paths, plans, stage, fold)
+    state = state_of(folder)
+    if state is StageState.FINISHED:
+        complete_finished(folder)
+        if wanted:
+            logger.info(KEPT, stage, fold)
+        return
+    begun = state is StageState.BEGUN
+    if begun:
+        logger.info("%s, fold %s, was interrupted: continuing", stage, fold)
+    elif not wanted:
+        logger.info("%s is not trained yet: training it first", stage)
+    if stage != "vqgan":
+        refuse_poor_autoencoder(measure_gate(vqgan, plans, patches[1], device), plans, stage=stage, fold=fold)
+    changed = plans.with_training(stage, **options.changes)
+    resume = begun or (wanted and options.resume)
+    _train_stage(paths, changed, stage, fold, patches, device, options, resume)
+
+
+def _refuse_other(paths: Paths, plans: Plans, stage: str, fold: int | str) -> None:
+    """Refuse what is there of a stage if it is of other plans, or built on another vqgan than that which is there."""
+    folder, vqgan = (paths.fold(plans.dataset_name, plans.plans_name, name, fold) for name in (stage, "vqgan"))
+    built_on = {}
+    if stage != "vqgan" and state_of(folder) is not StageState.NEW and (vqgan / FINAL).is_file():
+        built_on = {"vqgan_sha256": checkpoint_hash(vqgan / FINAL)}
+    if state_of(folder) is StageState.FINISHED:
+        refuse_other_finished(folder, identity=plans.identity_of(stage), **built_on)
+    elif built_on:
+        refuse_other_begun(folder, **built_on)
 
 
 def _stages_up_to(stage: str, plans: Plans) -> list[str]:
@@ -127,14 +168,13 @@ def _train_stage(
     else:
         codec = load_codec(vqgan_folder, plans, device)
         extra["vqgan_sha256"] = checkpoint_hash(vqgan_folder / FINAL)
-        _refuse_other_vqgan(folder, extra["vqgan_sha256"], resume)
     workers = options.num_workers if options.num_workers is not None else (0 if device.type == "cpu" else 4)
     setup = SETUPS[stage](plans, *patches, codec=codec, device=device, num_workers=workers)
     with claimed(folder):
         if not resume:
             forget_earlier_run(folder)
-        save_plans(model / PLANS_JSON, plans)
-        copy_atomically(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
+        if not find_folds(model):  # the documents of finished folds are theirs until this one is finished too
+            write_model_documents(paths, plans, stage)
         document = debug_document(plans, stage, fold, device, options)
         write_json(folder / "debug.json", document)
         logger.info("training %s, fold %s: %d iterations on %s", stage, fold, setup.training.num_iterations, device)
@@ -150,22 +190,22 @@ def _train_stage(
             tracker=open_tracker(options.tracker, tracked_run(folder, document)),
         )
         write_json(folder / VALIDATION / SUMMARY_JSON, result)
+        if stage != "ddpm":  # that of the ddpm is what predictions go by: its calibration replaces it
+            write_model_documents(paths, plans, stage)
+
+
+def write_model_documents(paths: Paths, plans: Plans, stage: str) -> None:
+    """plans.json and dataset.json beside the folds of a stage."""
+    model = paths.model(plans.dataset_name, plans.plans_name, stage)
+    save_plans(model / PLANS_JSON, plans)
+    copy_atomically(paths.preprocessed(plans.dataset_name) / DATASET_JSON, model / DATASET_JSON)
 
 
 def forget_earlier_run(folder: Path) -> None:
-    """Starting anew must not mix with checkpoints, log, calibration, samples and curves of an earlier run."""
-    for pattern in ("checkpoint_*.pth", "*.json", "log.jsonl", f"{SAMPLES}/*.png", f"{TRACKED}/events.*"):
+    """A run that begins must not mix with log, samples and curves of one that ended before its first checkpoint."""
+    for pattern in (BEST, "debug.json", "log.jsonl", f"{SAMPLES}/*.png", f"{TRACKED}/events.*"):
         for path in folder.glob(pattern):
             path.unlink()
-
-
-def _refuse_other_vqgan(folder: Path, vqgan_sha256: str, resume: bool) -> None:
-    newest = newest_checkpoint(folder) if resume else None
-    if newest is not None and load_checkpoint(newest).get("vqgan_sha256") != vqgan_sha256:
-        raise IntegrityError(
-            "CKPT-VQGAN",
-            f"{newest} was trained on another vqgan than the one that is there now. Train it anew, without --c.",
-        )
 
 
 def _ensure_latent_scaling(folder: Path, plans: Plans, train: PatchSet, device: torch.device) -> None:
@@ -186,7 +226,9 @@ def _ensure_latent_scaling(folder: Path, plans: Plans, train: PatchSet, device: 
         )
         statistics = fit_channel_statistics([latents])
         values = {"mean": statistics.mean.tolist(), "std": statistics.std.tolist()}
-    write_json(path, {"vqgan_sha256": checkpoint, "values": values})
+    # Another form stays beside it: a model that is trained already goes by that one.
+    others = known["values"] if known.get("vqgan_sha256") == checkpoint else {}
+    write_json(path, {"vqgan_sha256": checkpoint, "values": {**others, **values}})
 
 
 def debug_document(

@@ -12,6 +12,7 @@ from nnanomaly.plans import PLANS_NAMES, InferencePlan
 from nnanomaly.tuning.selection import Choice, Tried
 from nnanomaly.utilities.files import write_text
 from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.utilities.leftovers import remove_leftovers
 
 NUM_SHOWN = 20
 NUMBERS = ("f1", "f1_standard_error", "precision", "recall", "false_per_healthy_organ", "behind_best", "behind_error")
@@ -49,6 +50,7 @@ class Result:
 def write_result(folder: Path, result: Result) -> None:
     """Write best_configuration.json, .csv and .md and inference_instructions.txt to `folder`."""
     table = table_of(result)
+    remove_leftovers(folder)
     write_json(folder / "best_configuration.json", document_of(result))
     write_text(folder / "best_configuration.csv", to_csv(table))
     page, command = page_of(result, table), f"{command_of(result)}\n"

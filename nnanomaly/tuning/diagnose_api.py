@@ -13,6 +13,7 @@ from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibrate_api import healthy_validation_patches, validation_patches
 from nnanomaly.inference.calibrated_fold import load_calibrated_fold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
+from nnanomaly.inference.model_documents import plans_of_fold
 from nnanomaly.paths import DIAGNOSE, PLANS_JSON, Paths
 from nnanomaly.plans import Plans, load_plans
 from nnanomaly.tuning.diagnose_files import Diagnosis, write_diagnosis
@@ -55,8 +56,8 @@ def diagnose_fold(
     """
     check_checkpoint(options.checkpoint)
     folder = paths.fold(dataset, plans_name, "ddpm", fold)
-    of_model = folder.parent / PLANS_JSON  # what prediction reads; it is not there before the training
-    plans = load_plans(of_model if of_model.is_file() else paths.plans(dataset, plans_name))
+    trained = (folder.parent / PLANS_JSON).is_file()  # not before the training
+    plans = plans_of_fold(folder, options.checkpoint) if trained else load_plans(paths.plans(dataset, plans_name))
     scenes = _drawn_scenes(paths, plans, fold) if options.drawn else _inserted_scenes(paths, plans, fold, options)
     model = load_calibrated_fold(paths, plans, fold, choose_device(options.device), checkpoint=options.checkpoint)
     criteria = Criteria()

@@ -12,6 +12,7 @@ from nnanomaly.evaluation.tables import to_csv
 from nnanomaly.tuning.waterfall import STEPS, BinSummary, Criteria, LesionTrace, summarise
 from nnanomaly.utilities.files import write_atomically, write_text
 from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.utilities.leftovers import remove_leftovers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class Diagnosis:
 def write_diagnosis(folder: Path, diagnosis: Diagnosis) -> None:
     """Write the three files to `folder`."""
     document = {**to_document(diagnosis), "steps": list(STEPS), "bins": to_document(diagnosis.bins)}
+    remove_leftovers(folder)
     write_json(folder / "diagnose.json", document)
     table = pd.DataFrame([asdict(trace) for trace in diagnosis.traces])
     write_text(folder / "diagnose.csv", to_csv(table))

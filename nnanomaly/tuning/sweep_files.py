@@ -13,6 +13,7 @@ from nnanomaly.evaluation.tables import to_csv
 from nnanomaly.tuning.sweep import Outcome
 from nnanomaly.utilities.files import write_atomically, write_text
 from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.utilities.leftovers import remove_leftovers
 
 
 def write_sweep(folder: Path, outcomes: Sequence[Outcome], best: Outcome, *, metric: str, source: str) -> None:
@@ -23,6 +24,7 @@ def write_sweep(folder: Path, outcomes: Sequence[Outcome], best: Outcome, *, met
         "best": to_document(best),
         "outcomes": [to_document(outcome) for outcome in outcomes],
     }
+    remove_leftovers(folder)
     write_json(folder / "sweep.json", document)
     table = pd.DataFrame([asdict(outcome) for outcome in outcomes])
     write_text(folder / "sweep.csv", to_csv(table))

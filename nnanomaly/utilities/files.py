@@ -1,9 +1,10 @@
 """Files as a whole: written under their final name only when they are complete, copied, linked, and hashed."""
 
+import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nnanomaly.utilities.leftovers import temporary_name
@@ -38,6 +39,18 @@ def copy_atomically(source: Path, target: Path) -> None:
     write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
 
 
+@contextlib.contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, gone after the `with` block; `remove_leftovers` knows that of a killed process."""
+    folder = temporary_name(path)
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier process of this number
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, read block by block."""
     digest = hashlib.sha256()
@@ -53,4 +66,4 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source.resolve(), target)
     except OSError:
-        shutil.copyfile(source, target)
+        copy_atomically(source, target)

@@ -1,8 +1,9 @@
-"""Temporary files that a killed process left behind, and the names that tell whose they were."""
+"""Temporary files and folders that a killed process left behind, and the names that tell whose they were."""
 
 import os
 import platform
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -17,12 +18,19 @@ def temporary_name(path: Path) -> Path:
 
 
 def remove_leftovers(*folders: Path) -> None:
-    """Delete temporary files of processes of this machine that are gone, and of any machine that are a day old."""
+    """Delete temporary files and folders of processes of this machine that are gone, and of any one a day old."""
     for folder in folders:
         for path in folder.glob(".tmp-*"):
             match = _NAME.fullmatch(path.name)
             if match and _is_left_over(path, match["host"], int(match["process"])):
-                path.unlink(missing_ok=True)
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)  # another process may remove it at the same time
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_left_over(path: Path, host: str, process: int) -> bool:

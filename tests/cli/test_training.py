@@ -1,11 +1,13 @@
 """Planning and training: what they refuse, before they write anything, and what they say to do about it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nnanomaly.checkpoint import FINAL, load_checkpoint, save_checkpoint
 from nnanomaly.plans import Plans
 
 DATASET = "Dataset501_Tiny"
@@ -86,6 +88,12 @@ def test_classes_that_are_missing_in_a_fold_are_counted(shell: Any, preprocessed
     assert "'unhealthy': 0" in line
 
 
+def take_away(shell: Any, plans: Plans, *stages: str) -> None:
+    """Have a model that lacks some stages."""
+    for stage in stages:
+        shutil.rmtree(shell.paths.model(DATASET, plans.plans_name, stage))
+
+
 def relabel(preprocessed: Path, cases: set[str], label: str) -> None:
     """Give all organs of some cases another weak label, as a new report would."""
     table = preprocessed / "organ_labels.csv"
@@ -100,6 +108,7 @@ def validation_cases(preprocessed: Path) -> set[str]:
 
 def test_a_classifier_trains_without_labels_to_validate_on(shell: Any, preprocessed: Path, model: Plans) -> None:
     relabel(preprocessed, validation_cases(preprocessed), "uncertain")
+    take_away(shell, model, "classifier")
     assert shell("train", 501, "classifier") == 0
     summary = shell.paths.fold(DATASET, model.plans_name, "classifier", 0) / "validation" / "summary.json"
     assert json.loads(summary.read_text()) == {}
@@ -109,27 +118,35 @@ def test_without_a_healthy_organ_to_validate_on_no_ddpm_is_trained(
     shell: Any, preprocessed: Path, model: Plans
 ) -> None:
     relabel(preprocessed, validation_cases(preprocessed), "unhealthy")
+    take_away(shell, model, "ddpm")
     assert shell("train", 501, "ddpm") == 3
     line = shell.error()
     assert "TRAIN-HEALTHY" in line
     assert "0 to validate" in line
 
 
-def test_a_scaling_of_another_form_is_measured_anew(shell: Any, preprocessed: Path, model: Plans) -> None:
+def test_a_scaling_of_another_form_is_measured_beside_the_one_that_is_there(
+    shell: Any, preprocessed: Path, model: Plans
+) -> None:
     path = shell.paths.fold(DATASET, model.plans_name, "vqgan", 0) / "latent_scaling.json"
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, "values": {"low": [-3.0], "high": [3.0]}}))
-    assert shell("train", 501, "classifier", "-num_iterations", 1) == 0
-    assert set(json.loads(path.read_text())["values"]) == {"mean", "std"}
+    assert shell("train", 501, "classifier") == 0
+    values = json.loads(path.read_text())["values"]
+    assert (values["low"], values["high"]) == ([-3.0], [3.0])
+    assert len(values["mean"]) == len(values["std"]) == model.vqgan.latent_channels
 
 
 def test_a_classifier_of_another_autoencoder_is_refused_before_the_ddpm_is_trained(
     shell: Any, preprocessed: Path, model: Plans
 ) -> None:
-    assert shell("train", 501, "vqgan", "-num_iterations", 1) == 0
+    vqgan = shell.paths.fold(DATASET, model.plans_name, "vqgan", 0) / FINAL
+    save_checkpoint(vqgan, {**load_checkpoint(vqgan), "note": "another file"})
+    take_away(shell, model, "ddpm")
     line = shell.refuses(6, "train", 501, "ddpm")
     assert "CKPT-VQGAN" in line
     assert "classifier" in line
+    assert "--force" in line
 
 
 def set_gate(preprocessed: Path, plans: Plans, limits: list[float]) -> None:

@@ -191,7 +191,7 @@ def test_two_that_start_on_one_folder_leave_what_one_leaves(
 def test_a_second_training_of_a_fold_is_refused_and_names_the_first(project: Any, model: Plans) -> None:
     folder = project.paths.fold("Dataset501_Tiny", model.plans_name, "vqgan", 0)
     with claimed(folder):
-        line = project.refuses(5, "train", 501, "vqgan")
+        line = project.refuses(5, "train", 501, "vqgan", "--force")
     assert "[NNA-ENV-BUSY]" in line and f"process {os.getpid()} on" in line
     assert project("train", 501, "vqgan") == 0  # free again, and nothing was lost
 

@@ -21,6 +21,7 @@ DATASET = "Dataset501_Tiny"
 def test_a_damaged_patch_is_named_and_preprocessing_again_mends_that_one_alone(
     shell: Any, preprocessed: Path, model: Plans, damage: str
 ) -> None:
+    shutil.rmtree(shell.paths.model(DATASET, model.plans_name, "vqgan"))
     patch, *others = sorted((preprocessed / model.data_identifier).glob("*.npy"))
     whole, times = patch.read_bytes(), {path: path.stat().st_mtime_ns for path in others}
     if damage == "missing":
@@ -59,7 +60,7 @@ def test_two_broken_checkpoints_are_refused_and_kept(shell: Any, preprocessed: P
     final.unlink()
     assert shell("train", 501, "vqgan", "--c") == 6
     line = shell.error()
-    assert "[NNA-CKPT-DAMAGED]" in line and "Train again" in line
+    assert "[NNA-CKPT-DAMAGED]" in line and "--force" in line
     assert sorted(path.name for path in folder.glob("*.pth")) == sorted([LATEST, PREVIOUS])
 
 
@@ -72,6 +73,7 @@ def test_nothing_to_continue_starts_anew_and_says_so(
 
 def test_another_batch_size_may_continue_and_is_recorded(shell: Any, preprocessed: Path, model: Plans) -> None:
     folder = shell.paths.fold(DATASET, model.plans_name, "vqgan", 0)
+    shutil.rmtree(shell.paths.results_root)
     assert shell("train", 501, "vqgan", "-num_iterations", 1) == 0
     assert shell("train", 501, "vqgan", "--c", "-num_iterations", 2, "-batch_size", 1) == 0
     assert load_checkpoint(folder / FINAL)["iteration"] == 2

@@ -43,7 +43,10 @@ def exported(
     (model / "fold_0" / "debug.json").write_text(json.dumps({"images": str(paths.raw_root), "cases": CASES}))
     labels = {(case, organ): "healthy" for case in CASES for organ in plans.organs}
     labels[CASES[0], plans.organs[0]] = "unhealthy"
+    labels |= {("visser_test", organ): "healthy" for organ in plans.organs}  # tables hold test cases too
     paths.preprocessed(DATASET).mkdir()
+    splits = [{"train": list(CASES[:2]), "val": list(CASES[2:])}]
+    (paths.preprocessed(DATASET) / "splits_final.json").write_text(json.dumps(splits))
     write_label_snapshot(paths.preprocessed(DATASET), labels, groups={})
     archive = tmp_path_factory.mktemp("shared") / "model.zip"
     export_model(paths, DATASET, archive, options())

@@ -122,3 +122,23 @@ def test_a_model_that_is_not_trained_to_its_end_is_refused(
         export_model(paths, DATASET, tmp_path / "model.zip", wanted)
     assert named in str(raised.value)
     assert not (tmp_path / "model.zip").exists()
+
+
+def card_of(exported: SimpleNamespace, target: Path) -> str:
+    export_model(exported.paths, DATASET, target, exported.options())
+    with zipfile.ZipFile(target) as archive:
+        return archive.read("MODEL_CARD.md").decode()
+
+
+def test_guidance_that_was_switched_off_is_not_listed_as_used(exported: SimpleNamespace, tmp_path: Path) -> None:
+    assert "| Guidance | relative, scale" in card_of(exported, tmp_path / "guided.zip")
+    folder = exported.paths.model(DATASET, "nnAnomalyPlans", "ddpm")
+    calibrations = {path: path.read_text() for path in folder.glob("fold_*/calibration.json")}
+    try:
+        for path, text in calibrations.items():
+            path.write_text(text.replace('"guidance": true', '"guidance": false'))
+        card = card_of(exported, tmp_path / "unguided.zip")
+    finally:
+        for path, text in calibrations.items():
+            path.write_text(text)
+    assert "| Guidance | none: planned was relative, scale" in card

@@ -1,6 +1,8 @@
 """An installed model predicts what the original predicts; an archive that is wrong changes nothing."""
 
 import json
+import os
+import resource
 import shutil
 import stat
 import struct
@@ -19,12 +21,16 @@ from safetensors.torch import load_file, save_file
 from nnanomaly.checkpoint import find_folds
 from nnanomaly.inference.loaded_model import ModelRequest
 from nnanomaly.inference.python_api import Predictor
+from nnanomaly.model_sharing import install_api
 from nnanomaly.model_sharing.archive import describe_files, pack, unpack
 from nnanomaly.model_sharing.export_api import export_model
 from nnanomaly.model_sharing.install_api import install_model
 from nnanomaly.paths import Paths
-from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.utilities import replacement
+from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError
+from nnanomaly.utilities.files import temporary_folder
 from nnanomaly.utilities.json_io import to_document
+from nnanomaly.utilities.leftovers import temporary_name
 
 DATASET, PLANS_NAME = "Dataset501_Tiny", "nnAnomalyPlans"
 
@@ -322,3 +328,94 @@ def test_a_path_that_is_no_file_is_a_wrong_argument(paths: Paths, tmp_path: Path
 def test_results_are_needed(exported: SimpleNamespace, paths: Paths) -> None:
     with pytest.raises(ConfigurationError, match="CFG-ENV"):
         install(replace(paths, results_root=None), exported.archive)
+
+
+def test_a_stage_that_cannot_be_moved_leaves_the_old_model_whole(
+    exported: SimpleNamespace, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(paths, exported.archive)
+    before = contents(paths)
+    rename = replacement._rename
+
+    def refuse(source: Path, target: Path) -> None:
+        if source.name.endswith("__vqgan"):
+            raise PermissionError(13, "Permission denied", str(source))
+        rename(source, target)
+
+    monkeypatch.setattr(replacement, "_rename", refuse)
+    with pytest.raises(EnvironmentFault, match="ENV-REPLACE.*as it was"):
+        install(paths, exported.archive, overwrite=True)
+    assert contents(paths) == before
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_an_installation_that_is_killed_while_it_renames_is_finished_by_whoever_predicts_next(
+    exported: SimpleNamespace, paths: Paths, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    install(paths, exported.archive)
+    before, left, rename = contents(paths), [count], replacement._rename
+
+    class Killed(BaseException):
+        pass
+
+    def kill(source: Path, target: Path) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+        rename(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(replacement, "_rename", kill)
+        install(paths, exported.archive, overwrite=True)
+    assert predict(paths).mask.any()
+    install(paths, exported.archive, overwrite=True)  # takes away what lies around
+    assert contents(paths) == before
+
+
+def test_who_comes_second_without_force_is_told_that_the_model_is_there(
+    exported: SimpleNamespace, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = install_api._build_fold
+
+    def another_is_faster(*arguments: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(install_api, "_build_fold", build)
+            patch.setattr(install_api, "temporary_folder", lambda path: temporary_folder(path.with_name("other")))
+            if not paths.model(DATASET, PLANS_NAME, "ddpm").exists():
+                install(paths, exported.archive)
+        build(*arguments)
+
+    monkeypatch.setattr(install_api, "_build_fold", another_is_faster)
+    with pytest.raises(ConfigurationError, match="exists already"):
+        install(paths, exported.archive)
+    assert predict(paths).mask.any()
+
+
+def test_what_a_killed_installation_left_is_taken_away_by_the_next(exported: SimpleNamespace, paths: Paths) -> None:
+    left = paths.results_folder() / temporary_name(Path("install")).name.replace(str(os.getpid()), "999999999")
+    (left / "results").mkdir(parents=True)
+    install(paths, exported.archive)
+    assert [path.name for path in paths.results_folder().iterdir()] == [DATASET]
+
+
+def test_a_full_disk_leaves_the_old_model_and_one_line_without_foreign_advice(
+    exported: SimpleNamespace, paths: Paths
+) -> None:
+    install(paths, exported.archive)
+    before, limits = contents(paths), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(EnvironmentFault, match="MODEL-WRITE") as full:
+            install(paths, exported.archive, overwrite=True)
+        with pytest.raises(EnvironmentFault, match="MODEL-WRITE"):
+            export_model(exported.paths, DATASET, paths.results_folder() / "m.zip", exported.options())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "--c" not in str(full.value)
+    assert "Nothing was installed" in str(full.value)
+    assert contents(paths) == before
+
+
+def contents(paths: Paths) -> dict[str, bytes]:
+    root = paths.results_folder()
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
