@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 
 
@@ -57,6 +58,6 @@ def _label(arguments: argparse.Namespace) -> int:
     for case, reason in summary.faults.items():
         logging.getLogger(__name__).error("%s: %s", case, reason)
     for organ, counts in summary.counts.items():
-        print(f"{organ}: " + ", ".join(f"{number} {label}" for label, number in sorted(counts.items())))
-    print(f"{arguments.o}, reasons in {evidence_path(arguments.o)}")
+        say(f"{organ}: " + ", ".join(f"{number} {label}" for label, number in sorted(counts.items())))
+    say(f"{arguments.o}, reasons in {evidence_path(arguments.o)}")
     return PARTIAL if summary.faults else 0

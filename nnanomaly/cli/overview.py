@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from nnanomaly import __version__, cli
+from nnanomaly.cli.output import say, say_error, take_any_letter
 from nnanomaly.cli.run import Arguments
 from nnanomaly.utilities.errors import ConfigurationError
 
@@ -50,18 +51,19 @@ NAME_WIDTH = 24
 
 def main(argv: Arguments = None) -> int:
     """nnanomaly: list the commands, or run the one that is named."""
+    take_any_letter()
     words = list(sys.argv[1:] if argv is None else argv)
     commands = {command.__name__: command for group in GROUPS.values() for command in group}
     if not words or words[0] in ("-h", "--help"):
-        print(overview(GROUPS))
+        say(overview(GROUPS))
         return 0
     if words[0] == "--version":
-        print(f"nnanomaly {__version__}")
+        say(f"nnanomaly {__version__}")
         return 0
     if words[0] in commands:
         return commands[words[0]](words[1:])
     error = _unknown(words[0], list(commands))
-    print(f"error: {error}", file=sys.stderr)
+    say_error(f"error: {error}")
     return error.exit_code
 
 

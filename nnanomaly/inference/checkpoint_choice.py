@@ -7,6 +7,7 @@ calibration file of its own, and a user who lacks it is told what to type.
 from nnanomaly.checkpoint import BEST, FINAL, LATEST
 from nnanomaly.plans import PLANS_NAMES
 from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.shown_text import command_line
 
 CHECKPOINTS = (FINAL, BEST, LATEST)
 
@@ -19,6 +20,6 @@ def check_checkpoint(name: str) -> None:
 
 def calibration_command(dataset: str, fold: int | str, *, checkpoint: str, plans_name: str) -> str:
     """What calibrates a checkpoint of a fold, as a user types it."""
-    which = {FINAL: "", BEST: " --val_best", LATEST: f" -chk {LATEST}"}[checkpoint]
-    plans = "" if plans_name == PLANS_NAMES["default"] else f" -p {plans_name}"
-    return f"nnanomaly_train {dataset} ddpm {fold} --val{which}{plans}"
+    which = {FINAL: (), BEST: ("--val_best",), LATEST: ("-chk", LATEST)}[checkpoint]
+    plans = () if plans_name == PLANS_NAMES["default"] else ("-p", plans_name)
+    return command_line("nnanomaly_train", dataset, "ddpm", fold, "--val", *which, *plans)

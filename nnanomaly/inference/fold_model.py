@@ -15,6 +15,7 @@ from nnanomaly.paths import REDUCER_JSON, Paths
 from nnanomaly.plans import HEAD, REDUCTION, STAGES, InferencePlan, Plans
 from nnanomaly.trained_model import load_classifier, load_codec, load_head, load_unet
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.utilities.shown_text import command_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,8 @@ def load_trained_fold(
     for stage, path in needed.items():
         if not path.is_file():
             raise ConfigurationError(
-                "CKPT-MISSING", f"{path} does not exist. Run: nnanomaly_train {plans.dataset_name} {stage} {fold}"
+                "CKPT-MISSING",
+                f"{path} does not exist. Run: {command_line('nnanomaly_train', plans.dataset_name, stage, fold)}",
             )
     checkpoints = {stage: checkpoint_hash(path) for stage, path in needed.items()}
     for stage in sorted(set(needed) - {"vqgan", HEAD}):
@@ -92,7 +94,8 @@ def _detector(folders: dict[str, Path], checkpoints: dict[str, str], plans: Plan
         raise IntegrityError(
             "CKPT-HEAD",
             f"{folders[HEAD] / FINAL} was trained on the reconstructions of other checkpoints than those that "
-            f"are there now. Run: nnanomaly_train {plans.dataset_name} head {folders[HEAD].name.removeprefix('fold_')}",
+            "are there now. Run: "
+            + command_line("nnanomaly_train", plans.dataset_name, HEAD, folders[HEAD].name.removeprefix("fold_")),
         )
     detect = head_detector(load_head(folders[HEAD], plans, device), plans, device)
     return ensemble_detector(detect, plans.inference) if plans.inference.detector == "both" else detect

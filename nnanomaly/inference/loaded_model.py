@@ -15,6 +15,7 @@ from nnanomaly.paths import PLANS_JSON, Paths, calibration_json, check_fold, fol
 from nnanomaly.plans import Plans, load_plans
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.json_io import to_document
+from nnanomaly.utilities.shown_text import command_line
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,8 @@ def choose_folds(paths: Paths, dataset: str, request: ModelRequest) -> list[str]
         if not trained:
             raise ConfigurationError(
                 "CFG-MODEL",
-                f"no fold with a {request.checkpoint} in {model_folder}. Run: nnanomaly_train {dataset} ddpm",
+                f"no fold with a {request.checkpoint} in {model_folder}. "
+                f"Run: {command_line('nnanomaly_train', dataset, 'ddpm')}",
             )
         return _calibrated_folds(model_folder, request.checkpoint) or trained
     folds = sorted({check_fold(fold) for fold in request.folds}, key=fold_order)
@@ -126,7 +128,8 @@ def choose_folds(paths: Paths, dataset: str, request: ModelRequest) -> list[str]
         raise ConfigurationError(
             "CFG-MODEL",
             f"fold {missing[0]} has no {request.checkpoint} in {model_folder} (folds that have: "
-            f"{', '.join(trained) or 'none'}). Run: nnanomaly_train {dataset} ddpm {missing[0]}",
+            f"{', '.join(trained) or 'none'}). Run: "
+            f"{command_line('nnanomaly_train', dataset, 'ddpm', missing[0])}",
         )
     return folds
 

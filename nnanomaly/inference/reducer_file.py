@@ -8,6 +8,7 @@ from nnanomaly.inference.reducer import Reducer
 from nnanomaly.plans import REDUCTION, InferencePlan, Plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.utilities.shown_text import command_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ def save_reducer(path: Path, trained: TrainedReducer) -> None:
 
 def load_reducer(path: Path, plans: Plans, checkpoints: Mapping[str, str], *, fold: int | str) -> Reducer:
     """Read reducer.json; ConfigurationError without one, IntegrityError if it belongs to other networks or plans."""
-    remedy = f"Run: nnanomaly_train {plans.dataset_name} {REDUCTION} {fold} -p {plans.plans_name}"
+    remedy = f"Run: {command_line('nnanomaly_train', plans.dataset_name, REDUCTION, fold, '-p', plans.plans_name)}"
     if not path.is_file():
         raise ConfigurationError("CKPT-MISSING", f"{path} does not exist. {remedy}")
     trained = from_document(TrainedReducer, read_json(path), source=str(path))

@@ -105,7 +105,8 @@ def _build_fold(staged: Paths, plans: Plans, fold: str, unpacked: Path) -> None:
     for stage in (name for name in (*STAGES, HEAD) if name in calibration.checkpoints):
         links = {"vqgan": {}, HEAD: {"checkpoints": dict(hashes)}}.get(stage, {"vqgan_sha256": hashes.get("vqgan", "")})
         folder = staged.fold(plans.dataset_name, plans.plans_name, stage, fold)
-        save_checkpoint(folder / FINAL, {**import_weights(source / stage), **links})
+        state = {**import_weights(source / stage), **links}
+        save_checkpoint(folder / FINAL, state, remedy="then install the model again.")
         hashes[stage] = checkpoint_hash(folder / FINAL)
         for name in (PLANS_JSON, DATASET_JSON):
             write_json(folder.parent / name, read_json(unpacked / name))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nnanomaly.utilities.errors import IntegrityError
 from nnanomaly.utilities.json_io import read_json, write_json
+from nnanomaly.utilities.system_errors import naming
 
 FACTS = ("plans_identity", "stage", "version", "codec", "iteration")
 """What an exported stage says of itself, besides the finite numbers of its validation."""
@@ -24,7 +25,8 @@ def export_weights(state: dict[str, Any], stem: Path) -> int:
     """Write `{stem}.safetensors` and `{stem}.json` of a checkpoint; returns the number of parameters and buffers."""
     weights: dict[str, Tensor] = state["averaged_weights"]
     stem.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.detach().clone().contiguous() for name, value in weights.items()}, _weights(stem))
+    with naming(_weights(stem)):
+        save_file({name: value.detach().clone().contiguous() for name, value in weights.items()}, _weights(stem))
     numbers = {name: value for name, value in state.get("validation", {}).items() if math.isfinite(value)}
     facts = {name: state[name] for name in FACTS if name in state}
     write_json(_facts(stem), {**facts, "validation": numbers})

@@ -24,6 +24,7 @@ from nnanomaly.training.fold_data import PatchSet
 from nnanomaly.training.reconstruction_quality import Fidelity, HeldOutOrgan, autoencoder, measure_fidelity
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.utilities.shown_text import command_line
 
 logger = logging.getLogger(__name__)
 MAX_PATCHES = 8
@@ -72,12 +73,13 @@ def refuse_poor_autoencoder(fidelity: Fidelity, plans: Plans, *, stage: str, fol
     """Raise DataError, in one line with all figures, when one lies beyond the limits of the plan."""
     shortfalls = list(find_shortfalls(fidelity, plans.vqgan.gate))
     if shortfalls:
+        longer = command_line("nnanomaly_train", plans.dataset_name, "vqgan", fold, "--c", "-num_iterations", "N")
         raise DataError(
             "TRAIN-GATE",
             f"{stage} is not trained, since the autoencoder of fold {fold} keeps too little of held-out organs: "
             f"{'; '.join(shortfalls)}. All figures: {describe(fidelity, plans.vqgan.gate)}. Train it longer "
-            f"than {plans.vqgan.training.num_iterations} iterations (nnanomaly_train {plans.dataset_name} vqgan {fold} "
-            f"--c -num_iterations N), give it a smaller stride than {plans.vqgan.stride}, more channels or more codes, "
+            f"than {plans.vqgan.training.num_iterations} iterations "
+            f"({longer}), give it a smaller stride than {plans.vqgan.stride}, more channels or more codes, "
             f"or lower the limits at vqgan, gate in {plans.plans_name}.json.",
         )
 

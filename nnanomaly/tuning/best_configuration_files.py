@@ -12,6 +12,7 @@ from nnanomaly.plans import PLANS_NAMES, InferencePlan
 from nnanomaly.tuning.selection import Choice, Tried
 from nnanomaly.utilities.files import write_atomically, write_text
 from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.utilities.shown_text import command_line
 
 NUM_SHOWN = 20
 NUMBERS = ("f1", "f1_standard_error", "precision", "recall", "false_per_healthy_organ", "behind_best", "behind_error")
@@ -113,8 +114,8 @@ def page_of(result: Result, table: pd.DataFrame) -> str:
 
 def command_of(result: Result) -> str:
     """The command that predicts with the chosen configuration."""
-    plans = "" if result.plans_name == PLANS_NAMES["default"] else f" -p {result.plans_name}"
-    return f"nnanomaly_predict -i INPUT_FOLDER -o OUTPUT_FOLDER -d {result.dataset}{plans}"
+    plans = () if result.plans_name == PLANS_NAMES["default"] else ("-p", result.plans_name)
+    return command_line("nnanomaly_predict", "-i", "INPUT_FOLDER", "-o", "OUTPUT_FOLDER", "-d", result.dataset, *plans)
 
 
 def _row(result: Result, number: int) -> dict[str, Any]:

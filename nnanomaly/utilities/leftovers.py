@@ -8,12 +8,18 @@ from pathlib import Path
 
 OLD_SECONDS = 24 * 3600.0
 _HOST = re.sub(r"[^A-Za-z0-9]", "_", platform.node())[:64] or "localhost"
-_NAME = re.compile(r"\.tmp-(?P<host>\w+)-(?P<process>\d+)-.+")
+_NAME = re.compile(r"\.tmp-(?P<host>\w+)-(?P<process>\d+)-(?P<name>.+)")
 
 
 def temporary_name(path: Path) -> Path:
     """Where this process writes the content of `path`: beside it, hidden, with the same ending."""
     return path.with_name(f".tmp-{_HOST}-{os.getpid()}-{path.name}")
+
+
+def final_name(path: Path) -> Path:
+    """What `path` is, or what it becomes if it is a temporary name."""
+    match = _NAME.fullmatch(path.name)
+    return path.with_name(match["name"]) if match else path
 
 
 def remove_leftovers(*folders: Path) -> None:
