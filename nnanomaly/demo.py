@@ -37,6 +37,7 @@ from nnanomaly.paths import (
     environment_for,
 )
 from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
+from nnanomaly.utilities.child_processes import run_child
 from nnanomaly.utilities.errors import EnvironmentFault
 from nnanomaly.utilities.files import write_atomically
 from nnanomaly.utilities.json_io import read_json
@@ -100,12 +101,10 @@ def _command(paths: Paths, name: str, *arguments: str) -> str:
     """Run one of our commands in a process of its own; its standard output, or EnvironmentFault if it failed."""
     logger.info("$ %s", command_line(f"nnanomaly_{name}", *arguments))
     code = f"import sys; from nnanomaly.cli import {name}; sys.exit({name}())"
-    process = subprocess.run(
+    process = run_child(
         [sys.executable, "-c", code, *arguments],
         env=environment_for(paths),
         stdout=subprocess.PIPE,
-        text=True,
-        check=False,
     )
     if process.returncode != 0:
         raise EnvironmentFault(

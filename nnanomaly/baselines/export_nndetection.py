@@ -7,8 +7,6 @@ nnDetection has to run first.
 """
 
 import functools
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from nnanomaly.baselines.nndetection_task import (
     TASK_PREPROCESSED,
     check_dotless,
 )
+from nnanomaly.dataset.new_dataset import new_folder
 from nnanomaly.dataset.raw_dataset import find_cases
 from nnanomaly.dataset.splits import Split
 from nnanomaly.evaluation.boxes import boxes_of
@@ -97,9 +96,8 @@ def export_dataset(
     both = sorted(set(cases["Tr"]) & set(cases["Ts"]))
     if both:
         raise DataError("TASK-CASES", f"{raw_folder} has the cases {both} in training and test. Keep each in one.")
-    work = data_root / f".tmp-{os.getpid()}-{target.name}"
     items = [(part, case) for part in PARTS for case in cases[part]]
-    try:
+    with new_folder(target) as work:
         export = functools.partial(_export_case, raw_folder=raw_folder, work=work, rule=rule)
         outcomes = run_cases(export, items, num_processes=num_processes, progress=progress)
         faults = [
@@ -111,9 +109,6 @@ def export_dataset(
             raise DataError("TASK-LABELS", f"{len(faults)} of {len(items)} cases cannot be used; {faults[0]}")
         write_splits(work / TASK_PREPROCESSED / SPLITS_PKL, splits)
         write_json(work / DATASET_JSON, _description(target.name, document, rule, has_test=bool(cases["Ts"])))
-        work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return target
 
 

@@ -1,7 +1,5 @@
 """A new raw dataset on disk: all of it or nothing."""
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import NamedTuple
 from nnanomaly.paths import DATASET_PATTERN, ORGAN_LABELS_CSV
 from nnanomaly.utilities.csv_table import write_table
 from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.leftovers import temporary_folder
 
 
 class LabelRow(NamedTuple):
@@ -36,13 +35,9 @@ def free_dataset_folder(raw_root: Path, number: int, name: str) -> Path:
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A hidden folder to fill, which becomes `target` in the end; nothing is left behind where an error is raised."""
-    work = target.with_name(f".tmp-{os.getpid()}-{target.name}")
-    try:
-        work.mkdir(parents=True)
+    with temporary_folder(target) as work:
         yield work
         work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def write_organ_labels(folder: Path, rows: Sequence[LabelRow]) -> None:

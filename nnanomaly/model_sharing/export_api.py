@@ -4,7 +4,6 @@ Nothing is copied from the folders as it stands there. Every document is written
 they do not know (case ids, folders, host names, free texts such as the planner's reasons) cannot come along.
 """
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from nnanomaly.plans import save_plans
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.files import write_atomically
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
+from nnanomaly.utilities.leftovers import temporary_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +50,11 @@ def export_model(paths: Paths, dataset: str, output: Path, options: ExportOption
         raise ConfigurationError("CFG-OUTPUT", f"-o {output} exists already. Name another file, or add --force.")
     for name in (dataset, options.model.plans_name):
         if not NAME_PATTERN.fullmatch(name):
-            raise ConfigurationError("CFG-OUTPUT", f"{name!r} cannot be exported: rename it, without '/', '\\' and ':'")
+            raise ConfigurationError(
+                "CFG-OUTPUT", f"{name!r} cannot be exported: rename it, with letters, digits and _ - . +"
+            )
     model = load_model(paths, dataset, replace(options.model, device="cpu"))  # refuses what could not predict
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tmp-export-") as temporary:
-        folder = Path(temporary)
+    with temporary_folder(output.with_name(f"{output.name}-export")) as folder:
         num_values = [_export_fold(paths, model, fold, folder, options) for fold in model.folds][0]
         save_plans(folder / PLANS_JSON, replace(model.plans, reasons={}))
         write_json(folder / DATASET_JSON, _description(model.description))

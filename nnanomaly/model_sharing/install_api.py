@@ -5,7 +5,6 @@ link between the stages and the calibration is made anew; that the parts belong 
 the hashes of the manifest keep them together.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,6 +29,7 @@ from nnanomaly.paths import (
 from nnanomaly.plans import HEAD, STAGES, Plans, load_plans
 from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError, UserError
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.utilities.leftovers import temporary_folder
 
 MALFORMED = (RuntimeError, LookupError, TypeError, AttributeError, ValueError, FileNotFoundError)
 """What networks and readers raise for weights and documents that fit no plans."""
@@ -42,9 +42,7 @@ def install_model(paths: Paths, archive: Path, *, overwrite: bool, max_gb: float
     archive that is not what it claims to be; the results folder is then as it was.
     """
     root = paths.results_folder()
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".tmp-install-") as temporary:
-        work = Path(temporary)
+    with temporary_folder(root / "install") as work:
         unpacked, staged = work / "archive", Paths(None, None, work / "results")
         unpacked.mkdir()
         manifest = unpack(archive, unpacked, max_bytes=max_gb * 1e9)

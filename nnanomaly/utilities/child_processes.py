@@ -6,13 +6,16 @@ that, and elsewhere, a thread of the child waits for the end of the parent.
 
 import contextlib
 import ctypes
+import functools
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing import connection
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 
@@ -25,6 +28,12 @@ def follow_parent() -> None:
         return
     end_with_parent(parent.pid or 0)
     threading.Thread(target=_wait_and_end, args=(parent.sentinel,), daemon=True).start()
+
+
+def run_child(command: Sequence[str], **settings: Any) -> subprocess.CompletedProcess[str]:
+    """`subprocess.run` of a program that ends when this process does; the settings are those of that function."""
+    before_start = functools.partial(end_with_parent, os.getpid()) if _LIBC is not None else None
+    return subprocess.run(list(command), text=True, check=False, preexec_fn=before_start, **settings)
 
 
 def end_with_parent(parent: int) -> None:
