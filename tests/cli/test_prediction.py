@@ -365,3 +365,13 @@ def test_an_exception_that_nobody_foresaw_costs_its_case_alone(
     assert outputs_of("test_0").isdisjoint(files_in(Path("preds")))
     monkeypatch.setattr(case_work, step, right)
     assert shell("predict", "-i", "imagesTs", "-o", "preds", "--continue_prediction") == 0
+
+
+def test_the_number_of_threads_is_recorded_where_the_report_reads_it(shell: Any, model: Plans) -> None:
+    import torch
+
+    from nnanomaly.report.folder_facts import run_section
+
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 0
+    (table,) = run_section(Path("preds")).tables
+    assert ["num_threads", str(torch.get_num_threads())] in [list(row) for row in table.rows]
