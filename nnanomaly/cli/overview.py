@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from nnanomaly import __version__, cli
 from nnanomaly.cli.output import say, say_error, take_any_letter
-from nnanomaly.cli.run import Arguments
-from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.cli.run import NOBODY_READS, Arguments, nobody_reads
+from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault
 
 Command = Callable[[Arguments], int]
 
@@ -55,7 +55,10 @@ def main(argv: Arguments = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     commands = {command.__name__: command for group in GROUPS.values() for command in group}
     if not words or words[0] in ("-h", "--help"):
-        say(overview(GROUPS))
+        try:
+            say(overview(GROUPS), flush=True)
+        except BrokenPipeError:
+            return NOBODY_READS if nobody_reads() else EnvironmentFault.exit_code
         return 0
     if words[0] == "--version":
         say(f"nnanomaly {__version__}")

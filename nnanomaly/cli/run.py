@@ -37,7 +37,7 @@ def run_command(parser: argparse.ArgumentParser, argv: Arguments, command: Calla
         say_error(said(parser.prog, words))
         return stop.exit_code if isinstance(stop, Interrupted) else _status(stop)
     except Exception as error:  # noqa: BLE001 (the boundary of a command)
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
+        if isinstance(error, BrokenPipeError) and nobody_reads():
             return NOBODY_READS
         return _fail(error)
 
@@ -46,7 +46,7 @@ def _status(stop: KeyboardInterrupt) -> int:
     return TERMINATED if isinstance(stop, Terminated) else STOPPED
 
 
-def _nobody_reads() -> bool:
+def nobody_reads() -> bool:
     """Whether the reader of our standard output has seen enough, as `head` does; what is left then goes nowhere."""
     try:
         print(flush=True)  # only what is written tells; the pipe of a worker process may have broken instead
