@@ -21,10 +21,15 @@ UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueErro
 """What torch.load raises for files that are damaged, unsafe or something else altogether."""
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+GO_ON = "then continue with --c; the checkpoint before it is intact."
+"""What a training does after the disk was full."""
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], *, remedy: str = GO_ON) -> None:
     """Write nested dictionaries of tensors, numbers, strings and lists to `path`, complete or not at all.
 
     Raises EnvironmentFault (CKPT-WRITE) when the disk is full or refuses; what stood at `path` before is still there.
+    Its message ends with `remedy`, which says how to go on.
     """
     try:
         write_atomically(path, lambda temporary: _save(temporary, state))
@@ -35,7 +40,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         raise EnvironmentFault(
             "CKPT-WRITE",
             f"{path} could not be written: {reason.strerror} ({_free_gb(path.parent)} GB are free). Make room or mend "
-            "the folder, then continue with --c; the checkpoint before it is intact.",
+            f"the folder, {remedy}",
         ) from error
 
 

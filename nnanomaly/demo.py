@@ -37,9 +37,11 @@ from nnanomaly.paths import (
     environment_for,
 )
 from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
+from nnanomaly.utilities.child_processes import run_child
 from nnanomaly.utilities.errors import EnvironmentFault
 from nnanomaly.utilities.files import write_atomically
 from nnanomaly.utilities.json_io import read_json
+from nnanomaly.utilities.shown_text import command_line
 from nnanomaly.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -97,18 +99,17 @@ def _false_candidates(paths: Paths, predictions: Path) -> str:
 
 def _command(paths: Paths, name: str, *arguments: str) -> str:
     """Run one of our commands in a process of its own; its standard output, or EnvironmentFault if it failed."""
-    logger.info("$ nnanomaly_%s %s", name, " ".join(arguments))
+    logger.info("$ %s", command_line(f"nnanomaly_{name}", *arguments))
     code = f"import sys; from nnanomaly.cli import {name}; sys.exit({name}())"
-    process = subprocess.run(
+    process = run_child(
         [sys.executable, "-c", code, *arguments],
         env=environment_for(paths),
         stdout=subprocess.PIPE,
-        text=True,
-        check=False,
     )
     if process.returncode != 0:
         raise EnvironmentFault(
-            "DEMO-COMMAND", f"nnanomaly_{name} {' '.join(arguments)} ended with status {process.returncode}; see above"
+            "DEMO-COMMAND",
+            f"{command_line(f'nnanomaly_{name}', *arguments)} ended with status {process.returncode}; see above",
         )
     return process.stdout
 

@@ -6,9 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault
-
-SIGNS_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory")
-"""How CUDA, cuDNN and cuBLAS, and the CPU allocators of torch word it; their exception is a mere RuntimeError."""
+from nnanomaly.utilities.system_errors import is_memory
 
 LOST_WORKER = "DataLoader worker"
 """How torch begins when a process that loads batches has died."""
@@ -48,7 +46,7 @@ def memory_fault(remedy: str) -> Iterator[None]:
             raise EnvironmentFault(
                 "ENV-WORKER", f"a process that loads patches was killed, most likely for memory. {WORKER_REMEDY}"
             ) from error
-        if isinstance(error, RuntimeError) and not any(sign in text.lower() for sign in SIGNS_OF_MEMORY):
+        if not is_memory(error):
             raise
         reason = text.splitlines()[0] if text else "no memory is left"
         raise EnvironmentFault("ENV-MEMORY", f"out of memory ({reason}). {remedy}") from error

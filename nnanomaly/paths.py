@@ -40,7 +40,8 @@ NO_TRACKER = "none"
 TRACKERS = (NO_TRACKER, "tensorboard", "wandb", "mlflow")
 """Programs that may follow a training, by the names of their extras."""
 DET_DATA, DET_MODELS = "det_data", "det_models"
-DATASET_PATTERN = re.compile(r"^Dataset(\d{3,})_(.+)$")
+DATASET_PATTERN = re.compile(r"Dataset([0-9]{3,})_(\w(?:[\w.+ -]{0,126}[\w.+-])?)\Z")
+"""Names of datasets: letters and digits of any script, `_ - . +`, and spaces within."""
 ALL_FOLDS = "all"
 FOLD_PATTERN = re.compile(rf"0|[1-9][0-9]*|{ALL_FOLDS}")
 """Names of folds; `00` is none, or one fold would have two folders."""

@@ -4,13 +4,13 @@ A plans file is nnU-Net-like: the stages are `configurations`, a user may edit a
 say `"inherits_from"` to take all other fields from another entry. Sizes are `(z, y, x)`.
 """
 
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import document_hash, from_document, read_json, to_document, write_json
+from nnanomaly.utilities.shown_text import command_line
 
 SCHEMA_VERSION = 1
 STAGES = ("vqgan", "classifier", "ddpm")
@@ -629,8 +629,8 @@ class Plans:
 
 def training_command(dataset: str, stage: str, fold: int | str, *, plans_name: str) -> str:
     """What trains a stage of a fold, as a user types it; it keeps whatever is finished, and continues the rest."""
-    which = "" if plans_name == PLANS_NAMES["default"] else f" -p {shlex.quote(plans_name)}"
-    return f"nnanomaly_train {shlex.quote(dataset)} {stage} {fold}{which}"
+    which = () if plans_name == PLANS_NAMES["default"] else ("-p", plans_name)
+    return command_line("nnanomaly_train", dataset, stage, fold, *which)
 
 
 def _other_classifier_input(ddpm: dict[str, Any]) -> dict[str, Any]:

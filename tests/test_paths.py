@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from nnanomaly.paths import Paths, TotalSegmentatorPaths, environment_for, let_threads_sleep, number_of_workers_from_env
+from nnanomaly.paths import (
+    DATASET_PATTERN,
+    Paths,
+    TotalSegmentatorPaths,
+    environment_for,
+    let_threads_sleep,
+    number_of_workers_from_env,
+)
 from nnanomaly.utilities.errors import ConfigurationError
 
 VARIABLES = ("nnanomaly_raw", "nnanomaly_preprocessed", "nnanomaly_results", "nnUNet_raw", "nnanomaly_def_n_proc")
@@ -161,3 +168,16 @@ def test_the_folders_of_totalsegmentator_are_those_of_its_own_variables(
     environment = TotalSegmentatorPaths.from_env().environment(tmp_path / "home")
     assert environment["TOTALSEG_HOME_DIR"] == str(tmp_path / "home")
     assert environment["TOTALSEG_WEIGHTS_PATH"] == str(tmp_path / "weights")
+
+
+@pytest.mark.parametrize("name", ["Dataset501_Kidney", "Dataset501_Niere links", "Dataset1000_腎.v2+x-1"])
+def test_names_of_datasets_may_hold_letters_of_any_script_and_spaces_within(name: str) -> None:
+    assert DATASET_PATTERN.match(name)
+
+
+ACTING = ("x;rm", "$(x)", "a\x1b[2J", "a\n", "a ", "a/b", "\u202ex")
+
+
+@pytest.mark.parametrize("name", [f"Dataset501_{part}" for part in ACTING])
+def test_names_that_act_on_a_shell_or_a_terminal_are_no_names_of_datasets(name: str) -> None:
+    assert not DATASET_PATTERN.match(name)

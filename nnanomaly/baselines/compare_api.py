@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nnanomaly.baselines.compare_case import ComparedCase, Key, MeasuredCase, MethodCase, measure_or_report
+from nnanomaly.baselines.compare_case import ComparedCase, Key, MeasuredCase, MethodCase, measure_case
 from nnanomaly.baselines.prediction_sources import (
     Kind,
     PredictionFiles,
@@ -26,6 +26,7 @@ from nnanomaly.evaluation.lesion_matching import MatchRule
 from nnanomaly.evaluation.reference_set import ReferenceSet, test_set, validation_set
 from nnanomaly.evaluation.thresholds import ALL_CANDIDATES, Source, Threshold, best_threshold, otsu_threshold
 from nnanomaly.paths import Paths
+from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 
@@ -166,15 +167,15 @@ def _measure(
         )
         for case, path in reference.references.items()
     ]
-    work = functools.partial(measure_or_report, rule=options.rule, aggregate=options.aggregate)
+    work = functools.partial(measure_case, rule=options.rule, aggregate=options.aggregate)
     outcomes = run_cases(work, cases, num_processes=options.num_processes, progress=progress)
     measured: dict[str, MeasuredCase] = {}
     left_out: dict[str, str] = {}
     for case, outcome in zip(cases, outcomes, strict=True):
-        if isinstance(outcome, MeasuredCase):
-            measured[case.case] = outcome
+        if isinstance(outcome, CaseFault):
+            left_out[case.case] = outcome.reason
         else:
-            left_out[case.case] = outcome or "the process that read it was killed (out of memory?)"
+            measured[case.case] = outcome
     if not measured:
         case_id, reason = next(iter(left_out.items()))
         raise DataError("EVAL-FAILED", f"none of {len(cases)} cases could be read; the first, {case_id}: {reason}")

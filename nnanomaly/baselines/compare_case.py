@@ -26,7 +26,6 @@ from nnanomaly.evaluation.case_pairs import (
 from nnanomaly.evaluation.evaluate_case import check_geometry, read_mask, read_prediction, read_scores
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
-from nnanomaly.utilities.errors import UserError
 from nnanomaly.volume import Volume
 
 Representation = Literal["masks", "boxes"]
@@ -85,14 +84,6 @@ def measure_case(case: ComparedCase, *, rule: MatchRule, aggregate: str) -> Meas
             pairs[name, "masks"] = pair_masks(found, drawn, case=case.case)
             pairs[name, "boxes"] = pair_boxes(boxes_of_mask(found), drawn, case=case.case)
     return MeasuredCase(pairs=pairs, labels_found=labels_found)
-
-
-def measure_or_report(case: ComparedCase, *, rule: MatchRule, aggregate: str) -> MeasuredCase | str:
-    """`measure_case`, or what is wrong with the case: one bad case must not stop the others."""
-    try:
-        return measure_case(case, rule=rule, aggregate=aggregate)
-    except (UserError, OSError, MemoryError) as error:
-        return str(error) or type(error).__name__
 
 
 def _boxes(case: ComparedCase, method: MethodCase, drawn: Measured) -> ScoredBoxes:

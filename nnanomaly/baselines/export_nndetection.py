@@ -25,15 +25,17 @@ from nnanomaly.baselines.nndetection_task import (
     TASK_PREPROCESSED,
     check_dotless,
 )
+from nnanomaly.dataset.new_dataset import new_folder
 from nnanomaly.dataset.raw_dataset import find_cases
 from nnanomaly.dataset.splits import Split
 from nnanomaly.evaluation.boxes import boxes_of
 from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.paths import DATASET_JSON, DATASET_PATTERN
 from nnanomaly.roi.components import Component, find_components
+from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
-from nnanomaly.utilities.files import link_or_copy, temporary_folder, write_atomically
+from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.files import link_or_copy, write_atomically
 from nnanomaly.utilities.json_io import read_json, write_json
 from nnanomaly.volume import Volume
 
@@ -95,17 +97,18 @@ def export_dataset(
     if both:
         raise DataError("TASK-CASES", f"{raw_folder} has the cases {both} in training and test. Keep each in one.")
     items = [(part, case) for part in PARTS for case in cases[part]]
-    with temporary_folder(target) as work:
+    with new_folder(target) as work:
         export = functools.partial(_export_case, raw_folder=raw_folder, work=work, rule=rule)
         outcomes = run_cases(export, items, num_processes=num_processes, progress=progress)
         faults = [
-            f"{case}: {fault or 'killed'}" for (_, case), fault in zip(items, outcomes, strict=True) if fault != ""
+            f"{case}: {outcome.reason}"
+            for (_, case), outcome in zip(items, outcomes, strict=True)
+            if isinstance(outcome, CaseFault)
         ]
         if faults:
             raise DataError("TASK-LABELS", f"{len(faults)} of {len(items)} cases cannot be used; {faults[0]}")
         write_splits(work / TASK_PREPROCESSED / SPLITS_PKL, splits)
         write_json(work / DATASET_JSON, _description(target.name, document, rule, has_test=bool(cases["Ts"])))
-        work.rename(target)
     return target
 
 
@@ -133,34 +136,30 @@ def boxes_gt(instances: Sequence[Sequence[Component]]) -> dict[str, NDArray[np.g
     return {"boxes": boxes, "classes": np.array(classes, dtype=np.int64)}
 
 
-def _export_case(item: tuple[str, str], *, raw_folder: Path, work: Path, rule: ExportRule) -> str:
-    """Write images, instances, original mask, stuff and boxes of a case; what is wrong with it, or an empty text."""
+def _export_case(item: tuple[str, str], *, raw_folder: Path, work: Path, rule: ExportRule) -> None:
+    """Write images, instances, original mask, stuff and boxes of a case."""
     part, case = item
-    try:
-        labels = work / RAW_SPLITTED / f"labels{part}"
-        for image in sorted((raw_folder / f"images{part}").glob(f"{case}_[0-9][0-9][0-9][0-9]{FILE_ENDING}")):
-            link_or_copy(image, work / RAW_SPLITTED / f"images{part}" / image.name)
-        source = raw_folder / f"labels{part}" / f"{case}{FILE_ENDING}"
-        volume = reader_writer_for(source).read_labels(source)
-        instances = find_instances(volume.array[0], volume.grid.spacing_mm, rule)
-        image_of_instances, classes = _number(volume, instances)
-        write = reader_writer_for(source).write_like
-        write(labels / f"{case}{FILE_ENDING}", image_of_instances, source)
-        write_json(labels / f"{case}.json", {"instances": classes})
-        link_or_copy(source, labels / f"{case}_orig{FILE_ENDING}")
-        if rule.stuff:
-            stuff = np.zeros(volume.grid.shape, dtype=np.uint8)
-            for number, (_, values) in enumerate(rule.stuff, start=1):
-                stuff[np.isin(volume.array[0], values)] = number
-            write(labels / f"{case}_stuff{FILE_ENDING}", stuff, source)
-        arrays = boxes_gt(instances)
-        write_atomically(
-            work / TASK_PREPROCESSED / f"labels{part}" / f"{case}_boxes_gt.npz",
-            lambda path: np.savez_compressed(path, boxes=arrays["boxes"], classes=arrays["classes"]),
-        )
-    except (UserError, OSError) as error:
-        return str(error)
-    return ""
+    labels = work / RAW_SPLITTED / f"labels{part}"
+    for image in sorted((raw_folder / f"images{part}").glob(f"{case}_[0-9][0-9][0-9][0-9]{FILE_ENDING}")):
+        link_or_copy(image, work / RAW_SPLITTED / f"images{part}" / image.name)
+    source = raw_folder / f"labels{part}" / f"{case}{FILE_ENDING}"
+    volume = reader_writer_for(source).read_labels(source)
+    instances = find_instances(volume.array[0], volume.grid.spacing_mm, rule)
+    image_of_instances, classes = _number(volume, instances)
+    write = reader_writer_for(source).write_like
+    write(labels / f"{case}{FILE_ENDING}", image_of_instances, source)
+    write_json(labels / f"{case}.json", {"instances": classes})
+    link_or_copy(source, labels / f"{case}_orig{FILE_ENDING}")
+    if rule.stuff:
+        stuff = np.zeros(volume.grid.shape, dtype=np.uint8)
+        for number, (_, values) in enumerate(rule.stuff, start=1):
+            stuff[np.isin(volume.array[0], values)] = number
+        write(labels / f"{case}_stuff{FILE_ENDING}", stuff, source)
+    arrays = boxes_gt(instances)
+    write_atomically(
+        work / TASK_PREPROCESSED / f"labels{part}" / f"{case}_boxes_gt.npz",
+        lambda path: np.savez_compressed(path, boxes=arrays["boxes"], classes=arrays["classes"]),
+    )
 
 
 def _number(volume: Volume, instances: Sequence[Sequence[Component]]) -> tuple[NDArray[np.generic], dict[str, int]]:

@@ -30,8 +30,9 @@ from nnanomaly.dataset.new_dataset import free_dataset_folder, new_folder
 from nnanomaly.dataset.splits import Split, make_splits, save_splits, validate_splits
 from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.paths import DATASET_JSON, SPLITS_JSON
+from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import DataError, UserError
+from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.files import link_or_copy
 from nnanomaly.utilities.json_io import write_json
 
@@ -130,25 +131,21 @@ def _write_labels(
     convert = functools.partial(_convert, task=task, source=options.labels)
     outcomes = run_cases(convert, items, num_processes=options.num_processes, progress=progress)
     faults = [
-        f"{item.case}: {'killed' if fault is None else fault}"
-        for item, fault in zip(items, outcomes, strict=True)
-        if fault != ""
+        f"{item.case}: {outcome.reason}"
+        for item, outcome in zip(items, outcomes, strict=True)
+        if isinstance(outcome, CaseFault)
     ]
     if faults:
         raise DataError("TASK-LABELS", f"{len(faults)} of {len(items)} label images cannot be used; {faults[0]}")
 
 
-def _convert(item: _Case, *, task: Task, source: LabelSource) -> str:
-    """Write one label map; what is wrong with it, or an empty text."""
-    try:
-        if source == "original":
-            link_or_copy(task.labels(item.part) / f"{item.case}_orig{FILE_ENDING}", item.target)
-            return ""
-        image = task.labels(item.part) / f"{item.case}{FILE_ENDING}"
-        reader_writer_for(item.target).write_like(item.target, semantic_labels(task, item.part, item.case), image)
-    except (UserError, OSError) as error:
-        return str(error)
-    return ""
+def _convert(item: _Case, *, task: Task, source: LabelSource) -> None:
+    """Write one label map."""
+    if source == "original":
+        link_or_copy(task.labels(item.part) / f"{item.case}_orig{FILE_ENDING}", item.target)
+        return
+    image = task.labels(item.part) / f"{item.case}{FILE_ENDING}"
+    reader_writer_for(item.target).write_like(item.target, semantic_labels(task, item.part, item.case), image)
 
 
 def semantic_labels(task: Task, part: str, case: str) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 import argparse
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.cli.tuning_options import add_best_configuration
 from nnanomaly.paths import Paths
@@ -34,9 +35,9 @@ def _find(arguments: argparse.Namespace) -> int:
     )
     dataset = paths.dataset_name(arguments.dataset_name_or_id)
     result, folder = find(paths, dataset, plans_name=options.plans_name(arguments), options=wanted)
-    print((folder / "best_configuration.md").read_text(encoding="utf-8"))
+    say((folder / "best_configuration.md").read_text(encoding="utf-8"))
     chosen = result.tried[result.choice.chosen]
-    print(
+    say(
         f"chosen of {len(result.tried)}: detector {chosen.plan.detector}, F1 {chosen.f1:.3f} (plans before: "
         f"{result.tried[0].f1:.3f}), {chosen.false_candidates_per_organ:.2f} candidates per healthy organ"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import Paths
 from nnanomaly.utilities.errors import ConfigurationError
@@ -76,8 +77,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         )
     _name_failures(evaluation.failures)
     methods = {"nnanomaly": evaluation.metrics}
-    print(to_markdown(overall_table(methods)))
-    print(to_markdown(size_table(methods)))
+    say(to_markdown(overall_table(methods)))
+    say(to_markdown(size_table(methods)))
     return PARTIAL if evaluation.failures else 0
 
 
@@ -161,7 +162,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     write_comparison(comparison, arguments.o)
     _name_failures(comparison.left_out)
     for name, cells in tables(comparison).items():
-        print(f"{name}\n{to_markdown(text_frame(cells))}")
+        say(f"{name}\n{to_markdown(text_frame(cells))}")
     return PARTIAL if comparison.left_out else 0
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import Paths
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.progress import progress_bar
+from nnanomaly.utilities.shown_text import command_line
 
 if TYPE_CHECKING:
     from nnanomaly.dataset_conversion.labelled_cases import ConversionReport, LabelledCase, LabelScheme
@@ -80,12 +82,13 @@ def _make_dataset(arguments: argparse.Namespace) -> int:
     target = free_dataset_folder(Paths.from_env().raw_folder(), arguments.d, name)
     lesions = dict(_named_value(text) for text in arguments.lesions)
     number = convert_table(arguments.csv, target, organs=tuple(arguments.organs), lesions=lesions)
-    print(f"{number} cases: {target}")
+    say(f"{number} cases: {target}")
     if HEALTHY not in load_organ_labels(target).values():
-        print(f"no organ is labelled {HEALTHY} yet: fill {target / ORGAN_LABELS_CSV} by hand, or from reports:")
-        print(f"next: nnanomaly_label_reports REPORTS -o {target / ORGAN_LABELS_CSV}")
+        table = target / ORGAN_LABELS_CSV
+        say(f"no organ is labelled {HEALTHY} yet: fill {table} by hand, or from reports:")
+        say(f"next: {command_line('nnanomaly_label_reports', 'REPORTS', '-o', table)}")
         return 0
-    print(f"next: nnanomaly_plan_and_preprocess -d {arguments.d} --verify_dataset_integrity")
+    _say_next(arguments.d)
     return 0
 
 
@@ -104,12 +107,16 @@ def _convert(arguments: argparse.Namespace, cases: "list[LabelledCase]", scheme:
     with progress_bar("converting") as show:
         report = convert_cases(cases, scheme, target, num_processes=arguments.np, progress=show)
     _tell(report)
-    print(f"next: nnanomaly_plan_and_preprocess -d {arguments.d} --verify_dataset_integrity")
+    _say_next(arguments.d)
     return PARTIAL if report.failures else 0
+
+
+def _say_next(number: int) -> None:
+    say(f"next: {command_line('nnanomaly_plan_and_preprocess', '-d', number, '--verify_dataset_integrity')}")
 
 
 def _tell(report: "ConversionReport") -> None:
     counts = ", ".join(f"{count} {label}" for label, count in report.label_counts.items())
-    print(f"{report.num_cases} cases ({counts}): {report.folder}")
+    say(f"{report.num_cases} cases ({counts}): {report.folder}")
     for case, reason in report.failures.items():
-        print(f"left out {case}: {reason}")
+        say(f"left out {case}: {reason}")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import Arguments, run_command
 
 
@@ -24,7 +25,7 @@ def demo(argv: Arguments = None) -> int:
     def run(arguments: argparse.Namespace) -> int:
         from nnanomaly.demo import run_demo
 
-        print(run_demo(arguments.o, seed=arguments.seed))
+        say(run_demo(arguments.o, seed=arguments.seed))
         return 0
 
     return run_command(parser, argv, run)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import IMAGES_TR, Paths
 from nnanomaly.utilities.errors import ConfigurationError
@@ -55,7 +56,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     with progress_bar("converting") as show:
         outcomes = convert_folder(arguments.dicom_folder, images, wanted, progress=show)
     num_skipped = sum(outcome.status == SKIPPED for outcome in outcomes)
-    print(f"{len(outcomes) - num_skipped} taken, {num_skipped} skipped: {report_paths(images)[1]}")
+    say(f"{len(outcomes) - num_skipped} taken, {num_skipped} skipped: {report_paths(images)[1]}")
     return PARTIAL if num_skipped else 0
 
 

@@ -5,6 +5,7 @@ import json
 import time
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.utilities.errors import EnvironmentFault
 
@@ -30,10 +31,10 @@ def _doctor(arguments: argparse.Namespace) -> int:
     for finding in diagnose(devices=not arguments.quick):
         findings.append(finding)
         if not arguments.json:
-            print(f"{finding.state:8} {finding.topic:17} {finding.name}: {finding.text}", flush=True)
+            say(f"{finding.state:8} {finding.topic:17} {finding.name}: {finding.text}", flush=True)
     status = EnvironmentFault.exit_code if any(finding.state == FAULT for finding in findings) else 0
     if arguments.json:
         seconds = round(time.monotonic() - start, 3)
         head = {"nnanomaly_version": __version__, "exit_status": status, "seconds": seconds}
-        print(json.dumps({**head, "findings": to_document(findings)}, indent=2))
+        say(json.dumps({**head, "findings": to_document(findings)}, indent=2))
     return status

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.utilities.progress import progress_bar
 
@@ -44,6 +45,6 @@ def _evaluate_folder(arguments: argparse.Namespace) -> int:
     for case, reason in evaluation.failures.items():
         logging.getLogger(__name__).error("%s left out: %s", case, reason)
     methods = {arguments.pred_folder.name: evaluation.metrics}
-    print(to_markdown(overall_table(methods)))
-    print(to_markdown(size_table(methods)))
+    say(to_markdown(overall_table(methods)))
+    say(to_markdown(size_table(methods)))
     return PARTIAL if evaluation.failures else 0

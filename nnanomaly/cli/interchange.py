@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.paths import DATASET_JSON, LABELS_TR, DetectionPaths, Paths
 from nnanomaly.utilities.progress import progress_bar
@@ -46,7 +47,7 @@ def _import(arguments: argparse.Namespace) -> int:
         labels=arguments.labels, organs=tuple(arguments.organs), number=arguments.d, num_processes=arguments.np
     )
     with progress_bar("importing") as show:
-        print(import_task(task, Paths.from_env().raw_folder(), model_folders=models, options=wanted, progress=show))
+        say(import_task(task, Paths.from_env().raw_folder(), model_folders=models, options=wanted, progress=show))
     return 0
 
 
@@ -94,7 +95,7 @@ def _export(arguments: argparse.Namespace) -> int:
         splits, _ = dataset_splits(paths, dataset)
         with progress_bar("exporting") as show:
             export_dataset(raw, theirs.data(), rule=rule, splits=splits, num_processes=arguments.np, progress=show)
-        print(task)
+        say(task)
     _export_predictions(arguments, paths, dataset, theirs, lesions)
     return 0
 
@@ -120,4 +121,4 @@ def _export_predictions(
             labels = find_lesion_labels(reference.folder, folder, reference=lesions)
             target = theirs.models() / task / arguments.model / CONSOLIDATED / part
             export_predictions(find_predictions(folder, "masks", reference), labels.prediction, target)
-            print(target)
+            say(target)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 
 if TYPE_CHECKING:
@@ -71,10 +72,10 @@ def _label(arguments: argparse.Namespace) -> int:
         logging.getLogger(__name__).error("[NNA-REPORT-FILES] %s", unread_line(summary.unread))
     for organ, counts in summary.counts.items():
         unsaid = summary.not_mentioned[organ]
-        print(f"{organ}: " + ", ".join(f"{number} {label}" for label, number in sorted(counts.items())), end="")
-        print(f" ({unsaid} of the healthy not mentioned)" if unsaid else "")
+        numbers = ", ".join(f"{number} {label}" for label, number in sorted(counts.items()))
+        say(f"{organ}: {numbers}" + (f" ({unsaid} of the healthy not mentioned)" if unsaid else ""))
     _tell_merge(summary, arguments.o)
-    print(f"{arguments.o}, reasons in {evidence_path(arguments.o)}")
+    say(f"{arguments.o}, reasons in {evidence_path(arguments.o)}")
     return 0 if summary.is_complete else PARTIAL
 
 
@@ -82,16 +83,16 @@ def _tell_merge(summary: "LabelSummary", output: Path) -> None:
     """What became of a table that was there before."""
     merged = summary.merged
     if merged.kept or merged.changed or summary.backups:
-        print(f"{output.name} before: {merged.kept} labels kept, {merged.changed} changed; {merged.new} new")
+        say(f"{output.name} before: {merged.kept} labels kept, {merged.changed} changed; {merged.new} new")
     if merged.differing:
         names = ", ".join(
             f"{case} {organ} (report: {label})" for (case, organ), label in [*merged.differing.items()][:10]
         )
-        print(f"{len(merged.differing)} kept although the report says otherwise, such as {names}")
+        say(f"{len(merged.differing)} kept although the report says otherwise, such as {names}")
     if merged.differing_of_reports:
         logging.getLogger(__name__).error(
             "[NNA-LABELS-KEPT] %d of them came from reports before. Add --overwrite to renew these.",
             merged.differing_of_reports,
         )
     for path in summary.backups:
-        print(f"the table of before: {path}")
+        say(f"the table of before: {path}")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import IMAGES_TR, IMAGES_TS, ORGAN_MASKS_TR, ORGAN_MASKS_TS, Paths, TotalSegmentatorPaths
 from nnanomaly.utilities.errors import ConfigurationError
@@ -45,8 +46,8 @@ def _segment_organs(arguments: argparse.Namespace) -> int:
                 progress=show,
             )
         failed = failed or bool(report.failures)
-        print(f"{len(report.segmented)} segmented, {len(report.kept)} kept, {len(report.failures)} failed: {masks}")
-        print(report_masks(images, masks, cases, description=description))
+        say(f"{len(report.segmented)} segmented, {len(report.kept)} kept, {len(report.failures)} failed: {masks}")
+        say(report_masks(images, masks, cases, description=description))
     return PARTIAL if failed else 0
 
 

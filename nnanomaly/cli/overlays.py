@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import OVERLAYS, Paths
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.progress import progress_bar
+from nnanomaly.utilities.shown_text import command_line
 
 
 def plot_overlay_pngs(argv: Arguments = None) -> int:
@@ -31,14 +33,13 @@ def _plot_overlay_pngs(arguments: argparse.Namespace) -> int:
     dataset = paths.dataset_name(arguments.d)
     path = paths.plans(dataset, options.plans_name(arguments))
     if not path.exists():
-        raise ConfigurationError("CFG-PLANS", f"{path} does not exist. Run nnanomaly_plan_and_preprocess -d {dataset}")
+        remedy = command_line("nnanomaly_plan_and_preprocess", "-d", dataset)
+        raise ConfigurationError("CFG-PLANS", f"{path} does not exist. Run {remedy}")
     plans = load_plans(path)
     folder = arguments.o or paths.preprocessed(dataset) / OVERLAYS
     with progress_bar(f"{dataset}: overlays") as show:
         report = draw_overlays(
             paths.raw(dataset), plans.preprocessing, folder, num_processes=arguments.np, progress=show
         )
-    print(
-        f"{report.num_drawn} drawn, {len(report.suspicious)} of them suspicious, {len(report.failed)} failed: {folder}"
-    )
+    say(f"{report.num_drawn} drawn, {len(report.suspicious)} of them suspicious, {len(report.failed)} failed: {folder}")
     return PARTIAL if report.failed else 0

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable
 
 from nnanomaly import __version__, cli
-from nnanomaly.cli.run import Arguments
-from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.cli.output import say, say_error, take_any_letter
+from nnanomaly.cli.run import NOBODY_READS, Arguments, nobody_reads
+from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault
 
 Command = Callable[[Arguments], int]
 
@@ -50,18 +51,22 @@ NAME_WIDTH = 24
 
 def main(argv: Arguments = None) -> int:
     """nnanomaly: list the commands, or run the one that is named."""
+    take_any_letter()
     words = list(sys.argv[1:] if argv is None else argv)
     commands = {command.__name__: command for group in GROUPS.values() for command in group}
     if not words or words[0] in ("-h", "--help"):
-        print(overview(GROUPS))
+        try:
+            say(overview(GROUPS), flush=True)
+        except BrokenPipeError:
+            return NOBODY_READS if nobody_reads() else EnvironmentFault.exit_code
         return 0
     if words[0] == "--version":
-        print(f"nnanomaly {__version__}")
+        say(f"nnanomaly {__version__}")
         return 0
     if words[0] in commands:
         return commands[words[0]](words[1:])
     error = _unknown(words[0], list(commands))
-    print(f"error: {error}", file=sys.stderr)
+    say_error(f"error: {error}")
     return error.exit_code
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.utilities.progress import progress_bar
 
@@ -61,11 +62,11 @@ def _report(arguments: argparse.Namespace) -> int:
     for case, reason in written.faults.items():
         logging.getLogger(__name__).error("%s left out: %s", case, reason)
     if written.num_coarse or written.num_without_viewer:
-        print(
+        say(
             f"{written.num_coarse} organs in larger voxels, {written.num_without_viewer} with pictures only, "
             f"to stay under {arguments.max_mb:g} MB an organ"
         )
-    print(f"{written.index} ({written.num_bytes / 1e6:.1f} MB in {len(written.files)} files)")
+    say(f"{written.index} ({written.num_bytes / 1e6:.1f} MB in {len(written.files)} files)")
     if arguments.serve:
         _serve(written)
     return PARTIAL if written.faults else 0
@@ -76,8 +77,8 @@ def _serve(written: "Report") -> None:
 
     folder = written.index.parent
     with ReportServer({f"/{name}": folder / name for name in written.files}) as server:
-        print(f"{server.address()} (Ctrl-C ends it)", flush=True)
+        say(f"{server.address()} (Ctrl-C ends it)", flush=True)
         try:
             server.serve_forever()
-        except KeyboardInterrupt:
-            print("ended")
+        except KeyboardInterrupt:  # the report is complete, and this is how one leaves it
+            say("ended")

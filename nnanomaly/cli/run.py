@@ -1,48 +1,52 @@
-"""What every command does around its own work: parse, log, turn what a user can mend into a line and a status."""
+"""What every command does around its own work: parse, log, turn whatever ends it into a line and a status."""
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 from nnanomaly.cli.completion import offer_completion
+from nnanomaly.cli.interruption import Terminated, said, terminated_like_interrupted
 from nnanomaly.cli.options import DEFAULT_PROCESSES
+from nnanomaly.cli.output import log_to_terminal, say_error, take_any_letter
 from nnanomaly.paths import let_threads_sleep, number_of_workers_from_env
-from nnanomaly.utilities.errors import Interrupted, UserError
+from nnanomaly.utilities.errors import InternalFault, Interrupted
+from nnanomaly.utilities.faults import keep_traceback, told_traceback, traceback_text, user_error
 
 NOBODY_READS = 141  # exit status: what shells say of a program that writes into a closed pipe
 PARTIAL = 4  # exit status: some cases failed or have no organ, the rest is complete
+STOPPED, TERMINATED = 130, 143  # exit statuses of Ctrl-C and SIGTERM
 
 Arguments = Sequence[str] | None
 
 
 def run_command(parser: argparse.ArgumentParser, argv: Arguments, command: Callable[[argparse.Namespace], int]) -> int:
-    """Parse, run, and turn what a user can mend into one line on stderr and an exit status."""
+    """Parse, run, and turn whatever ends the command early into one line on stderr and an exit status."""
+    take_any_letter()
     offer_completion(parser)
-    arguments = parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser.parse_args(words)
     let_threads_sleep()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("nnanomaly").setLevel(logging.DEBUG if arguments.verbose else logging.INFO)
+    log_to_terminal(verbose=arguments.verbose)
     try:
-        if "np" in arguments and arguments.np is None:
-            arguments.np = number_of_workers_from_env() or DEFAULT_PROCESSES
-        return command(arguments)
-    except UserError as error:
-        return _fail(error, error.exit_code, arguments.verbose)
-    except FileNotFoundError as error:
-        return _fail(error, 3, arguments.verbose)
-    except (OSError, MemoryError) as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
+        with terminated_like_interrupted():
+            if "np" in arguments and arguments.np is None:
+                arguments.np = number_of_workers_from_env() or DEFAULT_PROCESSES
+            return command(arguments)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        say_error(said(parser.prog, words))
+        return stop.exit_code if isinstance(stop, Interrupted) else _status(stop)
+    except Exception as error:  # noqa: BLE001 (the boundary of a command)
+        if isinstance(error, BrokenPipeError) and nobody_reads():
             return NOBODY_READS
-        return _fail(error, 5, arguments.verbose)
-    except Interrupted as stop:
-        return _fail(stop, stop.exit_code, arguments.verbose)
-    except KeyboardInterrupt:
-        return 130
+        return _fail(error)
 
 
-def _nobody_reads() -> bool:
+def _status(stop: KeyboardInterrupt) -> int:
+    return TERMINATED if isinstance(stop, Terminated) else STOPPED
+
+
+def nobody_reads() -> bool:
     """Whether the reader of our standard output has seen enough, as `head` does; what is left then goes nowhere."""
     try:
         print(flush=True)  # only what is written tells; the pipe of a worker process may have broken instead
@@ -52,8 +56,10 @@ def _nobody_reads() -> bool:
     return False
 
 
-def _fail(error: BaseException, status: int, verbose: bool) -> int:
-    if verbose:
-        logging.getLogger(__name__).exception("traceback")
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return status
+def _fail(error: Exception) -> int:
+    """One line for the user; the traceback in the debug log, and of a fault of ours in a file."""
+    told = user_error(error)
+    path = keep_traceback(traceback_text(error), in_file=isinstance(told, InternalFault))
+    remedy = f". {told_traceback(path)}" if isinstance(told, InternalFault) else ""
+    say_error(f"error: {told}{remedy}")
+    return told.exit_code

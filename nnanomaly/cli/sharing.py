@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.refusals import refuse_other_configuration, refuse_other_trainer
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.paths import Paths
@@ -30,7 +31,7 @@ def _export(arguments: argparse.Namespace) -> int:
     )
     wanted = ExportOptions(model=request, licence=arguments.licence, origin=arguments.origin, overwrite=arguments.force)
     manifest = export_model(paths, paths.dataset_name(arguments.d), arguments.o, wanted)
-    print(f"{arguments.o}: {manifest.dataset}, plans {manifest.plans_name}, folds {', '.join(manifest.folds)}")
+    say(f"{arguments.o}: {manifest.dataset}, plans {manifest.plans_name}, folds {', '.join(manifest.folds)}")
     return 0
 
 
@@ -47,12 +48,13 @@ def install_pretrained_model_from_zip(argv: Arguments = None) -> int:
 
 def _install(arguments: argparse.Namespace) -> int:
     from nnanomaly.model_sharing.install_api import install_model
+    from nnanomaly.model_sharing.model_card import predict_command
 
     manifest = install_model(Paths.from_env(), arguments.zip, overwrite=arguments.force, max_gb=arguments.max_size)
-    print(f"installed {manifest.dataset}, plans {manifest.plans_name}, folds {', '.join(manifest.folds)}")
-    print(f"origin: {_one_line(manifest.origin)}")
-    print(f"licence: {_one_line(manifest.licence)}")
-    print(f"Next: nnanomaly_predict -i IMAGES -o PREDICTIONS -d {manifest.dataset} -p {manifest.plans_name}")
+    say(f"installed {manifest.dataset}, plans {manifest.plans_name}, folds {', '.join(manifest.folds)}")
+    say(f"origin: {_one_line(manifest.origin)}")
+    say(f"licence: {_one_line(manifest.licence)}")
+    say(f"Next: {predict_command(manifest.dataset, manifest.plans_name)}")
     return 0
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from nnanomaly.cli import options
+from nnanomaly.cli.output import say
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.cli.tuning_options import add_diagnose, add_sweep
 from nnanomaly.paths import SWEEP, Paths
@@ -45,7 +46,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
         paths, dataset, fold=arguments.f, plans_name=options.plans_name(arguments), options=wanted
     )
     scale = f", {best.guidance} guidance {best.guidance_scale:g}" if best.guidance != "none" else ", no guidance"
-    print(
+    say(
         f"best of {len(outcomes)} settings: sigma {best.sigma:g}{scale}; {arguments.metric} "
         f"{getattr(best, arguments.metric):.3f} on {best.num_lesions} lesions; written into the plans; all settings: "
         f"{paths.fold(dataset, options.plans_name(arguments), 'ddpm', arguments.f) / SWEEP}"
@@ -69,6 +70,6 @@ def _diagnose(arguments: argparse.Namespace) -> int:
     diagnosis, folder = diagnose_fold(
         paths, dataset, fold=arguments.f, plans_name=options.plans_name(arguments), options=wanted
     )
-    print(describe(diagnosis))
-    print(f"every lesion: {folder / 'diagnose.csv'}")
+    say(describe(diagnosis))
+    say(f"every lesion: {folder / 'diagnose.csv'}")
     return 0

@@ -30,6 +30,7 @@ from nnanomaly.paths import (
     ORGAN_MASKS_TR,
     ORGAN_MASKS_TS,
 )
+from nnanomaly.utilities.case_faults import case_fault, record
 from nnanomaly.utilities.errors import DataError, UserError
 from nnanomaly.utilities.json_io import read_json
 from nnanomaly.volume import SAME_GRID_MM, Grid
@@ -99,15 +100,16 @@ def find_faults(folder: Path, *, parts: Sequence[str] = (TRAINING,)) -> list[Fin
 def _collected(findings: list[Finding], read: Callable[[], Result], *, default: Default) -> Result | Default:
     try:
         return read()
-    except (UserError, OSError) as error:
-        findings.append(finding_of(error))
+    except Exception as error:  # noqa: BLE001 (the boundary around one fault of a dataset)
+        fault = case_fault(error)
+        record("the dataset", fault.reason, fault.traceback)
+        findings.append(finding_of(fault.error))
         return default
 
 
-def finding_of(error: UserError | OSError) -> Finding:
+def finding_of(error: UserError) -> Finding:
     """An error that was met as a finding."""
-    match = re.fullmatch(r"\[NNA-([A-Z0-9-]+)\] (.*)", str(error), flags=re.DOTALL)
-    return Finding(ERROR, match[1], match[2]) if match else Finding(ERROR, "IO", str(error))
+    return Finding(ERROR, error.code, error.message)
 
 
 def _unknown_keys(folder: Path) -> Iterator[Finding]:

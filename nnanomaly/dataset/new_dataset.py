@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nnanomaly.paths import DATASET_PATTERN, ORGAN_LABELS_CSV
 from nnanomaly.utilities.csv_table import write_table
 from nnanomaly.utilities.errors import ConfigurationError
-from nnanomaly.utilities.files import temporary_folder
+from nnanomaly.utilities.leftovers import temporary_folder
 
 
 class LabelRow(NamedTuple):

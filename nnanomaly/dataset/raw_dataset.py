@@ -13,7 +13,7 @@ from nnanomaly.paths import DATASET_JSON, IMAGES_TR
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import read_json
 
-CASE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+CASE_PATTERN = re.compile(r"[^\W_][\w.+-]{0,127}")
 ORGAN_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*")
 OUR_KEYS = ("organs", "lesion_labels", "organ_mask_labels")
 EXAMPLE = (
@@ -79,7 +79,7 @@ def check_case_id(case: str, source: Path) -> None:
     if not CASE_PATTERN.fullmatch(case) or ".." in case:
         raise DataError(
             "CASE-ID",
-            f"{source}: {case!r} is no valid case id. Use letters, digits, '.', '_' and '-', at most 128, no '..'.",
+            f"{source}: {case!r} is no valid case id. Use at most 128 letters, digits, '.', '_', '-', '+', no '..'.",
         )
 
 

@@ -17,8 +17,9 @@ from nnanomaly.dataset.new_dataset import LabelRow, new_folder, write_organ_labe
 from nnanomaly.dataset_conversion.drawn_organs import find_body_middle_mm, organ_label, split_sides
 from nnanomaly.imageio.reader_writer import check_thickness, reader_writer_for
 from nnanomaly.paths import DATASET_JSON
+from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import DataError, UserError
+from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.files import link_or_copy
 from nnanomaly.utilities.json_io import write_json
 from nnanomaly.volume import SAME_GRID_MM, Grid, Volume
@@ -92,10 +93,11 @@ def convert_cases(
         rows: list[LabelRow] = []
         failures: dict[str, str] = {}
         for case, outcome in zip(cases, outcomes, strict=True):
-            if isinstance(outcome, list):
-                rows += outcome
+            if isinstance(outcome, CaseFault):
+                _remove(case, work)
+                failures[case.case] = outcome.reason
             else:
-                failures[case.case] = outcome or "its process was killed, most likely for memory; use fewer (-np)"
+                rows += outcome
         num_training = sum(case.part == "Tr" and case.case not in failures for case in cases)
         if not num_training:
             reason = next(iter(failures.values()), "there is none")
@@ -112,22 +114,29 @@ def convert_cases(
     )
 
 
-def _convert(case: LabelledCase, *, scheme: LabelScheme, work: Path) -> list[LabelRow] | str:
-    """Write the files of a case; its rows of the label table, or what is wrong with it."""
-    masks = work / f"organMasks{case.part}" / case.case
-    label_map = work / f"labels{case.part}" / f"{case.case}{FILE_ENDING}"
-    try:
-        grid = reader_writer_for(case.image).read_grid(case.image)
-        check_thickness(grid, case.image)
-        rows = [] if case.label_map is None else _write_masks(case, case.label_map, grid, scheme=scheme, folder=masks)
-        if case.label_map is not None:
-            link_or_copy(case.label_map, label_map)
-        link_or_copy(case.image, work / f"images{case.part}" / f"{case.case}_0000{FILE_ENDING}")
-    except (UserError, OSError, MemoryError) as error:
-        shutil.rmtree(masks, ignore_errors=True)
-        label_map.unlink(missing_ok=True)
-        return str(error) or type(error).__name__
+def _convert(case: LabelledCase, *, scheme: LabelScheme, work: Path) -> list[LabelRow]:
+    """Write the files of a case, the image last; its rows of the label table."""
+    grid = reader_writer_for(case.image).read_grid(case.image)
+    check_thickness(grid, case.image)
+    rows: list[LabelRow] = []
+    masks, label_map = _outputs(case, work)
+    if case.label_map is not None:
+        rows = _write_masks(case, case.label_map, grid, scheme=scheme, folder=masks)
+        link_or_copy(case.label_map, label_map)
+    link_or_copy(case.image, work / f"images{case.part}" / f"{case.case}_0000{FILE_ENDING}")
     return rows
+
+
+def _outputs(case: LabelledCase, work: Path) -> tuple[Path, Path]:
+    """Folder of the masks of a case, and its label map."""
+    return work / f"organMasks{case.part}" / case.case, work / f"labels{case.part}" / f"{case.case}{FILE_ENDING}"
+
+
+def _remove(case: LabelledCase, work: Path) -> None:
+    """What was written of a case before it failed; its image is written last and is not there."""
+    masks, label_map = _outputs(case, work)
+    shutil.rmtree(masks, ignore_errors=True)
+    label_map.unlink(missing_ok=True)
 
 
 def _write_masks(case: LabelledCase, path: Path, grid: Grid, *, scheme: LabelScheme, folder: Path) -> list[LabelRow]:

@@ -8,6 +8,8 @@ from nnanomaly.dicom.case_table import check_place, read_case_table, write_case_
 from nnanomaly.dicom.convert_stack import StackTask, convert_stack, skipped
 from nnanomaly.dicom.report import SKIPPED, SeriesOutcome, report_paths, write_report
 from nnanomaly.dicom.scan import FolderScan, scan_folder
+from nnanomaly.dicom.series import NamedStack
+from nnanomaly.utilities.case_faults import KILLED, CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_isolated
 from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault
 
@@ -61,9 +63,19 @@ def _convert(
     scan: FolderScan, images: Path, options: ConversionOptions, progress: Progress | None
 ) -> list[SeriesOutcome]:
     tasks = [StackTask(stack=stack, images=images, correct_tilt=options.correct_tilt) for stack in scan.stacks]
-    outcomes = run_isolated(convert_stack, tasks, num_processes=options.num_processes, progress=progress)
-    killed = "reading the series crashed, or took more memory or time than its size explains."
+    outcomes = run_isolated(convert_stack, tasks, num_processes=options.num_processes, progress=progress, quote=False)
     return [
-        *(outcome or skipped(task.stack, "DCM-KILLED", killed) for task, outcome in zip(tasks, outcomes, strict=True)),
+        *(
+            _skipped(task.stack, outcome) if isinstance(outcome, CaseFault) else outcome
+            for task, outcome in zip(tasks, outcomes, strict=True)
+        ),
         *scan.lost,
     ]
+
+
+def _skipped(stack: NamedStack, fault: CaseFault) -> SeriesOutcome:
+    if fault is KILLED:
+        return skipped(
+            stack, "DCM-KILLED", "reading the series crashed, or took more memory or time than its size explains."
+        )
+    return skipped(stack, fault.error.code, fault.error.message)

@@ -14,6 +14,7 @@ from nnanomaly.dicom.stack_geometry import StackGeometry, stack_geometry
 from nnanomaly.dicom.straighten import straighten
 from nnanomaly.imageio.nifti import write_volume
 from nnanomaly.utilities.errors import DataError, EnvironmentFault, UserError
+from nnanomaly.utilities.system_errors import every_case_meets
 from nnanomaly.volume import Volume
 
 MEMORY_BYTES, MEMORY_BYTES_PER_VOXEL = 1 << 30, 32
@@ -56,6 +57,8 @@ def convert_stack(task: StackTask) -> SeriesOutcome:
     except MemoryError:
         return replace(blank, code="DCM-KILLED", reason="reading the series took more memory than its size explains.")
     except OSError as error:  # not str(error): it names the file
+        if every_case_meets(error):
+            raise
         return replace(blank, code="DCM-HEADER", reason=f"a file cannot be read ({error.strerror}).")
 
 

@@ -23,17 +23,18 @@ from nnanomaly.dicom.series import NamedStack
 from nnanomaly.dicom.stack_geometry import StackGeometry, stack_geometry
 from nnanomaly.imageio.nifti import read_labels, read_volume
 from nnanomaly.paths import BOXES_ENDING, DETECTIONS, MAPS
+from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault, UserError
+from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
 from nnanomaly.utilities.files import write_atomically
 from nnanomaly.utilities.json_io import read_json
+from nnanomaly.utilities.system_errors import refused
 from nnanomaly.volume import SAME_GRID_MM, Grid
 
 ENDING = ".nii.gz"
 SEGMENTATION_ENDING, MAP_ENDING = "_seg.dcm", "_anomaly_map.dcm"
 NOT_LOOKED_AT = ("no_roi", "failed")
 LONGEST_DESCRIPTION = 64
-WRITE_FAULT = "[NNA-IO-WRITE] "
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -70,31 +71,29 @@ def export_folder(
     stacks = {stack.case: stack for stack in scan_folder(source, chosen, num_processes=num_processes).stacks}
     tasks = [ExportTask(case=case, stack=stacks.get(case)) for case in cases]
     work = functools.partial(_export_case, predictions=predictions, output=output)
-    outcomes = run_cases(work, tasks, num_processes=num_processes, progress=progress)
+    outcomes = run_cases(work, tasks, num_processes=num_processes, progress=progress, quote=False)
     failed = {}
     for case, outcome in zip(cases, outcomes, strict=True):
-        fault = "[NNA-DCM-KILLED] the process was killed, probably for lack of memory." if outcome is None else outcome
-        if fault.startswith(WRITE_FAULT):  # a full disk is no fault of the case
-            raise EnvironmentFault("IO-WRITE", fault.removeprefix(WRITE_FAULT))
-        if fault:
-            failed[case] = fault
-            _LOGGER.warning("not exported: %s: %s", case, fault)
+        if isinstance(outcome, CaseFault):
+            failed[case] = outcome.reason
+            _LOGGER.warning("not exported: %s: %s", case, outcome.reason)
     _LOGGER.info("%d exported, %d not: %s", len(cases) - len(failed), len(failed), output)
     return failed
 
 
-def _export_case(task: ExportTask, *, predictions: Path, output: Path) -> str:
-    """Write both objects of a case; what is wrong with it, or an empty text. Nothing of the slices is quoted."""
+def _export_case(task: ExportTask, *, predictions: Path, output: Path) -> None:
+    """Write both objects of a case. Nothing of the slices is quoted."""
     for ending in (SEGMENTATION_ENDING, MAP_ENDING):  # of an earlier run
         (output / f"{task.case}{ending}").unlink(missing_ok=True)
     try:
         with quiet_libraries():
             _export(task, predictions, output)
-    except UserError as error:
-        return str(error)
+    except (UserError, OSError):
+        raise
     except PARSER_FAULTS:
-        return "[NNA-DCM-HEADER] the slices lack what a segmentation needs of them. Use the original export."
-    return ""
+        raise DataError(
+            "DCM-HEADER", "the slices lack what a segmentation needs of them. Use the original export."
+        ) from None
 
 
 def _export(task: ExportTask, predictions: Path, output: Path) -> None:
@@ -164,6 +163,4 @@ def _save(dataset: Dataset, path: Path) -> None:
     try:
         write_atomically(path, lambda temporary: dataset.save_as(temporary))
     except OSError as error:
-        raise EnvironmentFault(
-            "IO-WRITE", f"{path} could not be written ({error.strerror}). Make room on the disk, or mend the folder."
-        ) from error
+        raise refused(error) from error

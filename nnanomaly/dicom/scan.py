@@ -8,6 +8,7 @@ from nnanomaly.dicom.headers import SliceHeader, is_dicom, read_header
 from nnanomaly.dicom.limits import bounded
 from nnanomaly.dicom.report import SKIPPED, SeriesOutcome
 from nnanomaly.dicom.series import NamedStack, find_stacks
+from nnanomaly.utilities.case_faults import KILLED, CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_isolated
 from nnanomaly.utilities.errors import DataError
 
@@ -39,12 +40,14 @@ def scan_folder(
         raise DataError("DATA-FOLDER", f"{folder} is not a folder. Name the one that holds the DICOM files.")
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     tasks = [tuple(paths[start : start + FILES_PER_TASK]) for start in range(0, len(paths), FILES_PER_TASK)]
-    outcomes = run_isolated(_read_headers, tasks, num_processes=num_processes, progress=progress)
+    outcomes = run_isolated(_read_headers, tasks, num_processes=num_processes, progress=progress, quote=False)
     headers: list[SliceHeader] = []
     num_other, num_unreadable, num_killed = 0, 0, 0
     for task, outcome in zip(tasks, outcomes, strict=True):
-        if outcome is None:
+        if outcome is KILLED:
             num_killed += len(task)
+        elif isinstance(outcome, CaseFault):
+            num_unreadable += len(task)
         else:
             headers += outcome.headers
             num_other += outcome.num_other

@@ -15,8 +15,9 @@ from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
 from nnanomaly.evaluation.summary import Evaluation, detection_document, summary_document
 from nnanomaly.paths import BOXES_ENDING, DETECTION_SUMMARY_JSON, DETECTIONS, SUMMARY_JSON
+from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import DataError, UserError
+from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import write_json
 
 
@@ -60,14 +61,14 @@ def evaluate_files(
 ) -> Evaluation:
     """Evaluate cases wherever their files lie and write both summaries. Raises EVAL-LABELS, EVAL-FAILED as above."""
     rule = rule or MatchRule()
-    work = functools.partial(_evaluate_or_report, labels=labels, rule=rule)
+    work = functools.partial(evaluate_case, labels=labels, rule=rule)
     outcomes = run_cases(work, files, num_processes=num_processes, progress=progress)
     results, failures = [], {}
     for case_files, outcome in zip(files, outcomes, strict=True):
-        if isinstance(outcome, CaseResult):
-            results.append(outcome)
+        if isinstance(outcome, CaseFault):
+            failures[case_files.case] = outcome.reason
         else:
-            failures[case_files.case] = outcome or "the process that evaluated it was killed (out of memory?)"
+            results.append(outcome)
     if not results:
         case, reason = next(iter(failures.items()))
         raise DataError("EVAL-FAILED", f"none of {len(files)} cases could be evaluated; the first, {case}: {reason}")
@@ -133,14 +134,6 @@ def files_by_case(folder: Path, file_ending: str) -> Mapping[str, Path]:
         raise DataError("EVAL-FOLDER", f"{folder} is not a folder. Name the folder of the label maps.")
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     return {name.removesuffix(file_ending): folder / name for name in names if name.endswith(file_ending)}
-
-
-def _evaluate_or_report(files: CaseFiles, *, labels: LesionLabels, rule: MatchRule) -> CaseResult | str:
-    """The result of a case, or what is wrong with it: one bad case must not stop the others."""
-    try:
-        return evaluate_case(files, labels=labels, rule=rule)
-    except (UserError, OSError, MemoryError) as error:
-        return str(error) or type(error).__name__
 
 
 def _check_labels_occur(results: list[CaseResult], labels: LesionLabels) -> None:

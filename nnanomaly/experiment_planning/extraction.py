@@ -17,8 +17,9 @@ from nnanomaly.experiment_planning.fingerprint import CaseFingerprint, Fingerpri
 from nnanomaly.imageio.reader_writer import check_content, reader_writer_for
 from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
 from nnanomaly.roi.organ_masks import load_organ_mask
+from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import DataError, UserError
+from nnanomaly.utilities.errors import DataError
 
 SEED = 1234
 NUM_SAMPLES = 10_000_000
@@ -58,46 +59,35 @@ def extract_fingerprint(
         for case in cases
     ]
     outcomes = run_cases(_measure, tasks, num_processes=num_processes, progress=progress)
-    measured = [outcome for outcome in outcomes if isinstance(outcome, CaseFingerprint)]
-    if len(measured) < len(cases):
-        _refuse(
-            {
-                case: outcome
-                for case, outcome in zip(cases, outcomes, strict=True)
-                if not isinstance(outcome, CaseFingerprint)
-            }
-        )
-    return combine(measured)
+    faults = {
+        case: outcome.reason for case, outcome in zip(cases, outcomes, strict=True) if isinstance(outcome, CaseFault)
+    }
+    if faults:
+        _refuse(faults)
+    return combine([outcome for outcome in outcomes if not isinstance(outcome, CaseFault)])
 
 
-def _refuse(faults: dict[str, str | None]) -> None:
-    killed = "its worker process was killed, most likely for memory; use fewer processes (-np)"
-    lines = [f"{case}: {fault or killed}" for case, fault in faults.items()]
+def _refuse(faults: dict[str, str]) -> None:
+    lines = [f"{case}: {fault}" for case, fault in faults.items()]
     if len(lines) > MOST_FAULTS_SHOWN:
         lines[MOST_FAULTS_SHOWN:] = [f"also {', '.join(list(faults)[MOST_FAULTS_SHOWN:])}"]
     raise DataError("IO-CASES", f"{len(faults)} cases cannot be used: {' | '.join(lines)}")
 
 
-def _measure(task: _CaseTask) -> CaseFingerprint | str:
-    """Fingerprint of one case, or what is wrong with it."""
-    try:
-        path = image_files(task.raw_folder / IMAGES_TR, task.case, task.description)[0]
-        image = reader_writer_for(path).read_volume(path)
-        check_content(image, path)
-        files = {organ: file for organ in task.description.organs if (file := _mask_file(task, organ)) is not None}
-        return analyze_case(
-            image,
-            {
-                organ: load_organ_mask(file.path, file.label, grid=image.grid, image=path)
-                for organ, file in files.items()
-            },
-            case=task.case,
-            labels=task.labels,
-            num_samples=task.num_samples,
-            generator=np.random.default_rng((SEED, zlib.crc32(task.case.encode()))),
-        )
-    except (UserError, OSError, MemoryError) as error:
-        return str(error) or type(error).__name__
+def _measure(task: _CaseTask) -> CaseFingerprint:
+    """Fingerprint of one case."""
+    path = image_files(task.raw_folder / IMAGES_TR, task.case, task.description)[0]
+    image = reader_writer_for(path).read_volume(path)
+    check_content(image, path)
+    files = {organ: file for organ in task.description.organs if (file := _mask_file(task, organ)) is not None}
+    return analyze_case(
+        image,
+        {organ: load_organ_mask(file.path, file.label, grid=image.grid, image=path) for organ, file in files.items()},
+        case=task.case,
+        labels=task.labels,
+        num_samples=task.num_samples,
+        generator=np.random.default_rng((SEED, zlib.crc32(task.case.encode()))),
+    )
 
 
 def _mask_file(task: _CaseTask, organ: str) -> OrganMaskFile | None:

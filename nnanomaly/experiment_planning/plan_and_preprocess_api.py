@@ -29,6 +29,7 @@ from nnanomaly.preprocessing.report import PreprocessingReport
 from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
 from nnanomaly.utilities.files import write_atomically
 from nnanomaly.utilities.progress import progress_bar
+from nnanomaly.utilities.shown_text import command_line
 
 MOST_FAILURES_SHOWN = 20
 logger = logging.getLogger(__name__)
@@ -89,7 +90,8 @@ def plan_experiment(paths: Paths, dataset: str, *, preset: str, gpu_memory_targe
     if not (folder / FINGERPRINT_JSON).exists():
         raise ConfigurationError(
             "CFG-FINGERPRINT",
-            f"{folder / FINGERPRINT_JSON} does not exist. Run nnanomaly_extract_fingerprint -d {dataset}",
+            f"{folder / FINGERPRINT_JSON} does not exist. "
+            f"Run {command_line('nnanomaly_extract_fingerprint', '-d', dataset)}",
         )
     plans = planner.plan(
         load_fingerprint(folder / FINGERPRINT_JSON),
@@ -117,7 +119,8 @@ def preprocess(paths: Paths, dataset: str, *, plans_name: str, num_processes: in
     """
     path = paths.plans(dataset, plans_name)
     if not path.exists():
-        raise ConfigurationError("CFG-PLANS", f"{path} does not exist. Run nnanomaly_plan_and_preprocess -d {dataset}")
+        remedy = command_line("nnanomaly_plan_and_preprocess", "-d", dataset)
+        raise ConfigurationError("CFG-PLANS", f"{path} does not exist. Run {remedy}")
     plans, raw = load_plans(path), paths.raw(dataset)
     out_dir = paths.patches(dataset, plans.data_identifier)
     with progress_bar(f"{dataset}: preprocessing") as progress:

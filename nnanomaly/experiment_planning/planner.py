@@ -17,6 +17,7 @@ from nnanomaly.experiment_planning.fingerprint import Fingerprint
 from nnanomaly.experiment_planning.memory import DEMANDS
 from nnanomaly.experiment_planning.presets import PRESETS
 from nnanomaly.plans import HEAD, PLANS_NAMES, STAGES, Plans
+from nnanomaly.preprocessing.cropping import excess_mm
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 
 VQGAN_LADDER = (8, 16, 32)
@@ -77,7 +78,7 @@ def _fit_patch(plans: Plans, fingerprint: Fingerprint) -> Plans:
     kind, organs = rules.organs_to_fit(fingerprint.organs)
     margin, extents = plans.preprocessing.margin_mm, np.array([organ.extent_mm for organ in organs])
     patch, levels = rules.patch_and_levels(extents, spacing_mm=spacing, margin_mm=margin)
-    share = float(np.all(extents + 2 * margin <= np.multiply(patch, spacing) + 1e-6, axis=1).mean())
+    share = float(np.all(excess_mm(extents, margin, np.multiply(patch, spacing)) == 0, axis=1).mean())
     reasons = {
         "preprocessing.spacing_mm": "isotropic: the median in-plane spacing of the scans to 0.1 mm, "
         f"but no finer than {rules.FINEST_SPACING_MM:g} mm",

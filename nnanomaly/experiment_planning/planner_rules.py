@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.experiment_planning.fingerprint import OrganRecord
+from nnanomaly.preprocessing.cropping import ROUNDING_MM
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Shape, Triple
 
@@ -67,7 +68,7 @@ def smallest_patch(extents_mm: NDArray[np.float64], *, spacing_mm: float, margin
     `extents_mm`: `[organs, 3]`. Sides are multiples of `multiple` voxels and at least 8. Every side must hold 98 %
     of the organs on its own, so only the sizes from that quantile upwards need to be tried, jointly.
     """
-    voxels = np.ceil((np.asarray(extents_mm) + 2 * margin_mm) / spacing_mm - 1e-6)
+    voxels = np.ceil((np.asarray(extents_mm) + 2 * margin_mm - ROUNDING_MM) / spacing_mm)
     sizes = (np.ceil(np.maximum(voxels, SMALLEST_PATCH) / multiple) * multiple).astype(int)
     needed = math.ceil(SHARE_OF_ORGANS * len(sizes) - 1e-9)
     candidates = [np.unique(np.sort(column)[needed - 1 :]) for column in sizes.T]

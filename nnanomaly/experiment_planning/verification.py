@@ -19,6 +19,7 @@ from nnanomaly.imageio.reader_writer import check_content, reader_writer_for
 from nnanomaly.paths import ORGAN_MASKS_CSV, VERIFY_REPORT_JSON
 from nnanomaly.preprocessing.mask_table import measure_case, write_mask_table
 from nnanomaly.roi.mask_quality import MaskQuality, suspicions
+from nnanomaly.utilities.case_faults import CaseFault, case_fault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError, UserError
 from nnanomaly.utilities.json_io import write_json
@@ -63,9 +64,11 @@ def verify_dataset(folder: Path, *, num_processes: int, progress: Progress | Non
     read: list[Finding] = []
     masks: list[MaskQuality] = []
     for task, outcome in zip(tasks, outcomes, strict=True):
-        faults, measured = ([_killed(task.case)], []) if outcome is None else outcome
-        read += faults
-        masks += measured
+        if isinstance(outcome, CaseFault):
+            read.append(finding_of(outcome.error)._replace(case=task.case))
+        else:
+            read += outcome[0]
+            masks += outcome[1]
     findings = [*quick, *_without_known(read, quick), *_oddities(masks)]
     return Verification(
         num_cases={part: len(of_part) for part, of_part in cases.items()},
@@ -121,7 +124,7 @@ def _cases(images: Path, description: DatasetDescription) -> list[str]:
 def _read_case(task: _CaseTask) -> tuple[list[Finding], list[MaskQuality]]:
     """Read all files of a case to their end."""
     images, drawn, masks = (task.folder / name for name in FOLDERS[task.part])
-    faults: list[UserError | OSError] = []
+    faults: list[UserError] = []
     for check in (
         functools.partial(_read_images, images, task),
         functools.partial(_read_label_map, drawn / f"{task.case}{task.description.file_ending}", task.description),
@@ -129,7 +132,7 @@ def _read_case(task: _CaseTask) -> tuple[list[Finding], list[MaskQuality]]:
         try:
             check()
         except (UserError, OSError) as error:
-            faults.append(error)
+            faults.append(case_fault(error).error)
     measured, unusable = measure_case(images, masks, task.case, description=task.description)
     return [finding_of(fault)._replace(case=task.case) for fault in (*faults, *unusable)], measured
 
@@ -161,8 +164,3 @@ def _oddities(masks: list[MaskQuality]) -> list[Finding]:
     return [
         Finding(WARNING, code, f"{organ}: {text}", case) for (case, organ), odd in found.items() for code, text in odd
     ]
-
-
-def _killed(case: str) -> Finding:
-    reason = "its process was killed, most likely for memory; use fewer processes (-np)"
-    return Finding(ERROR, "IO-CASES", f"{case}: {reason}", case)

@@ -23,6 +23,7 @@ from nnanomaly.imageio.nifti_stream import TruncatedError, is_compressed, stream
 from nnanomaly.imageio.voxel_values import refuse_labels, refuse_unwritable, refuse_value, whole_numbers
 from nnanomaly.utilities.errors import DataError, EnvironmentFault
 from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.system_errors import refused
 from nnanomaly.volume import Grid, Volume
 
 COMPRESSION_LEVEL = 3
@@ -181,9 +182,7 @@ def _write(path: Path, array: NDArray[np.generic], header: nibabel.Nifti1Header)
     try:
         write_atomically(path, lambda temporary: _write_and_verify(temporary, image, num_bytes))
     except OSError as error:
-        raise EnvironmentFault(
-            "IO-WRITE", f"{path} could not be written ({error.strerror}). Make room on the disk, or mend the folder."
-        ) from error
+        raise refused(error) from error
 
 
 def _write_and_verify(path: Path, image: nibabel.Nifti1Image, num_bytes: int) -> None:

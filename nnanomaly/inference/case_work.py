@@ -1,6 +1,6 @@
 """The three steps of one case of a prediction: read and preprocess, predict, write. A bad case costs only itself.
 
-What the user can mend about a case is its outcome. What the machine lacks (memory, disk) ends the whole run.
+Whatever is raised for a case is its outcome. What the machine lacks (memory, disk) ends the whole run.
 """
 
 import logging
@@ -15,7 +15,7 @@ from nnanomaly.inference.prediction_files import remove_case, write_case
 from nnanomaly.inference.predictor import CasePatches, CaseResult, FoldModel, find_patches, predict_patches
 from nnanomaly.inference.status_table import Row, failed_row, status_rows
 from nnanomaly.plans import Plans
-from nnanomaly.utilities.errors import EnvironmentFault, UserError
+from nnanomaly.utilities.case_faults import case_fault, record
 from nnanomaly.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,13 @@ class Failed:
     """Case id."""
     reason: str
     """The line for the user."""
+
+
+def failed(case: str, error: Exception) -> Failed:
+    """The outcome of a case in which `error` was raised; raises what the machine lacks, which ends the run."""
+    fault = case_fault(error)
+    record(case, fault.reason, fault.traceback)
+    return Failed(case=case, reason=fault.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,8 +90,8 @@ class CaseWork:
             )
             check_content(image, image_path)
             patches = find_patches(image, masks, case=case, plans=self.plans)
-        except (UserError, FileNotFoundError) as error:
-            return Failed(case=case, reason=str(error))
+        except Exception as error:  # noqa: BLE001 (the boundary around one case)
+            return failed(case, error)
         return Prepared(case=case, image=image, image_path=image_path, patches=patches)
 
     def predict(self, prepared: Prepared | Failed) -> Predicted | Failed:
@@ -93,14 +100,14 @@ class CaseWork:
             return prepared
         try:
             result = predict_patches(prepared.patches, prepared.image.grid, plans=self.plans, models=self.models)
-        except UserError as error:
-            return Failed(case=prepared.case, reason=str(error))
+        except Exception as error:  # noqa: BLE001 (the boundary around one case)
+            return failed(prepared.case, error)
         return Predicted(prepared=prepared, result=result)
 
     def write(self, predicted: Predicted | Failed) -> list[Row]:
         """Write all files of the case, or remove those of an earlier run; returns its rows of the status table.
 
-        Raises EnvironmentFault or OSError when the disk does not take them.
+        Raises EnvironmentFault when the disk does not take them.
         """
         if isinstance(predicted, Failed):
             return self._give_up(predicted.case, predicted.reason)
@@ -116,13 +123,9 @@ class CaseWork:
                 description=self.description,
                 save_autoencoded=self.save_autoencoded,
             )
-        except FileNotFoundError as error:  # the image, whose header is copied
-            return self._give_up(case, str(error))
-        except (EnvironmentFault, OSError):
+        except Exception as error:  # noqa: BLE001 (the boundary around one case)
             remove_case(self.output, case, file_ending=self.description.file_ending)
-            raise
-        except UserError as error:
-            return self._give_up(case, str(error))
+            return self._give_up(case, failed(case, error).reason)
         for organ, status in result.status.items():
             if status == "no_roi":
                 logger.warning("%s: the mask of %s is empty; nothing is said about this organ", case, organ)

@@ -119,6 +119,7 @@ def _predict(
     provenance = {
         "version": __version__,
         "torch_version": torch.__version__,
+        "num_threads": torch.get_num_threads(),
         "images": str(images_folder),
         "organ_masks": str(masks_folder),
         **model.provenance,

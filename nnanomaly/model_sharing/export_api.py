@@ -31,9 +31,9 @@ from nnanomaly.paths import (
 )
 from nnanomaly.plans import save_plans
 from nnanomaly.utilities.errors import ConfigurationError
-from nnanomaly.utilities.files import temporary_folder, write_atomically, write_text
+from nnanomaly.utilities.files import write_atomically, write_text
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
-from nnanomaly.utilities.leftovers import remove_leftovers
+from nnanomaly.utilities.leftovers import remove_leftovers, temporary_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,9 @@ def export_model(paths: Paths, dataset: str, output: Path, options: ExportOption
         raise ConfigurationError("CFG-OUTPUT", f"-o {output} exists already. Name another file, or add --force.")
     for name in (dataset, options.model.plans_name):
         if not NAME_PATTERN.fullmatch(name):
-            raise ConfigurationError("CFG-OUTPUT", f"{name!r} cannot be exported: rename it, without '/', '\\' and ':'")
+            raise ConfigurationError(
+                "CFG-OUTPUT", f"{name!r} cannot be exported: rename it, with letters, digits and _ - . +"
+            )
     model = load_model(paths, dataset, replace(options.model, device="cpu"))  # refuses what could not predict
     stays = f"{output} is as it was." if output.exists() else f"There is no {output}."
     with disk_faults(output, stays):

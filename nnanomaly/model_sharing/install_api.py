@@ -31,9 +31,9 @@ from nnanomaly.paths import (
 )
 from nnanomaly.plans import HEAD, REDUCTION, STAGES, Plans, load_plans
 from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError, UserError
-from nnanomaly.utilities.files import copy_atomically, temporary_folder
+from nnanomaly.utilities.files import copy_atomically
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
-from nnanomaly.utilities.leftovers import remove_leftovers
+from nnanomaly.utilities.leftovers import remove_leftovers, temporary_folder
 from nnanomaly.utilities.replacement import (
     JOURNAL,
     Move,
@@ -123,7 +123,8 @@ def _build_fold(staged: Paths, plans: Plans, fold: str, unpacked: Path) -> None:
     for stage in (name for name in (*STAGES, HEAD) if name in calibration.checkpoints):
         links = {"vqgan": {}, HEAD: {"checkpoints": dict(hashes)}}.get(stage, {"vqgan_sha256": hashes.get("vqgan", "")})
         folder = staged.fold(plans.dataset_name, plans.plans_name, stage, fold)
-        save_checkpoint(folder / FINAL, {**import_weights(source / stage), **links})
+        state = {**import_weights(source / stage), **links}
+        save_checkpoint(folder / FINAL, state, remedy="then install the model again.")
         hashes[stage] = checkpoint_hash(folder / FINAL)
         for name in (PLANS_JSON, DATASET_JSON):
             write_json(folder.parent / name, read_json(unpacked / name))

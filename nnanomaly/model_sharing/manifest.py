@@ -15,8 +15,9 @@ _FOLD_FILES = rf"({_STAGE_NAMES})\.(safetensors|json)|{re.escape(CALIBRATION_JSO
 _TOP_FILES = "|".join(map(re.escape, (MANIFEST_JSON, MODEL_CARD, PLANS_JSON, DATASET_JSON)))
 MEMBER_PATTERN = re.compile(rf"{_TOP_FILES}|fold_(0|[1-9][0-9]*|all)/({_FOLD_FILES})")
 """Names of members; no other is ever read or written, so that no name can lead out of a folder."""
-NAME_PATTERN = re.compile(r"[^/\\:\x00-\x1f]{1,100}")
-"""Names of datasets and plans, which become parts of folder names."""
+NAME_PATTERN = re.compile(r"\w(?:[\w.+ -]{0,98}[\w.+-])?")
+"""Names of datasets and plans, which become parts of folder names: letters and digits of any script, `_ - . +`, and
+spaces within."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

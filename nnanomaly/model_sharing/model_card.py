@@ -8,6 +8,7 @@ from nnanomaly.dataset.organ_labels import LABELS
 from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.plans import HEAD, InferencePlan, Plans
+from nnanomaly.utilities.shown_text import command_line
 
 INTENDED = (
     "Weakly supervised detection of lesions: the model reconstructs an organ as if it were healthy and marks where the "
@@ -57,7 +58,7 @@ def model_card(
         "Origin": [facts.origin or "Not stated."],
         "Use": [
             "    nnanomaly_install_pretrained_model_from_zip MODEL.zip",
-            f"    nnanomaly_predict -i IMAGES -o PREDICTIONS -d {plans.dataset_name} -p {plans.plans_name}",
+            f"    {predict_command(plans.dataset_name, plans.plans_name)}",
         ],
     }
     text = "\n\n".join(
@@ -65,6 +66,11 @@ def model_card(
         for number, (title, lines) in enumerate(sections.items())
     )
     return text + "\n"
+
+
+def predict_command(dataset: str, plans_name: str) -> str:
+    """What predicts with an installed model."""
+    return command_line("nnanomaly_predict", "-i", "IMAGES", "-o", "PREDICTIONS", "-d", dataset, "-p", plans_name)
 
 
 def _training(plans: Plans, description: DatasetDescription, labels: Mapping[tuple[str, str], str] | None) -> list[str]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nnanomaly.utilities.errors import IntegrityError
 from nnanomaly.utilities.json_io import read_json, write_json
+from nnanomaly.utilities.system_errors import naming
 
 FACTS = ("plans_identity", "stage", "version", "codec", "iteration")
 """What an exported stage says of itself, besides the finite numbers of its validation."""
@@ -25,7 +26,8 @@ def export_weights(state: dict[str, Any], stem: Path) -> int:
     weights: dict[str, Tensor] = state["averaged_weights"]
     stem.parent.mkdir(parents=True, exist_ok=True)
     content = save({name: value.detach().clone().contiguous() for name, value in weights.items()})
-    _weights(stem).write_bytes(content)  # its own writer hides what the disk says
+    with naming(_weights(stem)):
+        _weights(stem).write_bytes(content)  # its own writer hides what the disk says
     numbers = {name: value for name, value in state.get("validation", {}).items() if math.isfinite(value)}
     facts = {name: state[name] for name in FACTS if name in state}
     write_json(_facts(stem), {**facts, "validation": numbers})

@@ -11,12 +11,15 @@ import itertools
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from nnanomaly.plans import PreprocessingPlan
 from nnanomaly.roi.organ_instances import OrganInstance
 from nnanomaly.volume import Grid, canonical_grid
 
-ROUNDING = 1e-6  # millimetres and shares come from float sums; an organ of exactly a patch is not larger
+ROUNDING_MM = 1e-6
+"""Extents come from sums of floats: an organ of exactly a patch is not larger. The one tolerance of planning, of the
+decision for tiles and of their number, in one unit; two of them left organs between them, without any patch."""
 
 
 def organ_patches(instance: OrganInstance, plan: PreprocessingPlan) -> list[Grid]:
@@ -34,9 +37,20 @@ def mirrored(grid: Grid) -> Grid:
     return Grid(grid.shape, grid.spacing_mm, (z, y, x), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0)))
 
 
+def excess_mm(extent_mm: ArrayLike, margin_mm: float, patch_mm: ArrayLike) -> NDArray[np.float64]:
+    """How far organs with the margin on both sides exceed a patch, by axis; 0 where they fit.
+
+    `extent_mm` and `patch_mm`: mm, of shapes that broadcast, such as `[organs, 3]` and `[3]`.
+    """
+    excess = np.asarray(extent_mm, dtype=float) + 2 * margin_mm - np.asarray(patch_mm, dtype=float)
+    return np.where(excess > ROUNDING_MM, excess, 0.0)
+
+
 def _tile_centres(centre: float, extent: float, patch: float, *, plan: PreprocessingPlan) -> list[float]:
-    excess = extent + 2 * plan.margin_mm - patch
-    if not plan.tiling or excess <= ROUNDING:
+    excess = float(excess_mm(extent, plan.margin_mm, patch))
+    if not plan.tiling or excess == 0:
         return [centre]
-    intervals = math.ceil(excess / (patch * (1 - plan.tile_overlap)) - ROUNDING)
+    intervals = math.ceil(
+        (excess - ROUNDING_MM) / (patch * (1 - plan.tile_overlap))
+    )  # at least 1: excess > ROUNDING_MM
     return [centre + excess * (number / intervals - 0.5) for number in range(intervals + 1)]

@@ -9,6 +9,7 @@ from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files
 from nnanomaly.paths import ORGAN_MASKS_CSV
 from nnanomaly.preprocessing.preprocessor import read_organ_mask
 from nnanomaly.roi.mask_quality import MaskQuality, measure_mask, suspicions
+from nnanomaly.utilities.case_faults import case_fault, record
 from nnanomaly.utilities.csv_table import write_table
 from nnanomaly.utilities.errors import UserError
 
@@ -29,7 +30,7 @@ COLUMNS = {
 
 def measure_case(
     images_folder: Path, mask_root: Path, case: str, *, description: DatasetDescription
-) -> tuple[list[MaskQuality], list[UserError | OSError]]:
+) -> tuple[list[MaskQuality], list[UserError]]:
     """Facts of the masks that a case has, and the faults of those that cannot be used."""
     measured, faults = [], []
     for organ in description.organs:
@@ -39,7 +40,7 @@ def measure_case(
                 mask, _ = read_organ_mask(mask_root, case, organ, image=image, description=description)
                 measured.append(measure_mask(mask, case=case, organ=organ))
         except (UserError, OSError) as error:
-            faults.append(error)
+            faults.append(case_fault(error).error)
     return measured, faults
 
 
@@ -49,7 +50,12 @@ def report_masks(
     """Measure all masks of a folder, write the table into it, log what is suspicious; returns the table's path."""
     masks: list[MaskQuality] = []
     for case in cases:
-        measured, faults = measure_case(images_folder, mask_root, case, description=description)
+        try:
+            measured, faults = measure_case(images_folder, mask_root, case, description=description)
+        except Exception as error:  # noqa: BLE001 (the boundary around one case)
+            unforeseen = case_fault(error)
+            record(case, unforeseen.reason, unforeseen.traceback)
+            continue
         masks += measured
         for fault in faults:
             logger.warning("%s", fault)

@@ -16,8 +16,9 @@ from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.paths import SEGMENTATION_JSON
 from nnanomaly.roi.organ_masks import load_organ_mask
 from nnanomaly.roi.totalsegmentator import MODEL, TotalSegmentator, command_line, segment
+from nnanomaly.utilities.case_faults import case_fault, record
 from nnanomaly.utilities.case_runner import Progress
-from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault, UserError
+from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import write_json
 
 MASK_ENDING = ".nii.gz"
@@ -62,11 +63,13 @@ def segment_folder(
                 image = image_files(images_folder, case, description)[0]
                 _segment_case(image, mask_root / case, missing, installed=installed, device=device)
             (segmented if missing else kept).append(case)
-        except (EnvironmentFault, ConfigurationError):
+        except ConfigurationError:
             raise
-        except (UserError, FileNotFoundError) as error:
-            failures[case] = str(error)
-            logger.error("%s failed: %s", case, error)
+        except Exception as error:  # noqa: BLE001 (the boundary around one case)
+            fault = case_fault(error)
+            record(case, fault.reason, fault.traceback)
+            failures[case] = fault.reason
+            logger.error("%s failed: %s", case, fault.reason)
         if progress is not None:
             progress(number, len(cases))
     return SegmentationReport(segmented=tuple(segmented), kept=tuple(kept), failures=failures)

@@ -14,6 +14,7 @@ from nnanomaly.preprocessing.overlay_figure import OutlinedOrgan, overlay_figure
 from nnanomaly.preprocessing.preprocessor import read_organ_mask
 from nnanomaly.roi.mask_quality import MaskQuality, measure_mask, suspicions
 from nnanomaly.roi.organ_instances import mask_box
+from nnanomaly.utilities.case_faults import CaseFault, case_fault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import UserError
 from nnanomaly.utilities.files import write_atomically
@@ -21,7 +22,6 @@ from nnanomaly.volume import Volume
 
 logger = logging.getLogger(__name__)
 UNLABELLED = "no weak label"
-KILLED = "its worker process was killed, most likely for memory; use fewer processes (-np)"
 DPI = 100
 
 
@@ -45,14 +45,6 @@ class _CaseTask:
     labels: OrganLabels
     window_hu: tuple[float, float]
     out_path: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CaseOutcome:
-    fault: str | None = None
-    """Why there is no picture."""
-    remarks: tuple[str, ...] = ()
-    """What is odd about the masks."""
 
 
 def draw_overlays(
@@ -82,26 +74,23 @@ def draw_overlays(
     outcomes = run_cases(_draw_case, tasks, num_processes=num_processes, progress=progress)
     suspicious, failed = [], []
     for task, outcome in zip(tasks, outcomes, strict=True):
-        fault = KILLED if outcome is None else outcome.fault
-        if outcome is None or fault is not None:
+        if isinstance(outcome, CaseFault):
             failed.append(task.case)
-            logger.error("%s: %s", task.case, fault)
-        elif outcome.remarks:
+            logger.error("%s: %s", task.case, outcome.reason)
+        elif outcome:
             suspicious.append(task.case)
-            logger.warning("%s: %s", task.case, "; ".join(outcome.remarks))
+            logger.warning("%s: %s", task.case, "; ".join(outcome))
     return OverlayReport(num_drawn=len(tasks) - len(failed), suspicious=tuple(suspicious), failed=tuple(failed))
 
 
-def _draw_case(task: _CaseTask) -> _CaseOutcome:
-    try:
-        image = image_files(task.raw_folder / IMAGES_TR, task.case, task.description)[0]
-        organs = _organs(task, image)
-        scan = reader_writer_for(image).read_volume(image)
-        figure = overlay_figure(task.case, scan, organs, window_hu=task.window_hu)
-        write_atomically(task.out_path, functools.partial(figure.savefig, dpi=DPI))
-    except (UserError, OSError, MemoryError) as error:
-        return _CaseOutcome(fault=str(error) or type(error).__name__)
-    return _CaseOutcome(remarks=tuple(f"{organ.name}: {organ.text}" for organ in organs if organ.suspicious))
+def _draw_case(task: _CaseTask) -> tuple[str, ...]:
+    """Draw one case; what is odd about its masks."""
+    image = image_files(task.raw_folder / IMAGES_TR, task.case, task.description)[0]
+    organs = _organs(task, image)
+    scan = reader_writer_for(image).read_volume(image)
+    figure = overlay_figure(task.case, scan, organs, window_hu=task.window_hu)
+    write_atomically(task.out_path, functools.partial(figure.savefig, dpi=DPI))
+    return tuple(f"{organ.name}: {organ.text}" for organ in organs if organ.suspicious)
 
 
 def _organs(task: _CaseTask, image: Path) -> list[OutlinedOrgan]:
@@ -115,7 +104,7 @@ def _organs(task: _CaseTask, image: Path) -> list[OutlinedOrgan]:
                 task.raw_folder / ORGAN_MASKS_TR, task.case, organ, image=image, description=task.description
             )
         except (UserError, OSError) as error:
-            faults[organ] = str(error)
+            faults[organ] = case_fault(error).reason
             continue
         measured.append(measure_mask(mask, case=task.case, organ=organ))
         box = mask_box(mask)

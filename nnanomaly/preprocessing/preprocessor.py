@@ -5,7 +5,6 @@ mask in [0, 1]; and the coverage, 1 where the scan says something. Voxels outsid
 scanners write outside their circular field of view are not covered; their image value is -1.
 """
 
-import errno
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -29,8 +28,9 @@ from nnanomaly.preprocessing.report import CaseFailure, PreprocessingReport, mer
 from nnanomaly.preprocessing.resampling import sample_on_grid
 from nnanomaly.roi.organ_instances import OrganInstance, locate_organ
 from nnanomaly.roi.organ_masks import load_organ_mask
+from nnanomaly.utilities.case_faults import CaseFault, case_fault, record
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import EnvironmentFault, UserError
+from nnanomaly.utilities.errors import UserError
 from nnanomaly.utilities.json_io import document_hash, to_document
 from nnanomaly.utilities.leftovers import remove_leftovers
 from nnanomaly.volume import Box, Grid, Volume
@@ -38,8 +38,6 @@ from nnanomaly.volume import Box, Grid, Volume
 PADDING_BELOW_HU = -1100.0
 PADDING_ABOVE_HU = 32000.0
 AIR_HU = -1024.0
-DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""Faults of writing that every following case would meet as well."""
 SPLINE_REACH = 16  # voxels; the influence of a cubic spline's samples has fallen below 1e-8 there
 IMAGE, ORGAN, COVERAGE = 0, 1, 2
 """Channels of a patch."""
@@ -217,13 +215,18 @@ def preprocess_dataset(
     ]
     outcomes = run_cases(_preprocess_files, tasks, num_processes=num_processes, progress=progress)
     excluded = tuple((case, organ) for case in cases for organ in description.organs if organ not in organs[case])
-    reports = [_killed(task) if outcome is None else outcome for task, outcome in zip(tasks, outcomes, strict=True)]
-    return merge_reports([PreprocessingReport(excluded=excluded), *reports])
+    reports = [
+        _without_all(task, outcome) if isinstance(outcome, CaseFault) else outcome
+        for task, outcome in zip(tasks, outcomes, strict=True)
+    ]
+    report = merge_reports([PreprocessingReport(excluded=excluded), *reports])
+    for failure in report.failures:
+        record(f"{failure.case} {failure.organ}", failure.reason, failure.traceback)
+    return report
 
 
-def _killed(task: _CaseTask) -> PreprocessingReport:
-    reason = "its worker process was killed, most likely for memory; use fewer processes (-np)"
-    return PreprocessingReport(failures=tuple(CaseFailure(task.case, organ, reason) for organ in task.organs))
+def _without_all(task: _CaseTask, fault: CaseFault) -> PreprocessingReport:
+    return PreprocessingReport(failures=tuple(CaseFailure(task.case, organ, fault.reason) for organ in task.organs))
 
 
 def _preprocess_files(task: _CaseTask) -> PreprocessingReport:
@@ -233,14 +236,9 @@ def _preprocess_files(task: _CaseTask) -> PreprocessingReport:
     for organ in task.organs:
         try:
             reports.append(_preprocess_organ(task, organ, read_image=read_image))
-        except (UserError, OSError, MemoryError) as error:
-            if isinstance(error, OSError) and error.errno in DISK_REFUSES:
-                raise EnvironmentFault(
-                    "IO-WRITE",
-                    f"{task.out_dir} does not take the patches of {task.case}: {error.strerror}. Make room and start "
-                    "again; what is stored already is kept.",
-                ) from error
-            failure = CaseFailure(task.case, organ, str(error) or type(error).__name__)
+        except Exception as error:  # noqa: BLE001 (the boundary around one organ of one case)
+            fault = case_fault(error)
+            failure = CaseFailure(task.case, organ, fault.reason, fault.traceback)
             reports.append(PreprocessingReport(failures=(failure,)))
     return merge_reports(reports)
 

@@ -14,6 +14,8 @@ class CaseFailure(NamedTuple):
     """Organ name."""
     reason: str
     """One line."""
+    traceback: str = ""
+    """Of an exception that nobody foresaw; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

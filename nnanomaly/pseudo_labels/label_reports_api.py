@@ -25,6 +25,7 @@ from nnanomaly.pseudo_labels.label_merge import MergedLabels, edited_labels, mer
 from nnanomaly.pseudo_labels.label_report import NOT_MENTIONED, OrganLabel, label_report
 from nnanomaly.pseudo_labels.report_files import Report, read_reports, unread_files
 from nnanomaly.pseudo_labels.rule_pack import BUILT_IN, Rules, built_in_pack, load_rules
+from nnanomaly.utilities.case_faults import case_fault, record
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 
 DEFAULT_ORGANS = ("kidney_left", "kidney_right")
@@ -213,9 +214,12 @@ def _label_case(
         _LOGGER.warning("[NNA-REPORT-ENCODING] %s is not UTF-8; it was read as Windows-1252", report.case)
     try:
         found = label_report(report.text, rules, unmentioned=unmentioned).organs
-    except DataError as error:
-        unread = [OrganLabel(organ=o, label=UNSURE, reason=error.code, mentions=(), num_deciding=0) for o in organs]
-        return unread, str(error)
+    except Exception as error:  # noqa: BLE001 (the boundary around one report)
+        fault = case_fault(error, quote=False)
+        record(report.case, fault.reason, fault.traceback)
+        code = fault.error.code
+        unread = [OrganLabel(organ=o, label=UNSURE, reason=code, mentions=(), num_deciding=0) for o in organs]
+        return unread, fault.reason
     return [found[organ] for organ in organs], ""
 
 

@@ -12,7 +12,6 @@ from nnanomaly.report.findings import KINDS, Finding, counts, judge
 from nnanomaly.report.organ_view import LOOKED_AT, TRUNCATED, OrganView, view_organ, viewer_document
 from nnanomaly.report.pages import render
 from nnanomaly.report.predictions import PredictedCase, read_case
-from nnanomaly.utilities.errors import EnvironmentFault, UserError
 from nnanomaly.utilities.files import write_text
 
 RULE = MatchRule()
@@ -80,16 +79,7 @@ class CaseOutcome:
 
 
 def write_case_page(task: CaseTask) -> CaseOutcome:
-    """Do one case; a fault of its files is its outcome, a full disk is not."""
-    try:
-        return _write(task)
-    except EnvironmentFault:
-        raise
-    except (UserError, FileNotFoundError) as error:
-        return CaseOutcome(case=task.case, page=task.page.name, fault=" ".join(str(error).split()))
-
-
-def _write(task: CaseTask) -> CaseOutcome:
+    """Do one case."""
     predicted = read_case(task.folders.predictions, task.case)
     volumes = read_volumes(task.folders, task.case)
     score = read_scores(candidates_file(task.folders.predictions, task.case))

@@ -19,6 +19,7 @@ from nnanomaly.report.folder_facts import sections
 from nnanomaly.report.organ_view import LOOKED_AT
 from nnanomaly.report.pages import ASSETS, HERE, render
 from nnanomaly.report.predictions import failed_cases, file_ending, images_folder, predicted_cases
+from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.files import copy_atomically, write_text
@@ -125,9 +126,10 @@ def build_report(
         for number, case in enumerate(cases)
     ]
     done = run_cases(write_case_page, tasks, num_processes=options.num_processes, progress=progress)
-    killed = "the process that drew it was killed (out of memory?)"
     outcomes = [
-        outcome or CaseOutcome(case=task.case, page=task.page.name, fault=killed)
+        CaseOutcome(case=task.case, page=task.page.name, fault=outcome.reason)
+        if isinstance(outcome, CaseFault)
+        else outcome
         for task, outcome in zip(tasks, done, strict=True)
     ]
     return _finish(predictions, output, options, outcomes)

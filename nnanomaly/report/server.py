@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from nnanomaly.report.pages import CONTENT_POLICY
+from nnanomaly.utilities.faults import keep_traceback, traceback_text
 
 LOOPBACK = "127.0.0.1"
 TYPES = {
@@ -23,12 +25,19 @@ class ReportServer(ThreadingHTTPServer):
     """Serves some files under `/{token}/...`. Port 0 lets the system choose a free one."""
 
     daemon_threads = True
+    block_on_close = False
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         """`files`: what a browser may ask for, such as "/index.html", and where it lies."""
         self.files = dict(files)
         self.token = secrets.token_urlsafe(24)
         super().__init__((LOOPBACK, 0), _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that goes away is no fault, and no traceback belongs into the terminal; the log has the others."""
+        error = sys.exc_info()[1]
+        if isinstance(error, Exception) and not isinstance(error, (ConnectionError, TimeoutError)):
+            keep_traceback(traceback_text(error))
 
     @property
     def hosts(self) -> set[str]:
@@ -43,6 +52,8 @@ class ReportServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: ReportServer
     server_version = "nnanomaly"
+    timeout = 30
+    """Seconds after which a connection that says nothing is closed, and its thread ends."""
     sys_version = ""
 
     def do_GET(self) -> None:

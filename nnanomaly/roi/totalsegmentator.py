@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nnanomaly.paths import TotalSegmentatorPaths
+from nnanomaly.utilities.child_processes import run_child
 from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault
 from nnanomaly.utilities.json_io import read_json, write_json
 
@@ -77,14 +78,12 @@ def command_line(program: Path, image: Path, target: Path, *, device: str | None
 def segment(installed: TotalSegmentator, image: Path, target: Path, *, device: str | None) -> None:
     """Let it write the label map of a scan; `DataError` (ROI-SEGMENTATION) with its last lines when it fails."""
     with _quiet_home(installed.folders.home) as home:
-        result = subprocess.run(
+        result = run_child(
             command_line(installed.program, image.resolve(), target, device=device),
             env=installed.folders.environment(home),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
             errors="replace",
-            check=False,
         )
     if result.returncode != 0 or not target.is_file():
         lines = (result.stderr.strip() or result.stdout.strip()).splitlines()[-LAST_LINES:]

@@ -238,6 +238,7 @@ def debug_document(
     return {
         "version": __version__,
         "torch_version": torch.__version__,
+        "num_threads": torch.get_num_threads(),
         "python_version": platform.python_version(),
         "device": str(device),
         "dataset": plans.dataset_name,

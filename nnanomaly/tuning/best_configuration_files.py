@@ -13,6 +13,7 @@ from nnanomaly.tuning.selection import Choice, Tried
 from nnanomaly.utilities.files import write_text
 from nnanomaly.utilities.json_io import to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers
+from nnanomaly.utilities.shown_text import command_line
 
 NUM_SHOWN = 20
 NUMBERS = ("f1", "f1_standard_error", "precision", "recall", "false_per_healthy_organ", "behind_best", "behind_error")
@@ -115,8 +116,8 @@ def page_of(result: Result, table: pd.DataFrame) -> str:
 
 def command_of(result: Result) -> str:
     """The command that predicts with the chosen configuration."""
-    plans = "" if result.plans_name == PLANS_NAMES["default"] else f" -p {result.plans_name}"
-    return f"nnanomaly_predict -i INPUT_FOLDER -o OUTPUT_FOLDER -d {result.dataset}{plans}"
+    plans = () if result.plans_name == PLANS_NAMES["default"] else ("-p", result.plans_name)
+    return command_line("nnanomaly_predict", "-i", "INPUT_FOLDER", "-o", "OUTPUT_FOLDER", "-d", result.dataset, *plans)
 
 
 def _row(result: Result, number: int) -> dict[str, Any]:

@@ -44,6 +44,12 @@ class IntegrityError(UserError):
     exit_code = 6
 
 
+class InternalFault(UserError):
+    """What nobody foresaw: a fault of this program, which the user can only report. Exit status 1."""
+
+    exit_code = 1
+
+
 class Interrupted(Exception):
     """Work was stopped by a signal after its state was saved; `exit_code` is what a shell expects (128 + signal)."""
 

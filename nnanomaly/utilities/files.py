@@ -1,13 +1,13 @@
 """Files as a whole: written under their final name only when they are complete, copied, linked, and hashed."""
 
-import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from nnanomaly.utilities.leftovers import temporary_name
+from nnanomaly.utilities.system_errors import naming
 
 BLOCK_BYTES = 1 << 20
 
@@ -20,13 +20,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with naming(path):
+        try:
+            write(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -37,18 +38,6 @@ def write_text(path: Path, text: str) -> None:
 def copy_atomically(source: Path, target: Path) -> None:
     """The content of `source` under the name `target`, which is never there in part."""
     write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
-
-
-@contextlib.contextmanager
-def temporary_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`, gone after the `with` block; `remove_leftovers` knows that of a killed process."""
-    folder = temporary_name(path)
-    shutil.rmtree(folder, ignore_errors=True)  # of an earlier process of this number
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def file_hash(path: Path) -> str:

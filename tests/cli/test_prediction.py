@@ -338,3 +338,40 @@ def test_a_full_disk_ends_the_run_and_it_can_be_continued(shell: Any, model: Pla
     assert not [name for name in files_in(Path("preds")) if name.endswith((".nii.gz", "_boxes.json"))]
     assert shell(*arguments, "--continue_prediction") == 0
     assert set(status_of(Path("preds")).values()) == {"ok"}
+
+
+@pytest.mark.parametrize("step", ["read_case", "find_patches", "predict_patches", "write_case"])
+@pytest.mark.parametrize("threads", [0, 1])
+def test_an_exception_that_nobody_foresaw_costs_its_case_alone(
+    shell: Any, model: Plans, monkeypatch: pytest.MonkeyPatch, step: str, threads: int
+) -> None:
+    from nnanomaly.inference import case_work
+
+    right, calls = getattr(case_work, step), []
+
+    def divide(*arguments: Any, **settings: Any) -> Any:
+        calls.append(1)
+        return right(*arguments, **settings) if len(calls) > 1 else 1 / 0
+
+    monkeypatch.setattr(case_work, step, divide)
+    assert shell("predict", "-i", "imagesTs", "-o", "preds", "-npp", threads, "-nps", threads) == 4
+    assert status_of(Path("preds")) == {
+        ("test_0", ""): "failed",
+        **{("test_1", organ): "ok" for organ in ORGANS},
+    }
+    assert "[NNA-INTERNAL] ZeroDivisionError: division by zero (inference/case_work.py:" in Path(
+        "preds/detections/status.csv"
+    ).read_text(encoding="utf-8")
+    assert outputs_of("test_0").isdisjoint(files_in(Path("preds")))
+    monkeypatch.setattr(case_work, step, right)
+    assert shell("predict", "-i", "imagesTs", "-o", "preds", "--continue_prediction") == 0
+
+
+def test_the_number_of_threads_is_recorded_where_the_report_reads_it(shell: Any, model: Plans) -> None:
+    import torch
+
+    from nnanomaly.report.folder_facts import run_section
+
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 0
+    (table,) = run_section(Path("preds")).tables
+    assert ["num_threads", str(torch.get_num_threads())] in [list(row) for row in table.rows]

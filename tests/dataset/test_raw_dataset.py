@@ -99,7 +99,25 @@ def test_a_folder_without_cases_is_refused_when_cases_are_needed(tmp_path):
         list_cases(tmp_path, ".nii.gz")
 
 
-@pytest.mark.parametrize("case", ["", "../x", "a/b", ".hidden", "-rf", "=1+1", "a..b", "a b", "é", "a" * 129, "a\n"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "",
+        "../x",
+        "a/b",
+        ".hidden",
+        "-rf",
+        "=1+1",
+        "a..b",
+        "a b",
+        "é;",
+        "x\x1b[2J",
+        "a\u202eb",
+        "\udce9",
+        "a" * 129,
+        "a\n",
+    ],
+)
 def test_unsafe_case_ids_are_refused(case):
     with pytest.raises(DataError, match="CASE-ID"):
         check_case_id(case, Path("imagesTr"))

@@ -159,8 +159,8 @@ def inline_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     from nnanomaly.dicom import convert_api, scan
     from nnanomaly.utilities.case_runner import run_cases
 
-    def inline(work: Any, tasks: Any, *, num_processes: int, progress: Any = None) -> Any:
-        return run_cases(work, tasks, num_processes=1, progress=progress)
+    def inline(work: Any, tasks: Any, *, num_processes: int, progress: Any = None, quote: bool = True) -> Any:
+        return run_cases(work, tasks, num_processes=1, progress=progress, quote=quote)
 
     for module in (convert_api, scan):
         monkeypatch.setattr(module, "run_isolated", inline)

@@ -15,6 +15,7 @@ from nnanomaly import cli
 from nnanomaly.dicom import convert_api
 from nnanomaly.dicom.report import report_paths
 from nnanomaly.dicom.series import made_up
+from nnanomaly.utilities.case_faults import KILLED
 
 Fault = Callable[..., Any]
 OTHER = [1, 0, 0, 0, 0, -1]
@@ -387,7 +388,7 @@ def test_a_series_whose_reader_is_killed_is_skipped(
     shell: Fault, new_series: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new_series().write(Path("in"))
-    monkeypatch.setattr(convert_api, "run_isolated", lambda work, tasks, **settings: [None for _ in tasks])
+    monkeypatch.setattr(convert_api, "run_isolated", lambda work, tasks, **settings: [KILLED for _ in tasks])
     status, text = shell("convert_dicom", "in", "-o", "imagesTr")
     assert (status, "DCM-NOTHING] no series could be taken (DCM-KILLED)" in text) == (3, True)
 

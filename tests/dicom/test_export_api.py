@@ -190,7 +190,7 @@ def test_a_full_disk_ends_the_export_and_is_no_fault_of_the_case(
     shell: Make, new_series: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(path: Path, write: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     Predicted(new_series()).predict()
     monkeypatch.setattr(export_api, "write_atomically", fail)

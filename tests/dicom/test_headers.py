@@ -15,6 +15,7 @@ from nnanomaly.dicom.headers import SliceHeader, is_dicom, read_header
 from nnanomaly.dicom.limits import bounded
 from nnanomaly.dicom.report import SKIPPED, TAKEN
 from nnanomaly.dicom.series import find_stacks
+from nnanomaly.utilities.case_faults import KILLED, CaseFault
 from nnanomaly.utilities.case_runner import run_isolated
 
 NUM_PATCHED_HEADERS = 500
@@ -87,12 +88,12 @@ def test_damaged_files_of_a_series_end_in_its_outcome(tmp_path: Path, new_series
         stack = max(find_stacks(headers, {}), key=lambda stack: len(stack.headers))
         tasks.append(StackTask(stack=stack, images=tmp_path / "out", correct_tilt=False))
     outcomes = run_isolated(convert_stack, tasks, num_processes=1)
-    assert {outcome.status for outcome in outcomes if outcome} == {TAKEN, SKIPPED}
-    assert len([outcome for outcome in outcomes if outcome]) == len(tasks)
+    assert not [outcome for outcome in outcomes if isinstance(outcome, CaseFault)]
+    assert {outcome.status for outcome in outcomes} == {TAKEN, SKIPPED}
 
 
 def test_a_worker_that_hangs_is_ended_and_one_that_takes_too_much_memory_fails() -> None:
-    assert run_isolated(_work, [1 << 20, 1 << 30, HANG], num_processes=1) == ["allocated", "refused", None]
+    assert run_isolated(_work, [1 << 20, 1 << 30, HANG], num_processes=1) == ["allocated", "refused", KILLED]
 
 
 HANG = 0

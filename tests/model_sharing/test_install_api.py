@@ -28,9 +28,8 @@ from nnanomaly.model_sharing.install_api import install_model
 from nnanomaly.paths import Paths
 from nnanomaly.utilities import replacement
 from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError
-from nnanomaly.utilities.files import temporary_folder
 from nnanomaly.utilities.json_io import to_document
-from nnanomaly.utilities.leftovers import temporary_name
+from nnanomaly.utilities.leftovers import temporary_folder, temporary_name
 
 DATASET, PLANS_NAME = "Dataset501_Tiny", "nnAnomalyPlans"
 

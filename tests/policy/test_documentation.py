@@ -53,7 +53,7 @@ def test_every_error_code_is_documented_and_no_other(
 
 def test_the_exit_statuses_of_the_page_are_those_of_the_errors(error_page: str) -> None:
     rows = dict(re.findall(r"^\| (\d+) \| `(\w+)`", error_page, flags=re.MULTILINE))
-    kinds = [errors.ConfigurationError, errors.DataError, errors.EnvironmentFault, errors.IntegrityError]
+    kinds = errors.UserError.__subclasses__()
     assert rows == {str(kind.exit_code): kind.__name__ for kind in kinds}
 
 

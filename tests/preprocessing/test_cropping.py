@@ -2,9 +2,12 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from nnanomaly.experiment_planning.planner_rules import smallest_patch
 from nnanomaly.plans import PreprocessingPlan
-from nnanomaly.preprocessing.cropping import mirrored, organ_patches
+from nnanomaly.preprocessing.cropping import ROUNDING_MM, excess_mm, mirrored, organ_patches
 from nnanomaly.roi.organ_instances import OrganInstance
 from nnanomaly.volume import canonical_grid
 
@@ -92,6 +95,52 @@ def test_tiles_cover_the_box_with_its_margin_exactly(extent, overlap):
     assert shared[0] >= 100 * overlap - 1e-4
     fewer = (extent + 20 - 100) / (len(grids) - 2) if len(grids) > 2 else np.inf
     assert fewer > 100 * (1 - overlap)
+
+
+FLOAT_MM = 1e-9  # what sums of floats of a few hundred millimetres are wrong by, with room
+
+
+@given(
+    excess=st.one_of(
+        st.floats(-1e-4, 1e-4),  # sizes that differ from the patch by what headers are rounded to
+        st.floats(-60, 400),
+        st.builds(lambda steps, bit: steps * 25.0 + bit, st.integers(1, 12), st.floats(-1e-5, 1e-5)),
+    ),
+    overlap=st.floats(0, 0.95),
+    centre=st.floats(-500, 500),
+)
+@example(excess=3e-6, overlap=0.5, centre=0.0)  # larger than a patch by a few millionths of a millimetre
+@example(excess=1.0000001e-6, overlap=0.0, centre=0.0)
+def test_tiles_cover_any_organ_evenly_with_the_planned_overlap_and_are_the_fewest_that_do(excess, overlap, centre):
+    margin, patch = 10.0, 100.0
+    extent = patch + excess - 2 * margin
+    settings = plan(tile_overlap=overlap, margin_mm=margin)
+    grids = organ_patches(organ((extent, 20, 20), centre=(centre, 0, 0)), settings)
+    low = np.array([grid.corners_mm()[:, 0].min() for grid in grids])
+    ends, needed = (low[0], low[-1] + patch), extent / 2 + margin
+    larger = extent + 2 * margin - patch > ROUNDING_MM + FLOAT_MM
+    assert len(grids) >= 2 if larger else len(grids) == 1 or excess > 0
+    assert ends[0] <= centre - needed + ROUNDING_MM
+    assert ends[1] >= centre + needed - ROUNDING_MM
+    assert sum(ends) / 2 == pytest.approx(centre, abs=FLOAT_MM * 1000)
+    steps = np.diff(low)
+    assert steps == pytest.approx(np.full(len(steps), steps.mean() if len(steps) else 0.0), abs=FLOAT_MM * 1000)
+    assert np.all(steps <= patch * (1 - overlap) + ROUNDING_MM + FLOAT_MM)
+    if len(grids) > 2:
+        assert excess / (len(grids) - 2) > patch * (1 - overlap)  # one tile fewer would leave too little in common
+
+
+def test_an_organ_exceeds_a_patch_only_beyond_what_rounding_makes_of_it():
+    extents = [[80.0, 60.0, 60.0], [80.0 + 5e-7, 61.0, 59.0]]
+    assert excess_mm(extents, 10.0, (100.0, 80.0, 80.0)).tolist() == [[0, 0, 0], [0, 1, 0]]
+
+
+@given(spacing=st.sampled_from([0.7, 1.0, 1.3, 2.6]), voxels=st.integers(8, 64), bit=st.floats(-3e-6, 3e-6))
+def test_a_patch_that_was_planned_for_an_organ_holds_it_in_one_piece(spacing, voxels, bit):
+    extent = voxels * spacing + bit
+    shape = smallest_patch(np.full((5, 3), extent), spacing_mm=spacing, margin_mm=0.0, multiple=1)
+    settings = plan(spacing_mm=(spacing,) * 3, patch_size=shape, margin_mm=0.0)
+    assert len(organ_patches(organ((extent,) * 3), settings)) == 1
 
 
 def test_a_mirrored_patch_covers_the_same_voxels_from_left_to_right() -> None:

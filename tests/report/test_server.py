@@ -1,10 +1,14 @@
 import http.client
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from nnanomaly.report import server as module
 from nnanomaly.report.server import ReportServer
 
 
@@ -54,3 +58,25 @@ def test_what_is_not_listed_is_not_served_and_no_folder_is_listed(server: Report
     status, body, _ = _get(server, f"/{server.token}{path}")
     assert status == 404
     assert "secret" not in body
+
+
+def test_a_browser_that_goes_away_leaves_no_traceback_and_the_server_goes_on(
+    server: ReportServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "index.html").write_bytes(b"x" * 50_000_000)
+    request = f"GET /{server.token}/index.html HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n"
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", server.server_port)) as gone:
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
+            gone.sendall(request.encode())
+            gone.recv(10)
+    (tmp_path / "index.html").write_text("<p>hello")
+    assert _get(server, f"/{server.token}/index.html")[0] == 200
+    time.sleep(0.5)
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_connection_that_says_nothing_is_closed(server: ReportServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module._Handler, "timeout", 0.2)
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as silent:
+        assert silent.recv(1) == b""
