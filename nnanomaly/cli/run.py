@@ -12,7 +12,7 @@ from nnanomaly.paths import let_threads_sleep, number_of_workers_from_env
 from nnanomaly.utilities.errors import Interrupted, UserError
 
 NOBODY_READS = 141  # exit status: what shells say of a program that writes into a closed pipe
-PARTIAL = 4  # exit status: some cases failed or have no organ, the rest is complete
+PARTIAL = 4  # exit status: some cases failed or have no organ at all, the rest is complete
 
 Arguments = Sequence[str] | None
 

@@ -12,6 +12,7 @@ from nnanomaly.dataset.raw_dataset import (
     image_files,
     training_cases,
 )
+from nnanomaly.experiment_planning.domain import scans_not_in_hu
 from nnanomaly.experiment_planning.fingerprint import CaseFingerprint, Fingerprint, analyze_case, combine
 from nnanomaly.imageio.reader_writer import check_content, reader_writer_for
 from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
@@ -67,6 +68,9 @@ def extract_fingerprint(
                 if not isinstance(outcome, CaseFingerprint)
             }
         )
+    faults = scans_not_in_hu(measured)
+    if faults:
+        _refuse(dict(faults))
     return combine(measured)
 
 

@@ -1,6 +1,6 @@
 """What a prediction of one case says, on the grid of its scan: the result of `Predictor.predict`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import nibabel
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nnanomaly.imageio.nifti_geometry import ras_affine
 from nnanomaly.inference.postprocessing import Candidate
+from nnanomaly.roi.scan_domain import CaseWarning
 from nnanomaly.volume import Grid
 
 
@@ -29,6 +30,8 @@ class Prediction:
     """Threshold on the anomaly map; None where no organ was found."""
     status: dict[str, str]
     """Per organ: `ok`, `truncated_roi` (cut by the scan's border) or `no_roi` (empty mask: nothing is said of it)."""
+    warnings: list[CaseWarning] = field(default_factory=list)
+    """What is unusual about the scan or its masks, beside the training scans; empty where nothing is."""
     grid: Grid
     """Where the voxels lie; see `nnanomaly.volume`."""
 

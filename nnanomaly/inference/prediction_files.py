@@ -14,6 +14,7 @@ from nnanomaly.imageio.nifti import write_like
 from nnanomaly.inference.composition import autoencoded_over_scan, over_scan
 from nnanomaly.inference.postprocessing import Candidate
 from nnanomaly.inference.predictor import CaseResult
+from nnanomaly.inference.status_table import texts_by_organ
 from nnanomaly.paths import (
     ARGUMENTS_JSON,
     AUTOENCODED,
@@ -25,6 +26,7 @@ from nnanomaly.paths import (
     RECONSTRUCTIONS,
 )
 from nnanomaly.plans import Plans, save_plans
+from nnanomaly.roi.scan_domain import CaseWarning
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers
@@ -107,16 +109,18 @@ def remove_case(output: Path, case: str, *, file_ending: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def finished_status(output: Path, case: str, file_ending: str) -> dict[str, str] | None:
-    """Status per organ of a case that was written to its end; None for one that has to be predicted (again)."""
+def finished_status(output: Path, case: str, file_ending: str) -> tuple[dict[str, str], dict[str, list[str]]] | None:
+    """Status and warnings per organ of a case that was written to its end; None for one to be predicted (again)."""
     path = candidates_path(output, case)
     if not path.is_file() or not (output / f"{case}{file_ending}").is_file():
         return None
     try:
-        organs = read_json(path)["organs"]
+        document = read_json(path)
+        organs, warnings = dict(document["organs"]), document.get("warnings", [])
+        texts = texts_by_organ(CaseWarning(**{k: str(warning[k]) for k in WARNING_KEYS}) for warning in warnings)
     except (DataError, KeyError, TypeError):  # damaged: what cannot be read is not complete
         return None
-    return dict(organs)
+    return organs, texts
 
 
 def candidates_path(output: Path, case: str) -> Path:
@@ -128,11 +132,14 @@ def _whole_hu(values: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.clip(np.rint(values), -32768, 32767).astype(np.int16)
 
 
+WARNING_KEYS = ("organ", "code", "message")
 BOXES_KEYS = {
     "case": "Case id.",
     "axes": "How voxel indices and world positions are ordered, in words.",
     "threshold": "Threshold on the anomaly map; null where Otsu finds none, since the map is the same everywhere.",
     "organs": "Status of every organ, as in `status.csv`.",
+    "warnings": "What a reader must know about the scan and its masks: `organ`, `code` and `message`, as in "
+    "`status.csv`; missing in files of earlier versions.",
     "candidates": "The candidates; `id`, `start` and `stop` of the box, and what the next table lists.",
     "patches": "The organ patches that were predicted: `organ`, `tile`, `organ_fraction_outside` (share of the "
     "organ mask outside all its patches), `covered_fraction` (share of the patch inside the scan), and their grid.",
@@ -147,6 +154,7 @@ def _document(case: str, result: CaseResult) -> dict[str, Any]:
         "superior, posterior, left",
         "threshold": None if result.threshold == float("inf") else result.threshold,  # JSON knows no infinity
         "organs": result.status,
+        "warnings": [to_document(warning) for warning in result.warnings],
         "candidates": [_candidate(number, item) for number, item in enumerate(result.candidates, start=1)],
         "patches": [
             {

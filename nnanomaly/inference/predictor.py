@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.candidate_features import Scene
+from nnanomaly.inference.case_check import CaseFacts, examine_case, warnings_after
 from nnanomaly.inference.composition import Composite, compose
 from nnanomaly.inference.detectors import Detector
 from nnanomaly.inference.finite import finite
@@ -24,6 +25,7 @@ from nnanomaly.inference.spread import SeenByFold, SeenPatch, with_spread
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.preprocessor import COVERAGE, OrganPatch, preprocess_case
 from nnanomaly.roi.nearest_organ import nearest_organ, patch_centers
+from nnanomaly.roi.scan_domain import CaseWarning
 from nnanomaly.volume import Box, Grid, Volume
 
 FloatArray = NDArray[np.float32]
@@ -83,6 +85,8 @@ class CasePatches:
     """The patches of all organs."""
     status: dict[str, str]
     """As in `CaseResult`."""
+    facts: CaseFacts = CaseFacts(organs={}, warnings=())
+    """What was noticed about the scan and its masks."""
     scan: Scan | None = None
     """What further patches are cut from; None = the plan does not follow lesions."""
 
@@ -103,6 +107,8 @@ class CaseResult:
     """The patches that were looked at."""
     status: dict[str, str]
     """Per organ: `ok`, `truncated_roi` (cut by the scan's border) or `no_roi` (empty mask)."""
+    warnings: tuple[CaseWarning, ...] = ()
+    """What a reader of the result must know about the scan and its masks."""
 
 
 def predict_case(
@@ -113,7 +119,11 @@ def predict_case(
 
 
 def find_patches(image: Volume, masks: Mapping[str, Volume], *, case: str, plans: Plans) -> CasePatches:
-    """Cut and resample the patches of all organs of a case; needs no network."""
+    """Check a case, cut and resample the patches of all its organs; needs no network.
+
+    Raises `DataError`: INT-UNITS for a scan that cannot be in HU, ROI-EXTENT for a mask of more than an organ.
+    """
+    facts = examine_case(image, masks, case=case, plans=plans)
     patches: list[OrganPatch] = []
     status: dict[str, str] = {}
     for organ, mask in masks.items():
@@ -121,7 +131,7 @@ def find_patches(image: Volume, masks: Mapping[str, Volume], *, case: str, plans
         status[organ] = _status(found)
         patches += found
     scan = Scan(image=image, masks=dict(masks)) if plans.inference.follow_lesions else None
-    return CasePatches(patches=patches, status=status, scan=scan)
+    return CasePatches(patches=patches, status=status, facts=facts, scan=scan)
 
 
 def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Sequence[FoldModel]) -> CaseResult:
@@ -148,6 +158,7 @@ def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Seq
         threshold=threshold,
         patches=patches,
         status=found.status,
+        warnings=warnings_after(found.facts, mask, plans),
     )
 
 

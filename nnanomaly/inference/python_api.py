@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from nnanomaly.checkpoint import FINAL
 from nnanomaly.dataset.raw_dataset import check_case_id
 from nnanomaly.device import memory_fault
+from nnanomaly.inference.case_check import say_what_cannot_be_checked
 from nnanomaly.inference.case_input import Image, OrganMasks, case_of, read_input
 from nnanomaly.inference.composition import over_scan
 from nnanomaly.inference.loaded_model import LoadedModel, ModelRequest, choose_dataset, load_model
@@ -58,7 +59,9 @@ class Predictor:
         )
         roots = Paths.from_env() if paths is None else paths
         name = choose_dataset(roots, None if dataset is None else str(dataset), request)
-        return cls(load_model(roots, name, request))
+        model = load_model(roots, name, request)
+        say_what_cannot_be_checked(model.plans)
+        return cls(model)
 
     @property
     def organs(self) -> tuple[str, ...]:
@@ -82,7 +85,8 @@ class Predictor:
         what errors and the result call it; by default the name of the file, or "case". Noise is keyed by the voxels:
         a scan gives the same result under every name, and that of `nnanomaly_predict`. `num_samples`: samples of the
         noise that are averaged; None = as planned.
-        Raises ConfigurationError (CFG-IMAGE, CFG-MASKS) and DataError, with the codes of `nnanomaly_predict`.
+        Raises ConfigurationError (CFG-IMAGE, CFG-MASKS, CFG-SAMPLES) and DataError, with the codes of
+        `nnanomaly_predict`.
         """
         name = case_of(image) if case is None else case
         check_case_id(name, Path("case"))
@@ -99,5 +103,6 @@ class Predictor:
             candidates=result.candidates,
             threshold=result.threshold,
             status=result.status,
+            warnings=list(result.warnings),
             grid=scan.grid,
         )
