@@ -12,7 +12,7 @@ from nnanomaly.roi.scan_domain import CaseWarning
 from nnanomaly.volume import Grid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Prediction:
     """The prediction of one case; arrays are `[Z, Y, X]` as SimpleITK's, their transposes `[i, j, k]` as nibabel's."""
 
@@ -34,6 +34,14 @@ class Prediction:
     """What is unusual about the scan or its masks, beside the training scans; empty where nothing is."""
     grid: Grid
     """Where the voxels lie; see `nnanomaly.volume`."""
+
+    def __repr__(self) -> str:
+        """What was found, without the arrays."""
+        found = [f"{c.organ}: {c.axial_diameter_mm:.0f} mm, score {c.score:.2f}" for c in self.candidates]
+        return (
+            f"Prediction(case={self.case!r}, status={self.status}, {len(found)} candidates [{'; '.join(found)}], "
+            f"{len(self.warnings)} warnings, shape={self.grid.shape})"
+        )
 
     @property
     def affine(self) -> NDArray[np.float64]:

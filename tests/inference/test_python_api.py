@@ -262,3 +262,12 @@ def test_the_page_runs_as_one_script_without_a_main_guard(case: SimpleNamespace,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert "kidney_left" in result.stdout
+
+
+def test_a_printed_prediction_says_what_was_found_and_holds_no_array(
+    case: SimpleNamespace, predictor: Predictor
+) -> None:
+    found = predictor.predict(case.image)
+    text = repr(found)
+    assert "array" not in text and len(text) < 2000
+    assert CASE in text and f"{len(found.candidates)} candidates" in text and "kidney_left" in text
