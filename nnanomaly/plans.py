@@ -4,6 +4,7 @@ A plans file is nnU-Net-like: the stages are `configurations`, a user may edit a
 say `"inherits_from"` to take all other fields from another entry. Sizes are `(z, y, x)`.
 """
 
+import dataclasses
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -513,6 +514,32 @@ class InferencePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrganDomain:
+    """What planning saw of an organ in the training scans; prediction says what lies beside it."""
+
+    num_organs: int
+    """Training organs that were measured."""
+    median_hu: tuple[float, float, float]
+    """Lowest, middle and highest of their medians, in HU."""
+    around_low_hu: float
+    """In the 20 mm around each of them, 0.5 % of the values lie below this."""
+    volume_ml: tuple[float, float]
+    """Smallest and largest volume."""
+    extent_mm: tuple[float, float, float]
+    """Largest size (z, y, x) of their boxes."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(self.num_organs >= 1, "domain.num_organs", self.num_organs, "must be at least 1")
+        in_order = -32768 <= self.median_hu[0] <= self.median_hu[1] <= self.median_hu[2] <= 32767
+        _require(in_order, "domain.median_hu", self.median_hu, "must be HU in ascending order")
+        _require(abs(self.around_low_hu) <= 32768, "domain.around_low_hu", self.around_low_hu, "must be HU")
+        low, high = self.volume_ml
+        _require(0 < low <= high < 1e6, "domain.volume_ml", self.volume_ml, "must be millilitres in ascending order")
+        _require(all(0 < s < 1e4 for s in self.extent_mm), "domain.extent_mm", self.extent_mm, "must be millimetres")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plans:
     """Everything that follows from a dataset fingerprint and a memory budget."""
 
@@ -540,6 +567,8 @@ class Plans:
     """One line for every number the planner chose."""
     head: HeadPlan = HeadPlan()
     """Stage 3, which may be left out."""
+    domain: dict[str, OrganDomain] = dataclasses.field(default_factory=dict)
+    """What the training scans look like, by organ; empty in plans of earlier versions, which cannot say it."""
 
     def __post_init__(self) -> None:
         """Check that patch, autoencoder and U-Net fit each other."""

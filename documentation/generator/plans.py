@@ -17,6 +17,7 @@ from nnanomaly.plans import (
     GatePlan,
     HeadPlan,
     InferencePlan,
+    OrganDomain,
     Plans,
     PreprocessingPlan,
     TrainingPlan,
@@ -33,6 +34,7 @@ SECTIONS: dict[type, str] = {
     HeadPlan: "head",
     TrainingPlan: "training",
     InferencePlan: "inference",
+    OrganDomain: "domain",
 }
 """Headings, by the key that holds the fields."""
 

@@ -14,7 +14,7 @@ from nnanomaly.utilities.errors import InternalFault, Interrupted
 from nnanomaly.utilities.faults import keep_traceback, told_traceback, traceback_text, user_error
 
 NOBODY_READS = 141  # exit status: what shells say of a program that writes into a closed pipe
-PARTIAL = 4  # exit status: some cases failed or have no organ, the rest is complete
+PARTIAL = 4  # exit status: some cases failed or have no organ at all, the rest is complete
 STOPPED, TERMINATED = 130, 143  # exit statuses of Ctrl-C and SIGTERM
 
 Arguments = Sequence[str] | None

@@ -65,7 +65,7 @@ def write_case_table(path: Path, stacks: Sequence[NamedStack]) -> None:
     """A row per series, for `read_case_table` and for people: UID, case, hash, folder of its files."""
     first_of = {stack.series: stack for stack in reversed(stacks)}
     rows = [
-        (stack.headers[0].series_uid, stack.case, stack.series, str(stack.headers[0].path.parent))
+        (stack.headers[0].series_uid, stack.case, stack.series, str(stack.headers[0].path.parent.absolute()))
         for stack in reversed(first_of.values())
     ]
     text = table_text(COLUMNS, rows)

@@ -7,6 +7,7 @@ can be computed again from it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -177,5 +178,5 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(defined)) if defined else None
 
 
-def _text(path: object) -> str | None:
-    return None if path is None else str(path)
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())

@@ -1,6 +1,5 @@
 """The fingerprint of a raw dataset on disk: scans and organ masks are read case by case, in several processes."""
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from nnanomaly.dataset.raw_dataset import (
     image_files,
     training_cases,
 )
+from nnanomaly.experiment_planning.domain import scans_not_in_hu
 from nnanomaly.experiment_planning.fingerprint import CaseFingerprint, Fingerprint, analyze_case, combine
 from nnanomaly.imageio.reader_writer import check_content, reader_writer_for
 from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
@@ -20,6 +20,7 @@ from nnanomaly.roi.organ_masks import load_organ_mask
 from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.voxel_hash import voxel_hash
 
 SEED = 1234
 NUM_SAMPLES = 10_000_000
@@ -62,9 +63,11 @@ def extract_fingerprint(
     faults = {
         case: outcome.reason for case, outcome in zip(cases, outcomes, strict=True) if isinstance(outcome, CaseFault)
     }
+    measured = [outcome for outcome in outcomes if not isinstance(outcome, CaseFault)]
+    faults = faults or dict(scans_not_in_hu(measured))
     if faults:
         _refuse(faults)
-    return combine([outcome for outcome in outcomes if not isinstance(outcome, CaseFault)])
+    return combine(measured)
 
 
 def _refuse(faults: dict[str, str]) -> None:
@@ -86,7 +89,7 @@ def _measure(task: _CaseTask) -> CaseFingerprint:
         case=task.case,
         labels=task.labels,
         num_samples=task.num_samples,
-        generator=np.random.default_rng((SEED, zlib.crc32(task.case.encode()))),
+        generator=np.random.default_rng((SEED, int(voxel_hash(image.array), 16))),
     )
 
 

@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nnanomaly.roi.organ_instances import OrganInstance, locate_organ
+from nnanomaly.roi.organ_instances import locate_organ
+from nnanomaly.roi.scan_domain import PADDING_HU, ScanScale, organ_intensity, scan_scale, surroundings
 from nnanomaly.utilities.errors import DataError, IntegrityError
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
-from nnanomaly.volume import Grid, Shape, Triple, Volume
+from nnanomaly.volume import Shape, Triple, Volume
 
-SCHEMA_VERSION = 1
-SURROUNDINGS_MM = 20.0
-PADDING_HU = -1100.0  # air is about -1000; lower values fill what the scanner did not see
+SCHEMA_VERSION = 2
+READABLE = (1, SCHEMA_VERSION)
+"""Schema 1 says nothing of the HU of each organ."""
 UNLABELLED, ABSENT = "unlabelled", "absent"
 
 
@@ -43,6 +44,10 @@ class OrganRecord:
     """Sides of the scan that the organ touches, where it may be cut."""
     num_components: int
     """Components of the mask."""
+    median_hu: float | None = None
+    """Median HU in the mask; null in fingerprints of schema 1."""
+    around_low_hu: float | None = None
+    """0.5 % of the values around the organ lie below; null in fingerprints of schema 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,8 @@ class CaseFingerprint:
     """Organs whose mask is empty."""
     intensities_hu: NDArray[np.float32]
     """Values drawn from the surroundings of the organs, `[samples]`."""
+    scale: ScanScale | None = None
+    """What the values of the whole scan look like; None = not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +128,7 @@ def analyze_case(
     for organ, instance in instances.items():
         if instance is None:
             continue
+        seen = organ_intensity(image, masks[organ], instance)
         records.append(
             OrganRecord(
                 case=case,
@@ -130,9 +138,11 @@ def analyze_case(
                 volume_ml=instance.volume_ml,
                 touches_border=instance.touches_border,
                 num_components=instance.num_components,
+                median_hu=seen.median_hu,
+                around_low_hu=seen.around_low_hu,
             )
         )
-        around = _surroundings(image, instance)
+        around = surroundings(image, instance)
         samples.append(generator.choice(around, num_samples) if around.size > num_samples else around)
     z, y, x = (image.grid.axis_of(world_axis) for world_axis in range(3))
     return CaseFingerprint(
@@ -141,6 +151,7 @@ def analyze_case(
         shape=(image.grid.shape[z], image.grid.shape[y], image.grid.shape[x]),
         organs=tuple(records),
         num_absent=len(instances) - len(records),
+        scale=scan_scale(image),
         intensities_hu=np.concatenate(samples).astype(np.float32),
     )
 
@@ -173,37 +184,18 @@ def load_fingerprint(path: Path) -> Fingerprint:
     """Read dataset_fingerprint.json; another schema version (such as nnU-Net's own file) raises."""
     document = read_json(path)
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         raise IntegrityError(
             "FINGERPRINT-VERSION",
-            f"{path} has schema_version {version}, this program reads {SCHEMA_VERSION}. Use --clean.",
+            f"{path} has schema_version {version}, this program reads {READABLE}. Use --clean.",
         )
     return from_document(Fingerprint, document, source=str(path))
-
-
-def _surroundings(image: Volume, organ: OrganInstance) -> NDArray[np.float32]:
-    """Values `[voxels]` of the first channel in the box of the organ widened by 20 mm, without padding."""
-    region = _voxels_within(
-        image.grid, np.subtract(organ.low_mm, SURROUNDINGS_MM), np.add(organ.high_mm, SURROUNDINGS_MM)
-    )
-    values = np.asarray(image.array[0][region], dtype=np.float32)
-    return values[values >= PADDING_HU]
-
-
-def _voxels_within(grid: Grid, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64]) -> tuple[slice, slice, slice]:
-    """The voxels of the grid whose indices lie in the smallest index box around a world box."""
-    corners = np.array(np.meshgrid(*zip(low_mm, high_mm, strict=True), indexing="ij")).reshape(3, 8).T
-    index = grid.to_index(corners)
-    start = np.clip(np.ceil(index.min(axis=0) - 1e-6), 0, grid.shape).astype(int)
-    stop = np.clip(np.floor(index.max(axis=0) + 1e-6) + 1, start, grid.shape).astype(int)
-    z, y, x = (slice(int(lo), int(hi)) for lo, hi in zip(start, stop, strict=True))
-    return z, y, x
 
 
 def _statistics(values: NDArray[np.float32]) -> IntensityStatistics:
     if not values.size:
         raise DataError(
-            "DATA-PADDING", f"all voxels around the organs lie below {PADDING_HU:g} HU. Are the images CT in HU?"
+            "DATA-PADDING", f"all voxels around the organs lie below {PADDING_HU[0]:g} HU. Are the images CT in HU?"
         )
     low, median, high = np.percentile(values, (0.5, 50, 99.5))
     return IntensityStatistics(

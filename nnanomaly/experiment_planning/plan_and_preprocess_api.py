@@ -20,7 +20,13 @@ from nnanomaly.dataset.organ_labels import (
 from nnanomaly.dataset.raw_dataset import load_description, training_cases
 from nnanomaly.dataset.splits import prepare_splits
 from nnanomaly.experiment_planning import extraction, planner
-from nnanomaly.experiment_planning.fingerprint import UNLABELLED, Fingerprint, load_fingerprint, save_fingerprint
+from nnanomaly.experiment_planning.fingerprint import (
+    SCHEMA_VERSION,
+    UNLABELLED,
+    Fingerprint,
+    load_fingerprint,
+    save_fingerprint,
+)
 from nnanomaly.experiment_planning.verification import report_verification, verify_dataset
 from nnanomaly.paths import DATASET_JSON, FINGERPRINT_JSON, GT_SEGMENTATIONS, LABELS_TR, Paths
 from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
@@ -149,9 +155,9 @@ def _prepare_splits(paths: Paths, dataset: str) -> None:
 
 
 def _is_current(fingerprint: Fingerprint, cases: list[str], labels: OrganLabels) -> bool:
-    """Whether a fingerprint has as many scans as the dataset has now, and the same weak labels."""
+    """Whether a fingerprint is of this version, and has as many scans as the dataset now, and the same weak labels."""
     same = all(labels.get((organ.case, organ.organ), UNLABELLED) == organ.label for organ in fingerprint.organs)
-    return same and len(fingerprint.spacings) == len(cases)
+    return same and len(fingerprint.spacings) == len(cases) and fingerprint.schema_version == SCHEMA_VERSION
 
 
 def _keep_other_plans(path: Path, plans: Plans) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nnanomaly.experiment_planning import planner_rules as rules
+from nnanomaly.experiment_planning.domain import organ_domain
 from nnanomaly.experiment_planning.fingerprint import Fingerprint
 from nnanomaly.experiment_planning.memory import DEMANDS
 from nnanomaly.experiment_planning.presets import PRESETS
@@ -54,7 +55,7 @@ def plan(
     )
     for step in STEPS[preset]:
         plans = step(plans, fingerprint)
-    return plans
+    return replace(plans, domain=organ_domain(fingerprint.organs))
 
 
 def _check(fingerprint: Fingerprint, gpu_memory_target_gb: float, preset: str) -> None:

@@ -19,6 +19,8 @@ from nnanomaly.volume import Grid, Shape, Triple
 
 SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.05, 20.0
 FORM_TOLERANCE_MM = 0.01
+LARGEST_ORIGIN_MM = 1e5
+"""No scanner is so long; beyond it, float32 no longer tells the voxels of a header apart."""
 ORTHONORMAL_TOLERANCE = 1e-4
 LARGEST_PROJECTED_SHEAR = 1e-3
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -47,8 +49,8 @@ def grid_from_header(header: nibabel.Nifti1Header, shape: Shape, path: Path) -> 
     """The grid of `shape` [Z, Y, X] that both forms of the header describe.
 
     The sform counts where both have a code above 0, for it is stored more precisely; a form with code 0 is ignored.
-    Raises `DataError`: GEO-SPACING (no form, or sizes that are no sizes), GEO-UNITS (implausible sizes), GEO-SHEAR
-    (axes not at right angles) and GEO-FORMS (two geometries).
+    Raises `DataError`: GEO-SPACING (no form, or sizes that are no sizes), GEO-UNITS (implausible sizes), GEO-ORIGIN,
+    GEO-SHEAR (axes not at right angles) and GEO-FORMS (two geometries).
     """
     scale = _mm_per_unit(header, path)
     pixdim = np.asarray(header["pixdim"][1:4], dtype=float) * scale
@@ -58,6 +60,7 @@ def grid_from_header(header: nibabel.Nifti1Header, shape: Shape, path: Path) -> 
         raise DataError("GEO-SPACING", f"{path} has neither qform nor sform (both codes are 0). Store its geometry.")
     form = _sform(header, scale, shape, path) if has_sform else _qform(header, scale, path)
     _check_spacing(form.spacing, path)
+    _check_origin(form.origin, path)
     if has_sform:
         stored = _qform(header, scale, path) if has_qform else _Form(pixdim, form.rotation, form.origin)
         if has_qform and _angle(stored.rotation, form.rotation) <= _quaternion_uncertainty(header):
@@ -118,6 +121,14 @@ def _check_spacing(spacing: NDArray[np.float64], path: Path) -> None:
             "GEO-UNITS",
             f"{path} has voxels of {_text(spacing)} mm, outside {SMALLEST_SPACING_MM}..{LARGEST_SPACING_MM} mm. "
             "Is the header in another unit? Correct spacing or xyzt_units.",
+        )
+
+
+def _check_origin(origin: NDArray[np.float64], path: Path) -> None:
+    if np.abs(origin).max() > LARGEST_ORIGIN_MM:
+        raise DataError(
+            "GEO-ORIGIN",
+            f"{path} has its first voxel at {_text(origin)} mm, beyond {LARGEST_ORIGIN_MM:g} mm. Correct its header.",
         )
 
 

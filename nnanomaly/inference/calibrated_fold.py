@@ -37,6 +37,7 @@ def load_calibrated_fold(
         detect=trained.detect,
         inpaint=trained.inpaint,
         reducer=trained.reducer,
+        sampled=trained.sampled,
         calibration=calibration,
     )
 

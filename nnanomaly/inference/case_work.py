@@ -10,10 +10,11 @@ from pathlib import Path
 
 from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files
 from nnanomaly.imageio.reader_writer import check_content
+from nnanomaly.inference.case_check import log_warnings
 from nnanomaly.inference.case_input import read_case
 from nnanomaly.inference.prediction_files import remove_case, write_case
 from nnanomaly.inference.predictor import CasePatches, CaseResult, FoldModel, find_patches, predict_patches
-from nnanomaly.inference.status_table import Row, failed_row, status_rows
+from nnanomaly.inference.status_table import Row, failed_row, status_rows, texts_by_organ
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.case_faults import case_fault, record
 from nnanomaly.volume import Volume
@@ -129,7 +130,8 @@ class CaseWork:
         for organ, status in result.status.items():
             if status == "no_roi":
                 logger.warning("%s: the mask of %s is empty; nothing is said about this organ", case, organ)
-        return status_rows(case, result.status)
+        log_warnings(case, [warning for warning in result.warnings if warning.code != "ROI-ABSENT"])  # said above
+        return status_rows(case, result.status, texts_by_organ(result.warnings))
 
     def _give_up(self, case: str, reason: str) -> list[Row]:
         remove_case(self.output, case, file_ending=self.description.file_ending)

@@ -12,12 +12,13 @@ from nnanomaly import __version__
 from nnanomaly.dataset.raw_dataset import list_cases
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import memory_fault
+from nnanomaly.inference.case_check import say_what_cannot_be_checked
 from nnanomaly.inference.case_input import masks_beside
 from nnanomaly.inference.case_work import CaseWork
 from nnanomaly.inference.loaded_model import ModelRequest, choose_dataset, choose_folds, load_model
 from nnanomaly.inference.model_documents import description_of_fold
 from nnanomaly.inference.prediction_files import finished_status, write_folder_documents
-from nnanomaly.inference.status_table import INCOMPLETE, Row, status_rows, write_status
+from nnanomaly.inference.status_table import Row, incomplete_cases, status_rows, write_status
 from nnanomaly.paths import IMAGES_TR, SPLITS_JSON, VALIDATION, Paths
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.pipeline import pipeline
@@ -53,6 +54,8 @@ class PredictionOptions:
     """Whether the image after encoding and decoding alone is written too."""
     num_preprocessing: int = 1
     """Cases that are read and preprocessed while another one is predicted; 0 = one after the other."""
+    num_samples: int | None = None
+    """Samples of the noise that are averaged; None = as the plans of the model say."""
     num_writing: int = 1
     """Cases that are written meanwhile."""
 
@@ -66,7 +69,7 @@ class PredictionOptions:
 
 @memory_fault(REMEDY)
 def predict_folder(paths: Paths, images: str, output: Path, options: PredictionOptions) -> list[str]:
-    """Predict all cases of a folder; returns the cases that failed or have no organ, now or in the run continued."""
+    """Predict all cases of a folder; returns those that failed or have no organ at all, now or in the run continued."""
     _check(options)
     dataset = choose_dataset(paths, options.dataset, options.model)
     images_folder = _resolve_images(paths, images, dataset)
@@ -112,7 +115,7 @@ def _predict(
     only: Sequence[str] | None = None,
 ) -> list[str]:
     """Load the model, write the folder; `only` names the cases that are predicted, None = all of the folder."""
-    model = load_model(paths, dataset, options.model)
+    model = load_model(paths, dataset, options.model).with_num_samples(options.num_samples)
     found = list_cases(images_folder, model.description.file_ending)
     cases = [case for case in found if only is None or case in only][options.part_id :: options.num_parts]
     masks_folder = options.organ_masks or masks_beside(images_folder)
@@ -120,10 +123,11 @@ def _predict(
         "version": __version__,
         "torch_version": torch.__version__,
         "num_threads": torch.get_num_threads(),
-        "images": str(images_folder),
-        "organ_masks": str(masks_folder),
+        "images": str(images_folder.absolute()),
+        "organ_masks": str(masks_folder.absolute()),
         **model.provenance,
     }
+    say_what_cannot_be_checked(model.plans)
     write_folder_documents(output, model.description, model.plans, provenance, resume=options.continue_prediction)
     work = CaseWork(
         images_folder=images_folder,
@@ -137,18 +141,30 @@ def _predict(
     part = options.part_id if options.num_parts > 1 else None
     rows = _predict_cases(work, cases, options)
     rows = write_status(output, rows, keep_earlier=options.continue_prediction, part=part)
-    incomplete = sorted({row["case"] for row in rows if row["status"] in INCOMPLETE})
+    incomplete = incomplete_cases(rows)
+    num_absent, num_warned = (sum(test(row) for row in rows) for test in (_is_absent, _is_warned))
+    if num_absent or num_warned:
+        said = "organs with an empty mask, of which nothing is said: %d; organs with a warning, see status.csv: %d"
+        logger.warning(said, num_absent, num_warned)
     num_cases = len({row["case"] for row in rows})
     logger.info("%d cases, %d of them failed or without an organ: %s", num_cases, len(incomplete), output)
     return incomplete
+
+
+def _is_absent(row: Row) -> bool:
+    return row["status"] == "no_roi"
+
+
+def _is_warned(row: Row) -> bool:
+    return bool(row["warnings"]) and not _is_absent(row)
 
 
 def _predict_cases(work: CaseWork, cases: Sequence[str], options: PredictionOptions) -> list[Row]:
     """Rows of the status table of all cases; with `continue_prediction`, complete ones are not predicted again."""
     ending, resume = work.description.file_ending, options.continue_prediction
     done = {case: finished_status(work.output, case, ending) if resume else None for case in cases}
-    rows = [row for case, status in done.items() if status is not None for row in status_rows(case, status)]
-    todo = [case for case, status in done.items() if status is None]
+    rows = [row for case, known in done.items() if known is not None for row in status_rows(case, *known)]
+    todo = [case for case, known in done.items() if known is None]
     with threadpool_limits(1, user_api="blas"):  # small matrices: threads cost more than they bring
         predicted = pipeline(
             todo,

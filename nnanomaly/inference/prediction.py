@@ -1,6 +1,6 @@
 """What a prediction of one case says, on the grid of its scan: the result of `Predictor.predict`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import nibabel
 import numpy as np
@@ -8,15 +8,16 @@ from numpy.typing import NDArray
 
 from nnanomaly.imageio.nifti_geometry import ras_affine
 from nnanomaly.inference.postprocessing import Candidate
+from nnanomaly.roi.scan_domain import CaseWarning
 from nnanomaly.volume import Grid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Prediction:
     """The prediction of one case; arrays are `[Z, Y, X]` as SimpleITK's, their transposes `[i, j, k]` as nibabel's."""
 
     case: str
-    """Case id, which keyed the noise."""
+    """Case id."""
     mask: NDArray[np.bool_]
     """Lesions."""
     anomaly_map: NDArray[np.float32]
@@ -29,8 +30,18 @@ class Prediction:
     """Threshold on the anomaly map; None where no organ was found."""
     status: dict[str, str]
     """Per organ: `ok`, `truncated_roi` (cut by the scan's border) or `no_roi` (empty mask: nothing is said of it)."""
+    warnings: list[CaseWarning] = field(default_factory=list)
+    """What is unusual about the scan or its masks, beside the training scans; empty where nothing is."""
     grid: Grid
     """Where the voxels lie; see `nnanomaly.volume`."""
+
+    def __repr__(self) -> str:
+        """What was found, without the arrays."""
+        found = [f"{c.organ}: {c.axial_diameter_mm:.0f} mm, score {c.score:.2f}" for c in self.candidates]
+        return (
+            f"Prediction(case={self.case!r}, status={self.status}, {len(found)} candidates [{'; '.join(found)}], "
+            f"{len(self.warnings)} warnings, shape={self.grid.shape})"
+        )
 
     @property
     def affine(self) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from nnanomaly.imageio.reader_writer import write_like
 from nnanomaly.inference.composition import autoencoded_over_scan, over_scan
 from nnanomaly.inference.postprocessing import Candidate
 from nnanomaly.inference.predictor import CaseResult
+from nnanomaly.inference.status_table import texts_by_organ
 from nnanomaly.paths import (
     ARGUMENTS_JSON,
     AUTOENCODED,
@@ -25,6 +26,7 @@ from nnanomaly.paths import (
     RECONSTRUCTIONS,
 )
 from nnanomaly.plans import Plans, save_plans
+from nnanomaly.roi.scan_domain import CaseWarning
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import read_json, to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers
@@ -37,8 +39,8 @@ def write_folder_documents(
     """dataset.json, plans.json and the arguments; with `resume`, a folder of another model is refused."""
     arguments = output / ARGUMENTS_JSON
     remove_leftovers(*(output / name for name in ("", MAPS, RECONSTRUCTIONS, AUTOENCODED, DETECTIONS)))
-    if resume and arguments.is_file() and read_json(arguments).get("folds") != provenance["folds"]:
-        raise ConfigurationError("CFG-RESUME", f"{output} holds predictions of another model. Choose another folder.")
+    if resume and arguments.is_file():
+        _refuse_another_model(output, read_json(arguments), provenance)
     values = list(description.lesion_values) or [1]
     document: dict[str, Any] = {
         "channel_names": {str(number): name for number, name in enumerate(description.channel_names)},
@@ -51,6 +53,19 @@ def write_folder_documents(
     write_json(output / DATASET_JSON, document)
     save_plans(output / PLANS_JSON, plans)
     write_json(arguments, provenance)
+
+
+def _refuse_another_model(output: Path, earlier: Any, provenance: dict[str, Any]) -> None:
+    """ConfigurationError (CFG-RESUME) where the cases in a folder would not be of one kind."""
+    if earlier.get("folds") != provenance["folds"]:
+        raise ConfigurationError("CFG-RESUME", f"{output} holds predictions of another model. Choose another folder.")
+    before, now = (document.get("inference", {}).get("num_samples") for document in (earlier, provenance))
+    if before != now:
+        raise ConfigurationError(
+            "CFG-RESUME",
+            f"{output} holds predictions of {before} samples of the noise each, not {now}. Choose another folder, or "
+            f"add -num_samples {before}.",
+        )
 
 
 def mask_value(description: DatasetDescription) -> int:
@@ -94,16 +109,18 @@ def remove_case(output: Path, case: str, *, file_ending: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def finished_status(output: Path, case: str, file_ending: str) -> dict[str, str] | None:
-    """Status per organ of a case that was written to its end; None for one that has to be predicted (again)."""
+def finished_status(output: Path, case: str, file_ending: str) -> tuple[dict[str, str], dict[str, list[str]]] | None:
+    """Status and warnings per organ of a case that was written to its end; None for one to be predicted (again)."""
     path = candidates_path(output, case)
     if not path.is_file() or not (output / f"{case}{file_ending}").is_file():
         return None
     try:
-        organs = read_json(path)["organs"]
+        document = read_json(path)
+        organs, warnings = dict(document["organs"]), document.get("warnings", [])
+        texts = texts_by_organ(CaseWarning(**{k: str(warning[k]) for k in WARNING_KEYS}) for warning in warnings)
     except (DataError, KeyError, TypeError):  # damaged: what cannot be read is not complete
         return None
-    return dict(organs)
+    return organs, texts
 
 
 def candidates_path(output: Path, case: str) -> Path:
@@ -115,11 +132,14 @@ def _whole_hu(values: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.clip(np.rint(values), -32768, 32767).astype(np.int16)
 
 
+WARNING_KEYS = ("organ", "code", "message")
 BOXES_KEYS = {
     "case": "Case id.",
     "axes": "How voxel indices and world positions are ordered, in words.",
     "threshold": "Threshold on the anomaly map; null where Otsu finds none, since the map is the same everywhere.",
     "organs": "Status of every organ, as in `status.csv`.",
+    "warnings": "What a reader must know about the scan and its masks: `organ`, `code` and `message`, as in "
+    "`status.csv`; missing in files of earlier versions.",
     "candidates": "The candidates; `id`, `start` and `stop` of the box, and what the next table lists.",
     "patches": "The organ patches that were predicted: `organ`, `tile`, `organ_fraction_outside` (share of the "
     "organ mask outside all its patches), `covered_fraction` (share of the patch inside the scan), and their grid.",
@@ -134,6 +154,7 @@ def _document(case: str, result: CaseResult) -> dict[str, Any]:
         "superior, posterior, left",
         "threshold": None if result.threshold == float("inf") else result.threshold,  # JSON knows no infinity
         "organs": result.status,
+        "warnings": [to_document(warning) for warning in result.warnings],
         "candidates": [_candidate(number, item) for number, item in enumerate(result.candidates, start=1)],
         "patches": [
             {

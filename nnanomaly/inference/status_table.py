@@ -1,9 +1,10 @@
 """detections/status.csv: what became of every case and organ of a prediction, over all runs on a folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nnanomaly.paths import DETECTIONS
+from nnanomaly.roi.scan_domain import CaseWarning
 from nnanomaly.utilities.csv_table import parse_table, write_table
 from nnanomaly.utilities.errors import DataError
 
@@ -13,22 +14,47 @@ COLUMNS = {
     "status": "`ok`, `truncated_roi` (the border of the scan cuts the organ), `no_roi` (empty mask: nothing is said of "
     "the organ) or `failed`.",
     "reason": "Why a case failed; else empty.",
+    "warnings": "What is unusual about the scan or the mask, codes and words, separated by semicolons: other "
+    "intensities, side, volume or size than the training organs, half of the organ marked. Empty in tables of earlier "
+    "versions.",
 }
 """Columns and what they hold, for the table and for its reference page."""
-INCOMPLETE = ("failed", "no_roi")
-"""Words of the table for what was not looked at."""
+OLDEST = ("case", "organ", "status", "reason")
+"""Columns that tables of every version have."""
 Row = dict[str, str]
 """A row of the table, by column."""
 
 
-def status_rows(case: str, status: Mapping[str, str]) -> list[Row]:
-    """A row per organ of a case that was predicted."""
-    return [{"case": case, "organ": organ, "status": word, "reason": ""} for organ, word in status.items()]
+def incomplete_cases(rows: Sequence[Row]) -> list[str]:
+    """Cases of which nothing is said: they failed, or no organ of them was looked at.
+
+    One empty mask of several is a finding of its own, such as a kidney that was taken out: what was asked for is done.
+    """
+    cases = dict.fromkeys(row["case"] for row in rows)
+    said = {row["case"] for row in rows if row["status"] not in ("failed", "no_roi")}
+    return sorted(case for case in cases if case not in said)
+
+
+def status_rows(case: str, status: Mapping[str, str], warnings: Mapping[str, Sequence[str]] | None = None) -> list[Row]:
+    """A row per organ of a case that was predicted, with its warnings."""
+    said = warnings or {}
+    return [
+        {"case": case, "organ": organ, "status": word, "reason": "", "warnings": "; ".join(said.get(organ, ()))}
+        for organ, word in status.items()
+    ]
+
+
+def texts_by_organ(warnings: Iterable[CaseWarning]) -> dict[str, list[str]]:
+    """The warnings of every organ as they stand in the table."""
+    texts: dict[str, list[str]] = {}
+    for warning in warnings:
+        texts.setdefault(warning.organ, []).append(str(warning))
+    return texts
 
 
 def failed_row(case: str, reason: str) -> list[Row]:
     """The row of a case that failed as a whole."""
-    return [{"case": case, "organ": "", "status": "failed", "reason": reason}]
+    return [{"case": case, "organ": "", "status": "failed", "reason": reason, "warnings": ""}]
 
 
 def write_status(output: Path, rows: Sequence[Row], *, keep_earlier: bool, part: int | None) -> list[Row]:
@@ -50,7 +76,7 @@ def _read(path: Path) -> list[Row]:
         return []
     try:
         text = path.read_text(encoding="utf-8-sig")
-        rows = parse_table(text, path, required=list(COLUMNS), codes=("JSON", "JSON"), example="case,organ,...")
+        rows = parse_table(text, path, required=OLDEST, codes=("JSON", "JSON"), example="case,organ,...")
     except (UnicodeDecodeError, DataError):
         return []
-    return [row.values for row in rows]
+    return [{column: row.values.get(column, "") for column in COLUMNS} for row in rows]

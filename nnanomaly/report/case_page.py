@@ -1,5 +1,6 @@
 """The page of one case: read its files, judge and draw it, write the page, and tell the overview what it holds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,8 @@ class OrganRow:
 
     organ: str
     status: str
+    warnings: tuple[str, ...]
+    """What the predictor said about it."""
     score: float | None
     """Largest score of a candidate."""
     largest_map_value: float | None
@@ -106,6 +109,7 @@ def write_case_page(task: CaseTask) -> CaseOutcome:
         threshold=predicted.threshold,
         rule=RULE,
         views=views,
+        warnings=predicted.warnings,
         homeless=_without_organ(findings, predicted),
         pictures=PICTURES,
         kinds=KINDS,
@@ -119,7 +123,7 @@ def write_case_page(task: CaseTask) -> CaseOutcome:
         },
     )
     write_text(task.page, page)
-    rows = tuple(_row(view) for view in views)
+    rows = tuple(_row(view, predicted.warnings.get(view.organ, [])) for view in views)
     return CaseOutcome(case=task.case, page=task.page.name, has_reference=has_reference, rows=rows)
 
 
@@ -128,12 +132,13 @@ def _without_organ(findings: list[Finding], predicted: PredictedCase) -> list[Fi
     return [finding for finding in findings if predicted.organ_at(finding.region.center_mm) is None]
 
 
-def _row(view: OrganView) -> OrganRow:
+def _row(view: OrganView, warnings: Sequence[str]) -> OrganRow:
     regions = [finding.region for finding in view.candidates]
     volumes = view.embedded.texts if view.embedded else {}
     return OrganRow(
         organ=view.organ,
         status=view.status,
+        warnings=tuple(warnings),
         score=view.score,
         largest_map_value=view.largest_map_value,
         num_candidates=len(regions),

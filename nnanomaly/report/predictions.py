@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnanomaly.evaluation.healthy_organs import nearest_organ, organ_centers
+from nnanomaly.evaluation.healthy_organs import organ_centers
 from nnanomaly.paths import ARGUMENTS_JSON, BOXES_ENDING, DATASET_JSON, DETECTIONS
+from nnanomaly.roi.nearest_organ import nearest_organ
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import from_document, read_json
 from nnanomaly.volume import Grid
@@ -29,6 +30,8 @@ class PredictedCase:
     """Value of the anomaly map from which voxels were marked, if there was one."""
     centers: dict[str, tuple[float, ...]]
     """Middle of each organ's patches."""
+    warnings: dict[str, list[str]]
+    """What the predictor said about each organ; organs without a warning are left out."""
 
     def organ_at(self, position_mm: tuple[float, float, float]) -> str | None:
         """The organ that a world position belongs to, as the evaluation assigns it; None without patches."""
@@ -61,9 +64,18 @@ def read_case(folder: Path, case: str) -> PredictedCase:
             patches=patches,
             threshold=document["threshold"],
             centers=organ_centers(document, str(path)),
+            warnings=_warnings(document.get("warnings", [])),
         )
     except (KeyError, TypeError) as error:
         raise DataError("JSON", f"{path} lacks {error} of a candidates file. Predict the case again.") from error
+
+
+def _warnings(listed: list[dict[str, str]]) -> dict[str, list[str]]:
+    """Texts by organ, as in the status table."""
+    texts: dict[str, list[str]] = {}
+    for warning in listed:
+        texts.setdefault(warning["organ"], []).append(f"[NNA-{warning['code']}] {warning['message']}")
+    return texts
 
 
 def failed_cases(folder: Path) -> dict[str, str]:

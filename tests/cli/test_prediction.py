@@ -149,9 +149,12 @@ def test_a_case_without_kidney_has_no_finding_and_is_never_called_healthy(shell:
         assert "healthy" not in Path(path).read_text()
 
 
-def test_one_missing_kidney_does_not_hide_the_other(shell: Any, raw: Path, model: Plans) -> None:
+def test_one_missing_kidney_does_not_hide_the_other(
+    shell: Any, raw: Path, model: Plans, caplog: pytest.LogCaptureFixture
+) -> None:
     shell.write_case(raw, "Ts", "test_1", organs=("kidney_right",))
-    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 0  # a nephrectomy is a finding, not a fault
+    assert "the mask of kidney_left is empty; nothing is said" in caplog.text
     status = status_of(Path("preds"))
     assert (status["test_1", "kidney_left"], status["test_1", "kidney_right"]) == ("no_roi", "ok")
 
@@ -273,7 +276,7 @@ def test_a_resumed_prediction_adds_what_is_missing_and_refuses_another_model(
 
 def test_a_continued_prediction_remembers_the_cases_without_an_organ(shell: Any, raw: Path, model: Plans) -> None:
     resume = ("predict", "-i", "imagesTs", "-o", "preds", "--continue_prediction")
-    shell.write_case(raw, "Ts", "test_1", organs=("kidney_right",))
+    shell.write_case(raw, "Ts", "test_1", organs=())
     assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
     before = status_of(Path("preds"))
     assert shell(*resume) == 4

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from nnanomaly.imageio.nifti import read_grid
-from nnanomaly.imageio.nifti_geometry import ras_affine
+from nnanomaly.imageio.nifti_geometry import grid_from_header, ras_affine
 from nnanomaly.utilities.errors import DataError
 
 ORIENTATIONS = ["RAS", "LPS", "PIR", "IPL", "LAS", "SLA", "RAI"]
@@ -112,3 +112,15 @@ def test_sizes_that_are_in_another_unit_than_the_header_says_are_refused(
     path = _save(tmp_path / "image.nii.gz", ras_matrix("RAS", (size, size, size)))
     with pytest.raises(DataError, match="GEO-UNITS"):
         read_grid(path)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("origin_mm", [1e30, -2e5])
+def test_an_origin_far_beyond_every_scanner_is_refused(axis: int, origin_mm: float) -> None:
+    header = nibabel.Nifti1Header()
+    affine = np.eye(4)
+    affine[axis, 3] = origin_mm
+    header.set_sform(affine, code=1)
+    header["pixdim"][1:4] = 1
+    with pytest.raises(DataError, match="NNA-GEO-ORIGIN"):
+        grid_from_header(header, (9, 9, 9), Path("scan.nii.gz"))

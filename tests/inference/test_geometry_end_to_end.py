@@ -22,6 +22,7 @@ from nnanomaly.imageio.nifti import read_volume
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.detectors import residual_detector
+from nnanomaly.inference.patch_map import noise_key
 from nnanomaly.inference.prediction_files import write_case
 from nnanomaly.inference.predictor import CaseResult, FoldModel, predict_case
 from nnanomaly.inference.reconstruct import Reconstruction
@@ -135,7 +136,7 @@ class Case:
 
     def grids(self, organ: str, plans: Plans) -> dict[str, Grid]:
         patches = preprocess_case(*self._volumes(), plans.preprocessing, case="case", organ=organ)
-        return {patch.name: patch.grid for patch in patches}
+        return {noise_key(patch.array, organ): patch.grid for patch in patches}
 
     def predict(self, organ: str, plans: Plans, model: FoldModel) -> CaseResult:
         image, mask = self._volumes()
@@ -248,10 +249,12 @@ def test_what_a_scan_shows_is_found_where_it_is_without_knowing_where_patches_li
     tmp_path: Path, storage: Storage, organ: str
 ) -> None:
     lesion = ellipsoid(MARKER, np.array([4.0, 5.0, 7.0]))
-    case = Case(tmp_path, storage, scene=lambda world: np.where(lesion(world), 250.0, 0.0 * world[..., 0]))
+    case = Case(
+        tmp_path, storage, scene=lambda world: np.where(lesion(world), 250.0, -40.0 * (world[..., 0] > MARKER[0]))
+    )
     plain = model_of(lambda patch, _: np.minimum(patch, -0.2))  # 0 HU: a healthy organ has no bright spot
     case.predict(organ, make_plans(), plain)
-    expected = centroid(np.asarray(nibabel.load(case.image).dataobj, dtype=float))
+    expected = centroid(np.asarray(nibabel.load(case.image).dataobj, dtype=float).clip(min=0))
     assert np.abs(centroid(case.voxels("anomaly_maps", "case.nii.gz")) - expected).max() < 0.5
 
 
