@@ -61,7 +61,7 @@ def collect_candidates(
     bags: dict[tuple[str, str], list[Floats]] = defaultdict(list)
     for name, patch in all_shown(unhealthy.items(), "unhealthy organs"):
         features = finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, name)[1]
-        bags[(patch.metadata["case"], patch.metadata["organ"])].append(features)
+        bags[(patch.case, patch.organ)].append(features)
     together = [np.concatenate(features) for features in bags.values()]
     return WeakCandidates(
         negatives=np.concatenate(negatives),

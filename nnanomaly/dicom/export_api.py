@@ -23,10 +23,10 @@ from nnanomaly.dicom.series import NamedStack
 from nnanomaly.dicom.stack_geometry import StackGeometry, stack_geometry
 from nnanomaly.imageio.nifti import read_labels, read_volume
 from nnanomaly.paths import BOXES_ENDING, DETECTIONS, MAPS
+from nnanomaly.roi.candidates_file import read_candidates_file
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault, UserError
 from nnanomaly.utilities.files import write_atomically
-from nnanomaly.utilities.json_io import read_json
 from nnanomaly.volume import SAME_GRID_MM, Grid
 
 ENDING = ".nii.gz"
@@ -128,10 +128,7 @@ def _searched(predictions: Path, case: str) -> str:
     path = predictions / DETECTIONS / f"{case}{BOXES_ENDING}"
     if not path.is_file():
         return ""
-    document = read_json(path)
-    organs = document.get("organs") if isinstance(document, dict) else None
-    if not isinstance(organs, dict):
-        raise DataError("JSON", f'{path} has no "organs". Predict the case again.')
+    organs = read_candidates_file(path, required=("organs",))["organs"]
     searched = [organ for organ, status in organs.items() if status not in NOT_LOOKED_AT]
     if not searched:
         raise DataError("DCM-NOROI", "no organ of the scan was looked at, so there is nothing to show.")

@@ -9,7 +9,7 @@ from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.paths import Paths, calibration_json
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
-from nnanomaly.utilities.json_io import from_document, read_json
+from nnanomaly.utilities.json_io import read_document
 
 
 def load_calibrated_fold(
@@ -25,7 +25,7 @@ def load_calibrated_fold(
     command = calibration_command(dataset, fold, checkpoint=checkpoint, plans_name=plans_name)
     if not path.is_file():
         raise ConfigurationError("CFG-MODEL", f"{path} does not exist. Run: {command}")
-    calibration = from_document(Calibration, read_json(path), source=str(path))
+    calibration = read_document(path, Calibration, remedy=f"Run: {command}")
     trained = load_trained_fold(paths, plans, fold, device, checkpoint=checkpoint)
     if trained.checkpoints != calibration.checkpoints:
         raise IntegrityError("CALIB-STALE", f"{path} belongs to other checkpoints. Run: {command}")

@@ -25,10 +25,13 @@ from nnanomaly.paths import (
     RECONSTRUCTIONS,
 )
 from nnanomaly.plans import Plans, save_plans
+from nnanomaly.roi.candidates_file import read_candidates_file
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.json_io import read_json, to_document, write_json
+from nnanomaly.utilities.json_io import read_document, to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers
 from nnanomaly.volume import Volume
+
+ANOTHER_FOLDER = "Choose another folder."
 
 
 def write_folder_documents(
@@ -37,8 +40,9 @@ def write_folder_documents(
     """dataset.json, plans.json and the arguments; with `resume`, a folder of another model is refused."""
     arguments = output / ARGUMENTS_JSON
     remove_leftovers(*(output / name for name in ("", MAPS, RECONSTRUCTIONS, AUTOENCODED, DETECTIONS)))
-    if resume and arguments.is_file() and read_json(arguments).get("folds") != provenance["folds"]:
-        raise ConfigurationError("CFG-RESUME", f"{output} holds predictions of another model. Choose another folder.")
+    known = read_document(arguments, dict[str, Any], remedy=ANOTHER_FOLDER) if resume and arguments.is_file() else None
+    if known is not None and known.get("folds") != provenance["folds"]:
+        raise ConfigurationError("CFG-RESUME", f"{output} holds predictions of another model. {ANOTHER_FOLDER}")
     values = list(description.lesion_values) or [1]
     document: dict[str, Any] = {
         "channel_names": {str(number): name for number, name in enumerate(description.channel_names)},
@@ -100,10 +104,9 @@ def finished_status(output: Path, case: str, file_ending: str) -> dict[str, str]
     if not path.is_file() or not (output / f"{case}{file_ending}").is_file():
         return None
     try:
-        organs = read_json(path)["organs"]
-    except (DataError, KeyError, TypeError):  # damaged: what cannot be read is not complete
+        return read_candidates_file(path, required=("organs",))["organs"]
+    except DataError:  # damaged: what cannot be read is not complete
         return None
-    return dict(organs)
 
 
 def candidates_path(output: Path, case: str) -> Path:

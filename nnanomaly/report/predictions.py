@@ -3,16 +3,26 @@
 The files are those of the predictor. What is missing from them is a fault of the case, not of the report.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from nnanomaly.evaluation.healthy_organs import nearest_organ, organ_centers
 from nnanomaly.paths import ARGUMENTS_JSON, BOXES_ENDING, DATASET_JSON, DETECTIONS
+from nnanomaly.roi.candidates_file import patch_grid, read_candidates_file
+from nnanomaly.utilities.csv_table import read_table
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.json_io import from_document, read_json
+from nnanomaly.utilities.json_io import read_document
 from nnanomaly.volume import Grid
+
+STATUS_HEAD = "case,organ,status,reason"
+
+
+class Endings(TypedDict):
+    """What is read of the `dataset.json` of a prediction."""
+
+    file_ending: str
+    """Ending of the masks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +42,7 @@ class PredictedCase:
 
     def organ_at(self, position_mm: tuple[float, float, float]) -> str | None:
         """The organ that a world position belongs to, as the evaluation assigns it; None without patches."""
-        return nearest_organ(list(position_mm), self.centers) if self.centers else None
+        return nearest_organ(position_mm, self.centers) if self.centers else None
 
 
 def predicted_cases(folder: Path) -> list[str]:
@@ -49,46 +59,48 @@ def predicted_cases(folder: Path) -> list[str]:
 def read_case(folder: Path, case: str) -> PredictedCase:
     """One candidates file; `DataError` (JSON) for one that the predictor did not write."""
     path = folder / DETECTIONS / f"{case}{BOXES_ENDING}"
-    document = read_json(path)
-    try:
-        patches: dict[str, list[Grid]] = {}
-        for patch in document["patches"]:
-            fields = {key: patch[key] for key in ("shape", "spacing_mm", "origin_mm", "direction")}
-            patches.setdefault(patch["organ"], []).append(from_document(Grid, fields, source=str(path)))
-        return PredictedCase(
-            case=case,
-            organs=dict(document["organs"]),
-            patches=patches,
-            threshold=document["threshold"],
-            centers=organ_centers(document, str(path)),
-        )
-    except (KeyError, TypeError) as error:
-        raise DataError("JSON", f"{path} lacks {error} of a candidates file. Predict the case again.") from error
+    document = read_candidates_file(path, required=("organs", "patches", "threshold"))
+    patches: dict[str, list[Grid]] = {}
+    for patch in document["patches"]:
+        patches.setdefault(patch["organ"], []).append(patch_grid(patch))
+    return PredictedCase(
+        case=case,
+        organs=document["organs"],
+        patches=patches,
+        threshold=document["threshold"],
+        centers=organ_centers(document),
+    )
 
 
 def failed_cases(folder: Path) -> dict[str, str]:
-    """Case -> reason for the cases that the predictor could not do, from its status tables."""
+    """Case -> reason for the cases that the predictor could not do, from its status tables.
+
+    A table that cannot be read stands among them with its fault: what failed is then not known.
+    """
     failed: dict[str, str] = {}
     for path in sorted((folder / DETECTIONS).glob("status*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            failed |= {row["case"]: row["reason"] for row in csv.DictReader(file) if row.get("status") == "failed"}
+        try:
+            rows = read_table(path, required=("case", "status", "reason"), codes=("JSON", "JSON"), example=STATUS_HEAD)
+        except DataError as error:
+            failed[path.name] = f"{error}"
+            continue
+        failed |= {
+            row.values["case"]: f"prediction failed: {row.values['reason']}"
+            for row in rows
+            if row.values["status"] == "failed"
+        }
     return failed
 
 
 def read_arguments(folder: Path) -> dict[str, Any]:
     """How the predictions were made; empty where the file is missing."""
     path = folder / ARGUMENTS_JSON
-    document = read_json(path) if path.is_file() else {}
-    return document if isinstance(document, dict) else {}
+    return read_document(path, dict[str, Any], remedy="Predict again.") if path.is_file() else {}
 
 
 def file_ending(folder: Path) -> str:
     """Ending of the predicted masks."""
-    document = read_json(folder / DATASET_JSON)
-    ending = document.get("file_ending") if isinstance(document, dict) else None
-    if not isinstance(ending, str):
-        raise DataError("JSON", f"{folder / DATASET_JSON} has no file_ending. Predict again.")
-    return ending
+    return read_document(folder / DATASET_JSON, Endings, remedy="Predict again.")["file_ending"]
 
 
 def images_folder(folder: Path, given: Path | None) -> Path:

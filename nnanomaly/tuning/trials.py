@@ -58,7 +58,7 @@ def inserted_trials(
         inserted = insert(image_hu, organ, insertion, spacing_mm=patch.grid.spacing_mm, rng=rng)
         array = np.array(patch.array, dtype=np.float32)
         array[IMAGE] = normalise(inserted.image_hu, window_hu)
-        case = str(patch.metadata["case"])
+        case = patch.case
         trials.append(Trial(name=name, case=case, array=array, grid=patch.grid, lesions=inserted.mask))
     return trials
 
@@ -82,7 +82,7 @@ def generated_trials(
             trials.append(
                 Trial(
                     name=f"{name}__v{variant}",
-                    case=str(patch.metadata["case"]),
+                    case=patch.case,
                     array=edited.array.astype(np.float16),  # as patches are stored
                     grid=patch.grid,
                     lesions=edited.lesions,
@@ -96,7 +96,7 @@ def drawn_trials(patches: Mapping[str, StoredPatch], reference: Callable[[str], 
     by_case: dict[str, Volume | None] = {}
     trials = []
     for name, patch in patches.items():
-        case = str(patch.metadata["case"])
+        case = patch.case
         if case not in by_case:
             by_case[case] = reference(case)
         mask = by_case[case]
