@@ -21,9 +21,10 @@ from nnanomaly.model_sharing.model_card import CardFacts, model_card
 from nnanomaly.model_sharing.weights import export_weights
 from nnanomaly.paths import CALIBRATION_JSON, DATASET_JSON, LATENT_SCALING_JSON, ORGAN_LABELS_CSV, PLANS_JSON, Paths
 from nnanomaly.plans import save_plans
+from nnanomaly.trained_model import read_latent_scaling
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.files import write_atomically
-from nnanomaly.utilities.json_io import read_json, to_document, write_json
+from nnanomaly.utilities.json_io import to_document, write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,9 @@ def export_model(paths: Paths, dataset: str, output: Path, options: ExportOption
         raise ConfigurationError("CFG-OUTPUT", f"-o {output} exists already. Name another file, or add --force.")
     for name in (dataset, options.model.plans_name):
         if not NAME_PATTERN.fullmatch(name):
-            raise ConfigurationError("CFG-OUTPUT", f"{name!r} cannot be exported: rename it, without '/', '\\' and ':'")
+            raise ConfigurationError(
+                "CFG-OUTPUT", f"{name!r} cannot be exported: rename it, to letters, digits, '.', '_' and '-'"
+            )
     model = load_model(paths, dataset, replace(options.model, device="cpu"))  # refuses what could not predict
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tmp-export-") as temporary:
@@ -96,7 +99,7 @@ def _export_fold(
         state = load_checkpoint(source / (options.model.checkpoint if stage == "ddpm" else FINAL))
         num_values[stage] = export_weights(state, target / stage)
     vqgan = paths.fold(model.dataset, model.plans.plans_name, "vqgan", fold)
-    write_json(target / LATENT_SCALING_JSON, {"values": read_json(vqgan / LATENT_SCALING_JSON)["values"]})
+    write_json(target / LATENT_SCALING_JSON, {"values": read_latent_scaling(vqgan / LATENT_SCALING_JSON, model.plans)})
     write_json(target / CALIBRATION_JSON, to_document(model.folds[fold].calibration))
     return num_values
 

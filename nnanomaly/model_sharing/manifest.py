@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from nnanomaly.paths import CALIBRATION_JSON, DATASET_JSON, LATENT_SCALING_JSON, PLANS_JSON
-from nnanomaly.plans import HEAD, STAGES
+from nnanomaly.plans import HEAD, PLANS_NAME_PATTERN, STAGES
 
 FORMAT = "nnanomaly-model"
 FORMAT_VERSION = 1
@@ -15,8 +15,8 @@ _FOLD_FILES = rf"({_STAGE_NAMES})\.(safetensors|json)|{re.escape(CALIBRATION_JSO
 _TOP_FILES = "|".join(map(re.escape, (MANIFEST_JSON, MODEL_CARD, PLANS_JSON, DATASET_JSON)))
 MEMBER_PATTERN = re.compile(rf"{_TOP_FILES}|fold_(0|[1-9][0-9]*|all)/({_FOLD_FILES})")
 """Names of members; no other is ever read or written, so that no name can lead out of a folder."""
-NAME_PATTERN = re.compile(r"[^/\\:\x00-\x1f]{1,100}")
-"""Names of datasets and plans, which become parts of folder names."""
+NAME_PATTERN = PLANS_NAME_PATTERN
+"""Names of datasets and plans, which become parts of folder names and of commands that are printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
