@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TypedDict
 
-from nnanomaly.dataset.raw_dataset import check_case_id
+from nnanomaly.dataset.raw_dataset import LABEL_PATTERN, check_case_id
 from nnanomaly.dataset_conversion.labelled_cases import FILE_ENDING, LabelledCase, LabelScheme
 from nnanomaly.paths import DATASET_JSON
 from nnanomaly.utilities.errors import ConfigurationError, DataError
@@ -44,6 +44,9 @@ def read_task(folder: Path) -> TaskDocument:
     values = list(document["labels"])
     if not all(value.isdecimal() and len(value) < 10 for value in values) or len(set(map(int, values))) < len(values):
         raise DataError("CONVERT-JSON", f"{path}: labels are {shown(values)}, must be whole numbers. Correct the file.")
+    strange = [name for name in document["labels"].values() if not LABEL_PATTERN.fullmatch(name)]
+    if strange:
+        raise DataError("CONVERT-JSON", f"{path}: labels hold {shown(strange[0])}, not one line of text. Correct it.")
     if list(document["modality"].values()) != ["CT"]:
         modality = shown(document["modality"])
         raise DataError("CONVERT-JSON", f"{path}: the modality is {modality}, must be one channel of CT.")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from nnanomaly.dataset.prediction_run import unfinished
 from nnanomaly.dicom.case_table import read_case_table
 from nnanomaly.dicom.convert_stack import check_tilt
 from nnanomaly.dicom.headers import PARSER_FAULTS, quiet_libraries, read_tags
@@ -79,6 +80,9 @@ def export_folder(
         if fault:
             failed[case] = fault
             _LOGGER.warning("not exported: %s: %s", case, fault)
+    lacking = unfinished(predictions)
+    if lacking:
+        _LOGGER.error("%s", lacking)
     _LOGGER.info("%d exported, %d not: %s", len(cases) - len(failed), len(failed), output)
     return failed
 

@@ -45,7 +45,10 @@ def patient_auroc(predictions: Path, has_lesion: Mapping[str, bool], *, bootstra
 def read_candidates(predictions: Path, cases: Iterable[str]) -> dict[str, CandidatesDocument]:
     """Candidates files of a prediction folder by case; a case without one is not in it."""
     paths = {case: predictions / DETECTIONS / f"{case}{BOXES_ENDING}" for case in cases}
-    return {case: read_candidates_file(path) for case, path in paths.items() if path.is_file()}
+    found = {case: read_candidates_file(path) for case, path in paths.items() if path.is_file()}
+    for case, document in found.items():
+        document.setdefault("case", case)
+    return found
 
 
 def score_organs(documents: Iterable[CandidatesDocument], labels: Mapping[tuple[str, str], str]) -> Scored:

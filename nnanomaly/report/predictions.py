@@ -15,6 +15,7 @@ from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import read_document
 from nnanomaly.volume import Grid
 
+LONGEST_PATH, LONGEST_NAME = 4096, 255
 STATUS_HEAD = "case,organ,status,reason"
 
 
@@ -108,7 +109,17 @@ def images_folder(folder: Path, given: Path | None) -> Path:
 
     Raises `ConfigurationError` (CFG-INPUT) where that is no folder.
     """
-    images = given or Path(str(read_arguments(folder).get("images", "")))
-    if images == Path() or not images.is_dir():
-        raise ConfigurationError("CFG-INPUT", f"the images of {folder} are not at {images}. Name their folder with -i.")
+    images = given or _written_images(folder)
+    if images is None or not images.is_dir():
+        place = "a place that is known" if images is None else images
+        raise ConfigurationError("CFG-INPUT", f"the images of {folder} are not at {place}. Name their folder with -i.")
     return images
+
+
+def _written_images(folder: Path) -> Path | None:
+    """The folder of the images as the prediction wrote it down, if that can be a folder at all."""
+    written = read_arguments(folder).get("images")
+    possible = isinstance(written, str) and written.isprintable() and 0 < len(written) < LONGEST_PATH
+    if not possible or any(len(part) > LONGEST_NAME for part in Path(str(written)).parts):
+        return None
+    return Path(str(written))

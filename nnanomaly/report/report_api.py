@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 import nnanomaly
+from nnanomaly.dataset.prediction_run import unfinished
 from nnanomaly.evaluation.lesion_labels import LesionLabels, find_lesion_labels
 from nnanomaly.report.case_files import Folders
 from nnanomaly.report.case_page import CaseOutcome, CaseTask, write_case_page
@@ -99,6 +100,8 @@ class Report:
     """Organs with pictures only."""
     num_bytes: int
     """Size of all files."""
+    unfinished: str | None = None
+    """What the prediction lacks of the cases that were asked for; None where nothing is known to be missing."""
 
 
 def build_report(
@@ -184,6 +187,7 @@ def _finish(predictions: Path, output: Path, options: ReportOptions, outcomes: S
         case, reason = next(iter(faults.items()))
         raise DataError("RPT-FAILED", f"none of {len(outcomes)} cases could be shown; the first, {case}: {reason}")
     faults |= failed_cases(predictions)
+    lacking = unfinished(predictions)
     for name in ASSETS:
         copy_atomically(HERE / "assets" / name, output / ASSETS_FOLDER / name)
     viewers = [row.viewer for outcome in shown for row in outcome.rows if row.num_bytes]
@@ -194,7 +198,7 @@ def _finish(predictions: Path, output: Path, options: ReportOptions, outcomes: S
         version=nnanomaly.__version__,
         title=predictions.resolve().name,
         summary=_summary(shown, has_reference),
-        notes=_notes(viewers, options, shown, has_reference),
+        notes=[*([lacking] if lacking else []), *_notes(viewers, options, shown, has_reference)],
         columns=[*COLUMNS, *(JUDGED if has_reference else ())],
         has_reference=has_reference,
         looked_at=LOOKED_AT,
@@ -211,6 +215,7 @@ def _finish(predictions: Path, output: Path, options: ReportOptions, outcomes: S
         num_coarse=viewers.count("coarse"),
         num_without_viewer=viewers.count("none"),
         num_bytes=sum((output / name).stat().st_size for name in files),
+        unfinished=lacking,
     )
 
 
