@@ -37,7 +37,7 @@ def write_json(path: Path, document: object) -> None:
     write_text(path, text)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, remedy: str = "Correct the file.") -> Any:
     """Read a JSON document; what is none, or beyond all reason, raises `DataError` (JSON) with the place.
 
     Refused are duplicate keys, NaN, numbers that no float or 64-bit integer holds, text that cannot be written again,
@@ -51,7 +51,7 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise DataError("JSON", f"{path} is not a valid JSON document: {error}. Correct the file.") from error
+        raise DataError("JSON", f"{path} is not a valid JSON document: {error}. {remedy}") from error
 
 
 def parse_json(content: bytes) -> Any:
@@ -117,4 +117,4 @@ def document_hash(document: object) -> str:
 
 def read_document(path: Path, kind: type[T], *, remedy: str) -> T:
     """A JSON file as the annotated type; another form raises `DataError` (JSON): file, key, value and the remedy."""
-    return typed(kind, read_json(path), source=str(path), remedy=remedy)
+    return typed(kind, read_json(path, remedy=remedy), source=str(path), remedy=remedy)
