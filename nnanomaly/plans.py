@@ -72,7 +72,7 @@ MAX_PATCH_VOXELS = 2**27
 """Voxels of the largest patch: 512 x 512 x 512."""
 MAX_EVALUATIONS = 200_000
 """Steps of the solver for one patch, over all samples and noise levels."""
-_TIMES, _BELOW_ONE = (1, 100_000_000), (0, 1 - 1e-9)
+_TIMES, _BELOW_ONE = (1, 1_000_000_000), (0, 1 - 1e-9)
 LIMITS: dict[str, dict[str, tuple[float, float]]] = {
     "PreprocessingPlan": {
         "spacing_mm": (0.05, 20),
