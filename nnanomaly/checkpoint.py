@@ -6,14 +6,19 @@ The only module that calls `torch.load`, always with `weights_only=True`.
 import pickle
 import shutil
 import struct
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from nnanomaly.paths import FOLD_PATTERN, fold_order
-from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError
+from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault, IntegrityError
 from nnanomaly.utilities.files import file_hash, write_atomically
+from nnanomaly.utilities.json_io import typed
+
+T = TypeVar("T")
 
 LATEST, PREVIOUS, BEST, FINAL = (f"checkpoint_{name}.pth" for name in ("latest", "previous", "best", "final"))
 _MALFORMED = (LookupError, AttributeError, TypeError, AssertionError, struct.error)  # what random bytes provoke
@@ -81,13 +86,39 @@ def load_checkpoint(path: Path, *, identity: str | None = None) -> dict[str, Any
         ) from error
     if not isinstance(state, dict) or "plans_identity" not in state:
         raise IntegrityError("CKPT-FOREIGN", f"{path} is not a checkpoint of this program.")
-    if identity is not None and state["plans_identity"] != identity:
+    trained_with = checkpoint_field(state, "plans_identity", str, path=path)
+    if identity is not None and trained_with != identity:
         raise IntegrityError(
             "CKPT-PLANS",
-            f"{path} was trained with plans {state['plans_identity'][:12]}, the plans file now is {identity[:12]}. "
+            f"{path} was trained with plans {trained_with[:12]}, the plans file now is {identity[:12]}. "
             "Restore that plans file, or train this stage anew with --force.",
         )
     return state
+
+
+def checkpoint_field(state: Mapping[str, Any], name: str, kind: type[T], *, path: Path) -> T:
+    """A field of a checkpoint of `path` as the annotated type (`json_io.typed`).
+
+    Raises IntegrityError (CKPT-FIELD) where it is missing or of another type.
+    """
+    try:
+        if name not in state:
+            raise DataError("JSON", f"{path} lacks the field {name!r}")
+        return typed(kind, state[name], source=f"{path}: {name}", remedy="")
+    except DataError as error:
+        raise IntegrityError("CKPT-FIELD", f"{error.message.rstrip('. ')}. Train this stage again.") from error
+
+
+def checkpoint_weights(state: Mapping[str, Any], *, path: Path) -> dict[str, Tensor]:
+    """The averaged weights of a checkpoint. Raises IntegrityError (CKPT-FIELD) where there are none."""
+    weights = state.get("averaged_weights")
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
+    ):
+        raise IntegrityError(
+            "CKPT-FIELD", f"{path}: averaged_weights are no tensors with names. Train this stage again."
+        )
+    return weights
 
 
 def newest_checkpoint(fold_folder: Path) -> Path | None:

@@ -37,10 +37,10 @@ from nnanomaly.paths import (
     environment_for,
 )
 from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
+from nnanomaly.roi.candidates_file import read_candidates_file
 from nnanomaly.utilities.child_processes import run_child
 from nnanomaly.utilities.errors import EnvironmentFault
 from nnanomaly.utilities.files import write_atomically
-from nnanomaly.utilities.json_io import read_json
 from nnanomaly.utilities.shown_text import command_line
 from nnanomaly.volume import Volume
 
@@ -138,7 +138,10 @@ def shorten(plans: Plans, trainings: Mapping[str, Mapping[str, Any]]) -> Plans:
 
 def draw_prediction(raw: Path, predictions: Path, picture: Path) -> None:
     """Scan, reconstruction, anomaly map and reference of the case with the highest score, as one PNG."""
-    documents = [read_json(path) for path in sorted((predictions / DETECTIONS).glob(f"*{BOXES_ENDING}"))]
+    documents = [
+        read_candidates_file(path, required=("case", "candidates"), of_candidates=("score", "center_mm"))
+        for path in sorted((predictions / DETECTIONS).glob(f"*{BOXES_ENDING}"))
+    ]
     best = max(documents, key=lambda document: max((c["score"] for c in document["candidates"]), default=0.0))
     name = f"{best['case']}.nii.gz"
     scan = read_volume(raw / IMAGES_TS / f"{best['case']}_0000.nii.gz")

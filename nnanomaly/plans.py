@@ -5,15 +5,19 @@ say `"inherits_from"` to take all other fields from another entry. Sizes are `(z
 """
 
 import dataclasses
+import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
-from nnanomaly.utilities.json_io import document_hash, from_document, read_json, to_document, write_json
+from nnanomaly.utilities.json_io import document_hash, from_document, read_json, shown, to_document, write_json
 from nnanomaly.utilities.shown_text import command_line
 
 SCHEMA_VERSION = 1
+MAX_PARENTS = 16
+"""Entries that a stage may take its fields from, one behind the other."""
 STAGES = ("vqgan", "classifier", "ddpm")
 """The chain of the published method."""
 HEAD = "head"
@@ -59,9 +63,149 @@ LATER_FIELDS: dict[str, dict[str, object]] = {
 """Fields younger than schema 1, and the values at which they change nothing: an identity leaves these out."""
 
 
+PLANS_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""Names of plans, which become parts of file and folder names."""
+ORGAN_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*")
+"""Names of organs, likewise; at most `LONGEST_ORGAN` characters."""
+LONGEST_ORGAN = 100
+KINDS_OF_LESIONS = ("simple_cyst", "dense_cyst", "solid_dark", "solid_bright", "fat", "necrotic")
+"""What `held_out_kinds` may name: the kinds of inserted lesions."""
+MAX_PATCH_VOXELS = 2**27
+"""Voxels of the largest patch: 512 x 512 x 512."""
+MAX_EVALUATIONS = 200_000
+"""Steps of the solver for one patch, over all samples and noise levels."""
+_TIMES, _BELOW_ONE = (1, 1_000_000_000), (0, 1 - 1e-9)
+LIMITS: dict[str, dict[str, tuple[float, float]]] = {
+    "PreprocessingPlan": {
+        "spacing_mm": (0.05, 20),
+        "patch_size": (8, 1024),
+        "margin_mm": (0, 500),
+        "tile_overlap": (0, 0.95),
+        "window_hu": (-32768, 32767),
+        "interpolation_order": (0, 5),
+    },
+    "TrainingPlan": {
+        "num_iterations": _TIMES,
+        "batch_size": (1, 65536),
+        "learning_rate": (1e-12, 10),
+        "accumulation": (1, 10_000),
+        "betas": _BELOW_ONE,
+        "weight_decay": (0, 10),
+        "warmup_iterations": (0, _TIMES[1]),
+        "gradient_clip": (0, 1e6),
+        "ema_decay": _BELOW_ONE,
+        "validate_every": _TIMES,
+        "patience": (0, _TIMES[1]),
+        "checkpoint_every": _TIMES,
+        "checkpoint_minutes": (0, 1e6),
+        "seed": (0, 2**62),
+    },
+    "GatePlan": {
+        "min_psnr_db": (0, 200),
+        "min_ssim": _BELOW_ONE,
+        "max_mae_hu": (0, 1e5),
+        "min_high_band_ratio": (0, 10),
+        "diameters_mm": (0.1, 500),
+        "contrast_hu": (0.01, 1e4),
+        "min_contrast_retention": _BELOW_ONE,
+    },
+    "VQGANPlan": {
+        "stride": (1, 64),
+        "latent_channels": (1, 1024),
+        "num_codes": (1, 2**20),
+        "widths": (1, 4096),
+        "codebook_decay": (0, 1),
+        "commitment_weight": (0, 1e6),
+        "reconstruction_weight": (0, 1e6),
+        "restart_every": _TIMES,
+        "perceptual_weight": (0, 1e6),
+        "discriminator_start": (0, _TIMES[1]),
+        "discriminator_learning_rate": (1e-12, 10),
+        "adversarial_weight": (0, 1e6),
+        "feature_matching_weight": (0, 1e6),
+        "kl_weight": (0, 1e6),
+    },
+    "ClassifierPlan": {
+        "widths": (1, 4096),
+        "blocks_per_level": (1, 16),
+        "label_smoothing": _BELOW_ONE,
+        "max_sigma": (1e-3, 1e4),
+    },
+    "DiffusionPlan": {
+        "widths": (1, 4096),
+        "blocks_per_level": (1, 16),
+        "attention_levels": (0, 7),
+        "head_channels": (1, 4096),
+        "num_timesteps": (2, 100_000),
+        "log_sigma_mean": (-20, 20),
+        "log_sigma_std": (0, 20),
+        "max_sigma": (1e-3, 1e4),
+        "encodings_per_patch": (1, 1000),
+        "class_dropout": _BELOW_ONE,
+    },
+    "HeadPlan": {
+        "widths": (1, 4096),
+        "blocks_per_level": (1, 16),
+        "variants_per_patch": (1, 10_000),
+        "crop_mm": (0, 5000),
+        "self_training_iterations": (0, _TIMES[1]),
+    },
+    "InferencePlan": {
+        "sigma": (1e-4, 1e4),
+        "num_steps": (1, 10_000),
+        "guidance_scale": (0, 1e6),
+        "min_classifier_auc": (0, 1),
+        "num_samples": (1, 1000),
+        "smoothing_mm": (0, 100),
+        "organ_gate_mm": (-1e4, 1e4),
+        "false_candidates_per_organ": (0, 1000),
+        "hysteresis": (1e-6, 1),
+        "reduction_pool": (1, 1000),
+        "min_voxels": (0, 10**9),
+        "min_diameter_mm": (0, 1000),
+        "extra_sigmas": (1e-4, 1e4),
+        "inpaint_rounds": (0, 100),
+    },
+    "Plans": {"gpu_memory_target_gb": (0.001, 100_000)},
+}
+"""Smallest and largest value of every number, and of every number of a list, by dataclass: generous, but no plans file
+may ask for work without end. Documented with the fields."""
+LENGTHS: dict[str, dict[str, tuple[int, int]]] = {
+    "PreprocessingPlan": {"mirrored_organs": (0, 200)},
+    "GatePlan": {"diameters_mm": (0, 20), "min_contrast_retention": (0, 20)},
+    "VQGANPlan": {"widths": (0, 8)},
+    "ClassifierPlan": {"widths": (1, 8)},
+    "DiffusionPlan": {"widths": (1, 8), "attention_levels": (0, 8)},
+    "HeadPlan": {"inputs": (1, 4), "widths": (1, 8), "held_out_kinds": (0, 5)},
+    "InferencePlan": {"extra_sigmas": (0, 8)},
+    "Plans": {"organs": (1, 200), "reasons": (0, 1000)},
+}
+"""Fewest and most values of every list, likewise."""
+
+
 def _require(condition: bool, field: str, value: object, rule: str) -> None:
     if not condition:
-        raise ConfigurationError("CFG-PLAN", f"plans field {field} is {value!r}, but {rule}")
+        raise ConfigurationError("CFG-PLAN", f"plans field {field} is {shown(value)}, but {rule}")
+
+
+def _require_limits(plan: object) -> None:
+    """Hold every number and every list of a plan against `LIMITS` and `LENGTHS`."""
+    kind = type(plan).__name__
+    for field, (fewest, most) in LENGTHS.get(kind, {}).items():
+        value = getattr(plan, field)
+        _require(fewest <= len(value) <= most, field, value, f"needs {fewest} to {most} values")
+    for field, (low, high) in LIMITS[kind].items():
+        value = getattr(plan, field)
+        values = value if isinstance(value, tuple) else (value,)
+        _require(all(low <= item <= high for item in values), field, value, f"must lie in {low:g}..{high:g}")
+
+
+def _require_names(field: str, names: tuple[str, ...], choices: tuple[str, ...] | None = None) -> None:
+    """Names that become parts of file names, or those of `choices`; each once."""
+    for name in names:
+        fits = name in choices if choices else bool(ORGAN_PATTERN.fullmatch(name)) and len(name) <= LONGEST_ORGAN
+        rule = f"one of {', '.join(choices)}" if choices else 'made of letters, digits, "-" and single "_"'
+        _require(fits and names.count(name) == 1, field, names, f"{shown(name)} must be there once and be {rule}")
 
 
 def _require_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
@@ -93,11 +237,10 @@ class PreprocessingPlan:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require(
-            all(0.05 <= s <= 20 for s in self.spacing_mm), "spacing_mm", self.spacing_mm, "must lie in 0.05..20 mm"
-        )
-        _require(all(s >= 8 for s in self.patch_size), "patch_size", self.patch_size, "needs at least 8 voxels an axis")
-        _require(0 <= self.tile_overlap < 1, "tile_overlap", self.tile_overlap, "must lie in [0, 1)")
+        _require_limits(self)
+        voxels = math.prod(self.patch_size)
+        _require(voxels <= MAX_PATCH_VOXELS, "patch_size", self.patch_size, f"may have {MAX_PATCH_VOXELS} voxels")
+        _require_names("mirrored_organs", self.mirrored_organs)
         _require(self.window_hu[0] < self.window_hu[1], "window_hu", self.window_hu, "must be (low, high)")
 
     @property
@@ -146,10 +289,7 @@ class TrainingPlan:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for field in ("num_iterations", "batch_size", "accumulation", "validate_every", "checkpoint_every"):
-            _require(getattr(self, field) >= 1, field, getattr(self, field), "must be at least 1")
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "must be positive")
-        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "must lie in [0, 1)")
+        _require_limits(self)
         _require_choice("decay", self.decay, ("constant", "cosine"))
         _require_choice("precision", self.precision, ("fp32", "bf16"))
 
@@ -179,14 +319,10 @@ class GatePlan:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for field in ("min_psnr_db", "max_mae_hu", "min_high_band_ratio"):
-            _require(getattr(self, field) >= 0, field, getattr(self, field), "must not be negative; 0 = no limit")
-        _require(0 <= self.min_ssim < 1, "min_ssim", self.min_ssim, "must lie in [0, 1); 0 = no limit")
-        _require(self.contrast_hu > 0, "contrast_hu", self.contrast_hu, "must be positive")
-        _require(all(d > 0 for d in self.diameters_mm), "diameters_mm", self.diameters_mm, "must be positive")
+        _require_limits(self)
         limits = self.min_contrast_retention
         _require(
-            len(limits) == len(self.diameters_mm) and all(0 <= limit < 1 for limit in limits),
+            len(limits) == len(self.diameters_mm),
             "min_contrast_retention",
             limits,
             f"needs a share in [0, 1) for each of {self.diameters_mm} mm; 0 = no limit",
@@ -242,12 +378,12 @@ class VQGANPlan:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        _require_limits(self)
         _require_choice("architecture", self.architecture, ("resize", "transposed"))
         _require_choice("perceptual", self.perceptual, ("none", "wavelet", "lpips"))
         _require_choice("discriminator_norm", self.discriminator_norm, ("group", "batch"))
         _require(all(s >= 1 and s & (s - 1) == 0 for s in self.stride), "stride", self.stride, "must be powers of two")
         _require_choice("codec", self.codec, CODECS)
-        _require(self.kl_weight >= 0, "kl_weight", self.kl_weight, "must not be negative")
         halvings = max(self.stride).bit_length() - 1
         _require(
             self.codec in FIXED_CODECS or len(self.widths) == halvings + 1,
@@ -287,8 +423,8 @@ class ClassifierPlan:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        _require_limits(self)
         _require_choice("pool", self.pool, ("average", "attention", "logsumexp"))
-        _require(self.max_sigma > 0, "max_sigma", self.max_sigma, "must be positive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,11 +462,10 @@ class DiffusionPlan:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        _require_limits(self)
         _require_choice("architecture", self.architecture, ("unet3d", "factorised"))
         _require_choice("process", self.process, ("edm", "ddpm"))
         _require_choice("latent_scaling", self.latent_scaling, ("standardise", "codebook_range"))
-        _require(self.num_timesteps >= 2, "num_timesteps", self.num_timesteps, "must be at least 2")
-        _require(0 <= self.class_dropout < 1, "class_dropout", self.class_dropout, "must lie in [0, 1)")
 
     @property
     def downsampling(self) -> int:
@@ -375,12 +510,9 @@ class HeadPlan:
 
     def __post_init__(self) -> None:
         """Check choices."""
-        known = all(name in HEAD_INPUTS for name in self.inputs) and len(self.inputs) > 0
-        _require(known, "head.inputs", self.inputs, f"must be some of {', '.join(HEAD_INPUTS)}")
-        _require(self.crop_mm >= 0, "head.crop_mm", self.crop_mm, "must not be negative; 0 = whole patches")
-        count = self.self_training_iterations
-        _require(count >= 0, "head.self_training_iterations", count, "must not be negative")
-        _require(self.variants_per_patch >= 1, "head.variants_per_patch", self.variants_per_patch, "must be at least 1")
+        _require_limits(self)
+        _require_names("head.inputs", self.inputs, HEAD_INPUTS)
+        _require_names("head.held_out_kinds", self.held_out_kinds, KINDS_OF_LESIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,6 +580,10 @@ class InferencePlan:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        _require_limits(self)
+        evaluations = self.num_steps * self.num_samples * len(self.sigmas)
+        rule = f"with {self.num_samples} samples of {len(self.sigmas)} noise levels at most {MAX_EVALUATIONS} are taken"
+        _require(evaluations <= MAX_EVALUATIONS, "num_steps", self.num_steps, rule)
         _require_choice("sampler", self.sampler, tuple(GUIDANCE_OF))
         _require_choice("encode", self.encode, ("invert", "noise"))
         _require_choice("guidance", self.guidance, ("none", "gradient", "relative", "free"))
@@ -458,15 +594,11 @@ class InferencePlan:
         _require_choice("reduction", self.reduction, ("none", "mil"))
         reducible = self.reduction == "none" or self.threshold == "calibrated"
         _require(reducible, "reduction", self.reduction, "`mil` needs threshold `calibrated`")
-        _require(self.reduction_pool >= 1, "reduction_pool", self.reduction_pool, "must be at least 1")
         _require_choice("precision", self.precision, ("fp32", "bf16"))
         forms = GUIDANCE_OF[self.sampler]
         _require(
             self.guidance in forms, "guidance", self.guidance, f"sampler {self.sampler} can do {' and '.join(forms)}"
         )
-        _require(self.sigma > 0, "sigma", self.sigma, "must be positive")
-        _require(all(s > 0 for s in self.extra_sigmas), "extra_sigmas", self.extra_sigmas, "must be positive")
-        _require(self.inpaint_rounds >= 0, "inpaint_rounds", self.inpaint_rounds, "must not be negative; 0 = off")
         _require(
             not self.follow_lesions or self.threshold == "calibrated",
             "follow_lesions",
@@ -479,15 +611,6 @@ class InferencePlan:
             self.residual_of,
             "without guidance that difference is nought everywhere",
         )
-        _require(self.num_steps >= 1, "num_steps", self.num_steps, "must be at least 1")
-        _require(
-            self.guidance_scale >= 0,
-            "guidance_scale",
-            self.guidance_scale,
-            "must be at least 0: a negative one pushes towards disease",
-        )
-        _require(0 < self.hysteresis <= 1, "hysteresis", self.hysteresis, "must lie in (0, 1]")
-        _require(self.num_samples >= 1, "num_samples", self.num_samples, "must be at least 1")
 
     @property
     def before_reduction(self) -> "InferencePlan":
@@ -572,7 +695,15 @@ class Plans:
 
     def __post_init__(self) -> None:
         """Check that patch, autoencoder and U-Net fit each other."""
+        _require_limits(self)
         _require_choice("preset", self.preset, tuple(PLANS_NAMES))
+        name, rule = self.dataset_name, "must be a name of at most 128 characters without .. / \\ : < >"
+        safe = name.isprintable() and ".." not in name and not set(name) & set("/\\:<>") and 0 < len(name) <= 128
+        _require(safe, "dataset_name", name, rule)
+        named = bool(PLANS_NAME_PATTERN.fullmatch(self.plans_name)) and ".." not in self.plans_name
+        rule = "must be made of letters, digits, '.', '_' and '-', and no '..'"
+        _require(named, "plans_name", self.plans_name, rule)
+        _require_names("organs", self.organs)
         _check_codec(self)
         samplers = {"edm": ("heun", "one_step"), "ddpm": ("ddim", "ddpm")}[self.ddpm.process]
         _require(
@@ -604,13 +735,12 @@ class Plans:
         )
         latent = self.vqgan.latent_shape(self.preprocessing.patch_size)
         levels = self.ddpm.downsampling
-        divisible = all(size % levels == 0 for size in latent)
-        _require(
-            divisible or self.ddpm.architecture == "factorised",
-            "latent shape",
-            latent,
-            f"must be divisible by {levels}",
-        )
+        halved = latent[1:] if self.ddpm.architecture == "factorised" else latent  # which keeps the depth
+        divisible = all(size % levels == 0 for size in halved)
+        _require(divisible, "latent shape", latent, f"must be divisible by {levels}")
+        attended = max(self.ddpm.attention_levels, default=0)
+        levels_rule = f"there are only the levels 0 to {len(self.ddpm.widths) - 1}"
+        _require(attended < len(self.ddpm.widths), "attention_levels", self.ddpm.attention_levels, levels_rule)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -715,7 +845,8 @@ def load_plans(path: Path) -> Plans:
     version = document.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise IntegrityError(
-            "PLAN-VERSION", f"{path} has schema_version {version}, this program reads {SCHEMA_VERSION}. Plan again."
+            "PLAN-VERSION",
+            f"{path} has schema_version {shown(version)}, not {SCHEMA_VERSION}. Plan again.",
         )
     for derived in ("image_reader_writer", "latent_shape"):
         document.pop(derived, None)
@@ -724,17 +855,24 @@ def load_plans(path: Path) -> Plans:
         document[stage] = _resolve_inheritance(configurations, stage, str(path))
     if HEAD in configurations:  # plans that are older than this stage have none
         document[HEAD] = _resolve_inheritance(configurations, HEAD, str(path))
-    return from_document(Plans, document, source=str(path))
+    try:
+        return from_document(Plans, document, source=str(path))
+    except ConfigurationError as error:
+        if error.code != "CFG-PLAN":
+            raise
+        raise ConfigurationError(error.code, f"{path}: {error.message}. Correct the file, or plan again.") from error
 
 
 def _resolve_inheritance(
     configurations: dict[str, Any], name: str, source: str, seen: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Fields of a configuration over those of the one it inherits from, nested objects merged."""
-    if not isinstance(name, str) or name not in configurations or name in seen:
-        raise ConfigurationError("CFG-PLAN", f"{source}: configuration {name!r} is missing or inherits from itself")
+    if not isinstance(name, str) or name not in configurations or name in seen or len(seen) >= MAX_PARENTS:
+        raise ConfigurationError(
+            "CFG-PLAN", f"{source}: configuration {shown(name)} is missing or inherits from itself"
+        )
     if not isinstance(configurations[name], dict):
-        raise ConfigurationError("CFG-KEYS", f"{source}: configuration {name!r} must be an object. Correct it.")
+        raise ConfigurationError("CFG-KEYS", f"{source}: configuration {shown(name)} must be an object. Correct it.")
     fields = {key: value for key, value in configurations[name].items() if key != "previous_stage"}
     parent = fields.pop("inherits_from", None)
     if parent is None:

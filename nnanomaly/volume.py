@@ -8,14 +8,38 @@ and direction; only `direction` says which, never the position of an axis.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.json_io import Between
 
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
+Rows = tuple[Triple, Triple, Triple]
+
+
+@dataclass(frozen=True, slots=True)
+class Orthonormal:
+    """Rows of a matrix must be of length one and perpendicular, as far as headers store that."""
+
+    def fault(self, value: Rows) -> str | None:
+        """What the rows must be, if they are not."""
+        matrix = np.asarray(value)
+        sound = np.abs(matrix).max() < 2 and np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-3)
+        return None if sound else "must be the rows of an orthonormal matrix"
+
+
+Count = Annotated[int, Between(1, 100_000)]
+Spacing = Annotated[float, Between(1e-3, 1e3)]
+Position = Annotated[float, Between(-1e6, 1e6)]
+GridShape = tuple[Count, Count, Count]
+GridSpacing = tuple[Spacing, Spacing, Spacing]
+GridOrigin = tuple[Position, Position, Position]
+GridDirection = Annotated[Rows, Orthonormal()]
+"""The four fields of a grid as documents may give them."""
 SAME_GRID_MM = 0.01  # headers store float32, so that equal grids differ by some 1e-4 mm
 
 
@@ -23,13 +47,13 @@ SAME_GRID_MM = 0.01  # headers store float32, so that equal grids differ by some
 class Grid:
     """A regular grid of voxels: `world = origin_mm + direction @ (spacing_mm * index)`."""
 
-    shape: Shape
+    shape: GridShape
     """Number of voxels along each array axis."""
-    spacing_mm: Triple
+    spacing_mm: GridSpacing
     """Distance between voxel centres along each array axis."""
-    origin_mm: Triple
+    origin_mm: GridOrigin
     """World position (z, y, x) of the centre of voxel (0, 0, 0)."""
-    direction: tuple[Triple, Triple, Triple] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    direction: GridDirection = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     """Rows of the orthonormal matrix whose column k is the world direction of array axis k."""
 
     @property

@@ -6,6 +6,7 @@ import pickle
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from nnanomaly.checkpoint import (
     FINAL,
     LATEST,
     PREVIOUS,
+    checkpoint_field,
     checkpoint_hash,
+    checkpoint_weights,
     find_folds,
     load_checkpoint,
     newest_checkpoint,
@@ -183,3 +186,22 @@ def test_folds_that_hold_the_checkpoint_are_found_in_the_order_of_their_numbers(
 
 def test_the_hash_is_that_of_the_file(path: Path) -> None:
     assert checkpoint_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"plans_identity": 1}, "plans_identity: expected str"),
+        ({"plans_identity": "a", "averaged_weights": [1]}, "averaged_weights are no tensors"),
+        ({"plans_identity": "a", "averaged_weights": {"w": 1.0}}, "averaged_weights are no tensors"),
+        ({"plans_identity": "a", "averaged_weights": {}}, "lacks the field 'vqgan_sha256'"),
+        ({"plans_identity": "a", "averaged_weights": {}, "vqgan_sha256": {}}, "vqgan_sha256: expected str"),
+    ],
+)
+def test_a_field_of_a_checkpoint_that_is_none_is_named(tmp_path: Path, state: dict[str, Any], reason: str) -> None:
+    path = tmp_path / "checkpoint_final.pth"
+    save_checkpoint(path, state)
+    with pytest.raises(IntegrityError, match=f"CKPT-FIELD.*{reason}.*Train this stage again"):
+        saved = load_checkpoint(path, identity="a")
+        checkpoint_weights(saved, path=path)
+        checkpoint_field(saved, "vqgan_sha256", str, path=path)

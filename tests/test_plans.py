@@ -5,12 +5,29 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
-from nnanomaly.plans import HEAD, STAGES, GatePlan, Plans, load_plans, save_plans
+from nnanomaly.plans import (
+    HEAD,
+    KINDS_OF_LESIONS,
+    LENGTHS,
+    LIMITS,
+    STAGES,
+    ClassifierPlan,
+    DiffusionPlan,
+    GatePlan,
+    HeadPlan,
+    InferencePlan,
+    Plans,
+    PreprocessingPlan,
+    TrainingPlan,
+    VQGANPlan,
+    load_plans,
+    save_plans,
+)
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import document_hash
 
@@ -139,6 +156,44 @@ OUT_OF_RANGE = [
     (lambda p: replace(p.preprocessing, patch_size=(4, 16, 16)), "patch_size"),
     (lambda p: replace(p.preprocessing, tile_overlap=1.0), "tile_overlap"),
     (lambda p: replace(p.preprocessing, window_hu=(300.0, -200.0)), "window_hu"),
+    (lambda p: replace(p.preprocessing, tile_overlap=0.999), "tile_overlap"),
+    (lambda p: replace(p.preprocessing, patch_size=(4000, 4000, 4000)), "patch_size"),
+    (lambda p: replace(p.preprocessing, patch_size=(1024, 1024, 256)), "patch_size"),
+    (lambda p: replace(p.preprocessing, margin_mm=1e30), "margin_mm"),
+    (lambda p: replace(p.preprocessing, interpolation_order=6), "interpolation_order"),
+    (lambda p: replace(p.preprocessing, mirrored_organs=("../kidney",)), "mirrored_organs"),
+    (lambda p: replace(p.vqgan, widths=(0, 0)), "widths"),
+    (lambda p: replace(p.vqgan, widths=(100_000, 100_000)), "widths"),
+    (lambda p: replace(p.vqgan, num_codes=10**9), "num_codes"),
+    (lambda p: replace(p.vqgan, latent_channels=0), "latent_channels"),
+    (lambda p: replace(p.classifier, widths=()), "widths"),
+    (lambda p: replace(p.classifier, blocks_per_level=10**7), "blocks_per_level"),
+    (lambda p: replace(p.ddpm, widths=(0, 0)), "widths"),
+    (lambda p: replace(p.ddpm, blocks_per_level=10**7), "blocks_per_level"),
+    (lambda p: replace(p.ddpm, head_channels=0), "head_channels"),
+    (lambda p: replace(p.ddpm, num_timesteps=10**9), "num_timesteps"),
+    (lambda p: replace(p, ddpm=replace(p.ddpm, attention_levels=(7,))), "attention_levels"),
+    (lambda p: replace(p.head, widths=(8,) * 9), "widths"),
+    (lambda p: replace(p.head, inputs=("image", "image")), "head.inputs"),
+    (lambda p: replace(p.head, held_out_kinds=("tumor",)), "head.held_out_kinds"),
+    (lambda p: replace(p.inference, num_samples=10**9), "num_samples"),
+    (lambda p: replace(p.inference, extra_sigmas=(0.5,) * 10**6), "extra_sigmas"),
+    (lambda p: replace(p.inference, num_steps=10_000, num_samples=1000), "num_steps"),
+    (lambda p: replace(p.inference, num_steps=10**7), "num_steps"),
+    (lambda p: replace(p.inference, sigma=float("nan")), "sigma"),
+    (lambda p: replace(p.inference, guidance_scale=-1.0), "guidance_scale"),
+    (lambda p: p.with_training("ddpm", learning_rate=float("inf")), "learning_rate"),
+    (lambda p: p.with_training("ddpm", betas=(0.9, 1.0)), "betas"),
+    (lambda p: p.with_training("ddpm", seed=-1), "seed"),
+    (lambda p: replace(p, organs=()), "organs"),
+    (lambda p: replace(p, organs=("kidney", "kidney")), "organs"),
+    (lambda p: replace(p, organs=("../../kidney",)), "organs"),
+    (lambda p: replace(p, organs=("<img",)), "organs"),
+    (lambda p: replace(p, organs=("kidney\x1b[2J",)), "organs"),
+    (lambda p: replace(p, dataset_name="Dataset501_a/../../b"), "dataset_name"),
+    (lambda p: replace(p, dataset_name="Dataset501_\u202e"), "dataset_name"),
+    (lambda p: replace(p, plans_name="../plans"), "plans_name"),
+    (lambda p: replace(p, gpu_memory_target_gb=0.0), "gpu_memory_target_gb"),
     (lambda p: replace(p.vqgan, architecture="unet"), "architecture"),
     (lambda p: replace(p.vqgan, stride=(3, 2, 2)), "stride"),
     (lambda p: replace(p.vqgan, widths=(8,)), "widths"),
@@ -196,9 +251,37 @@ def test_a_value_out_of_range_is_refused_with_the_name_of_its_field(
     assert "\n" not in str(refused.value)
 
 
+def test_the_kinds_that_may_be_held_out_are_those_that_are_inserted() -> None:
+    from nnanomaly.synthesis.kinds import KINDS
+
+    assert tuple(KINDS) == KINDS_OF_LESIONS
+
+
+@pytest.mark.parametrize("table", [LIMITS, LENGTHS])
+def test_every_number_and_every_list_has_limits(table: dict[str, dict[str, tuple[float, float]]]) -> None:
+    kinds = (PreprocessingPlan, TrainingPlan, GatePlan, VQGANPlan, ClassifierPlan, DiffusionPlan, HeadPlan)
+    for kind in (*kinds, InferencePlan, Plans):
+        hints = get_type_hints(kind)
+        plain = {name: hint for name, hint in hints.items() if get_origin(hint) is not dict}
+        numbers = {name for name, hint in plain.items() if {int, float} & {hint, *get_args(hint)}}
+        lists = {name for name, hint in hints.items() if get_args(hint)[1:] == (Ellipsis,)}
+        wanted = numbers if table is LIMITS else lists
+        assert wanted <= set(table.get(kind.__name__, {})), kind
+
+
+def test_a_value_out_of_range_is_refused_with_the_file(path: Path) -> None:
+    edit(path, lambda document: document["configurations"]["ddpm"].update(widths=[0, 0]))
+    with pytest.raises(ConfigurationError, match=rf"CFG-PLAN\] {re.escape(str(path))}: plans field widths is \(0, 0\)"):
+        load_plans(path)
+
+
 def test_the_factorised_network_needs_no_divisible_depth(plans: Plans) -> None:
-    paper = replace(plans, ddpm=replace(PAPER.ddpm, widths=(8,) * 5), inference=PAPER.inference)
-    assert paper.latent_shape == (8, 8, 8)
+    patches = replace(plans.preprocessing, patch_size=(20, 16, 16))
+    ddpm = replace(PAPER.ddpm, widths=(8,) * 4)
+    paper = replace(plans, preprocessing=patches, ddpm=ddpm, inference=PAPER.inference)
+    assert paper.latent_shape == (10, 8, 8)
+    with pytest.raises(ConfigurationError, match="latent shape"):
+        replace(paper, preprocessing=replace(patches, patch_size=(20, 20, 16)))
 
 
 def test_settings_of_one_stage_change_without_touching_the_others(plans: Plans) -> None:

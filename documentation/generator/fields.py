@@ -45,10 +45,26 @@ def rows(kind: type, links: Links, *, defaults: bool) -> list[tuple[str, ...]]:
             code(field.name),
             type_words(hints[field.name], links),
             *([default_text(field.default)] if defaults else []),
-            re.sub(r"\bNone\b", "null", meaning[field.name]),
+            " ".join([re.sub(r"\bNone\b", "null", meaning[field.name]), *_range(kind, field.name)]),
         )
         for field in dataclasses.fields(kind)
     ]
+
+
+def _range(kind: type, field: str) -> list[str]:
+    """What a number and a list may be, where the module of the dataclass has tables of limits."""
+    module = sys.modules[kind.__module__]
+    limits, lengths = (getattr(module, name, {}).get(kind.__name__, {}) for name in ("LIMITS", "LENGTHS"))
+    words = [f"{_plain(limits[field][0])} to {_plain(limits[field][1])}"] if field in limits else []
+    words += ["{} to {} values".format(*lengths[field])] if field in lengths else []
+    return [f"({'; '.join(words)})"] if words else []
+
+
+def _plain(value: float) -> str:
+    """A limit as a person writes it; the largest number below one is named so."""
+    if 0.999 < value < 1:
+        return "below 1"
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
 def type_words(hint: Any, links: Links) -> str:

@@ -17,6 +17,7 @@ from nnanomaly.baselines.prediction_sources import (
     predicted_folds,
     validation_folder,
 )
+from nnanomaly.dataset.prediction_run import unfinished
 from nnanomaly.evaluation.bootstrap import Bootstrap
 from nnanomaly.evaluation.case_pairs import CasePairs
 from nnanomaly.evaluation.comparison import Compared, Comparison, compare
@@ -83,6 +84,8 @@ class _Measured:
     """Cases that could not be read, and why."""
     missing: dict[str, list[str]]
     """Missing predictions by method."""
+    unfinished: dict[str, str]
+    """What their folders lack of the cases that they were asked for, by method."""
 
 
 def compare_methods(
@@ -129,6 +132,7 @@ def compare_methods(
         bootstrap=options.bootstrap,
         left_out=measured.left_out,
         missing=measured.missing,
+        unfinished=measured.unfinished,
     )
 
 
@@ -182,7 +186,7 @@ def _measure(
     _check_labels_occur(measured, labels, files)
     keys = next(iter(measured.values())).pairs
     pairs = {key: {case_id: of_case.pairs[key] for case_id, of_case in measured.items()} for key in keys}
-    return _Measured(pairs=pairs, left_out=left_out, missing=_missing(files))
+    return _Measured(pairs=pairs, left_out=left_out, missing=_missing(files), unfinished=_unfinished(folders, files))
 
 
 def _check_labels_occur(
@@ -194,6 +198,17 @@ def _check_labels_occur(
         found = [case.labels_found.get(method.name, (True, False)) for case in measured.values()]
         if not any(lesions for lesions, _ in found) and any(others for _, others in found):
             refuse_labels(str(files[method][next(iter(measured))].prediction), of_method)
+
+
+def _unfinished(
+    folders: Mapping[Method, Path], files: Mapping[Method, Mapping[str, PredictionFiles]]
+) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    for method, folder in folders.items():
+        places = {item.prediction.parent for item in files[method].values() if item.prediction is not None}
+        lacking = unfinished(*(sorted(places) or [folder]))
+        faults |= {method.name: lacking} if lacking else {}
+    return faults
 
 
 def _missing(files: Mapping[Method, Mapping[str, PredictionFiles]]) -> dict[str, list[str]]:

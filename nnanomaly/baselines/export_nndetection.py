@@ -10,7 +10,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from nnanomaly.baselines.nndetection_task import (
     FILE_ENDING,
     PARTS,
     RAW_SPLITTED,
+    TASK_PATTERN,
     TASK_PREPROCESSED,
     check_dotless,
 )
@@ -36,7 +37,7 @@ from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.files import link_or_copy, write_atomically
-from nnanomaly.utilities.json_io import read_json, write_json
+from nnanomaly.utilities.json_io import read_document, shown, write_json
 from nnanomaly.volume import Volume
 
 Classes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -57,17 +58,64 @@ class ExportRule:
     """Instances with that many voxels or fewer are dropped."""
 
 
-def export_rule(document: dict[str, Any], lesion_values: Sequence[int], *, min_size_mm: float | None) -> ExportRule:
+class TaskDescription(TypedDict, total=False):
+    """What is read of the description of the task that a dataset once was; the rest goes back as it came."""
+
+    labels: dict[str, str]
+    """Names of the classes."""
+    min_size: float | None
+    """Smallest size of an instance in mm."""
+    min_vol: int | None
+    """Smallest number of its voxels."""
+
+
+class Origin(TypedDict, total=False):
+    """The task that a dataset once was."""
+
+    task: str | None
+    """Name of its folder."""
+    description: TaskDescription | None
+    """Its description."""
+
+
+class _Always(TypedDict):
+    labels: dict[str, int | list[int]]
+    channel_names: dict[str, str]
+
+
+class RawDocument(_Always, total=False):
+    """What is read of the `dataset.json` of a raw dataset."""
+
+    nndetection: Origin | None
+    """Where it came from."""
+
+
+def read_raw_document(raw_folder: Path) -> RawDocument:
+    """`dataset.json` of a raw dataset. Raises `DataError` (JSON), also for what cannot be the name of a task."""
+    path = raw_folder / DATASET_JSON
+    document = read_document(path, RawDocument, remedy="Correct the file.")
+    name = (document.get("nndetection") or {}).get("task")
+    if name and (not TASK_PATTERN.fullmatch(name) or Path(name).name != name):
+        raise DataError("JSON", f"{path}: {PROVENANCE}: task is {shown(name)}, must be like Task001_Name. Correct it.")
+    return document
+
+
+def export_rule(document: RawDocument, lesion_values: Sequence[int], *, min_size_mm: float | None) -> ExportRule:
     """The rule for a dataset, from its `dataset.json`.
 
     A dataset that was a task gets its classes back; else all lesion labels are one class "lesion", as the
     evaluation has it, and the other labels are stuff.
     """
     labels = {name: tuple(np.atleast_1d(value).tolist()) for name, value in document["labels"].items()}
-    origin = document.get(PROVENANCE) or {}
+    origin = document.get("nndetection") or {}
     was = origin.get("description") or {}
     given = was.get("min_size") or 0.0 if min_size_mm is None else min_size_mm
-    names = list(was["labels"].values()) if was else []
+    names = list(was.get("labels", {}).values())
+    unknown = [name for name in names if name not in labels]
+    if unknown:
+        raise DataError(
+            "JSON", f"{DATASET_JSON}: {PROVENANCE} has the class {shown(unknown[0])}, labels do not. Mend it."
+        )
     classes = tuple((name, labels[name]) for name in names) or (("lesion", tuple(lesion_values)),)
     used = {value for _, values in classes for value in values}
     stuff = tuple((name, values) for name, values in labels.items() if name != "background" and not used & set(values))
@@ -88,7 +136,7 @@ def export_dataset(
     Raises `ConfigurationError` (CFG-OUTPUT: the task exists) and `DataError`: TASK-ID (a dot in a case id),
     TASK-CASES (a case in training and test, or without labels), TASK-LABELS (a label map that cannot be used).
     """
-    document = read_json(raw_folder / DATASET_JSON)
+    document = read_raw_document(raw_folder)
     target = data_root / task_name(raw_folder.name, document)
     if target.exists():
         raise ConfigurationError("CFG-OUTPUT", f"{target} exists already. Delete it or move it away.")
@@ -186,19 +234,20 @@ def _cases(raw_folder: Path, part: str) -> list[str]:
     return [] if missing else cases
 
 
-def task_name(dataset: str, document: dict[str, Any]) -> str:
+def task_name(dataset: str, document: RawDocument) -> str:
     """Name of the task of a dataset: the one it once had, else one of the same number."""
-    origin = document.get(PROVENANCE) or {}
+    origin = document.get("nndetection") or {}
     match = DATASET_PATTERN.match(dataset)
     assert match is not None, dataset
     return str(origin.get("task") or f"Task{match[1]}_{match[2]}")
 
 
-def _description(name: str, document: dict[str, Any], rule: ExportRule, *, has_test: bool) -> dict[str, Any]:
+def _description(name: str, document: RawDocument, rule: ExportRule, *, has_test: bool) -> dict[str, Any]:
     """Content of the task's `dataset.json`: that of the task it once was, or one made from the dataset's."""
-    origin = document.get(PROVENANCE) or {}
-    if origin.get("description"):
-        return dict(origin["description"])
+    origin = document.get("nndetection") or {}
+    description = origin.get("description")
+    if description:
+        return dict(description)
     return {
         "task": name,
         "name": name.partition("_")[2],

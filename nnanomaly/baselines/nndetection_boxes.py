@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nnanomaly.baselines.restricted_pickle import load_pickle, require_keys, save_pickle
 from nnanomaly.evaluation.boxes import ScoredBoxes
 from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.json_io import shown
 from nnanomaly.volume import Grid, Triple
 
 BOXES_PKL_ENDING = "_boxes.pkl"
@@ -64,7 +65,7 @@ def read_boxes(path: Path) -> BoxPrediction:
         bad = int(np.flatnonzero((scores < 0) | (scores > 1))[0])
         raise DataError("BOX-SCORE", f"{path}: score {bad} is {scores[bad]}, must lie in [0, 1]. Were logits stored?")
     if (classes != np.rint(classes)).any() or (classes < 0).any():
-        raise DataError("BOX-VALUE", f"{path}: pred_labels holds {classes.tolist()}, must be classes 0, 1 ...")
+        raise DataError("BOX-VALUE", f"{path}: pred_labels holds {shown(classes.tolist())}, must be classes 0, 1 ...")
     scored = ScoredBoxes(boxes=boxes, scores=scores)
     return BoxPrediction(scored=scored, classes=classes.astype(np.int64), grid=_grid(content, path))
 
@@ -114,9 +115,13 @@ def _grid(content: dict[str, Any], path: Path) -> Grid:
     wanted = {"original_size_of_raw_data": 3, **_ITK}
     values = {}
     for key, length in wanted.items():
-        array = np.asarray(content[key])
+        given = content[key]
+        plain = isinstance(given, np.ndarray | list | tuple) and len(given) == length
+        array = (
+            np.asarray(given) if plain and not any(isinstance(v, list | tuple | dict) for v in given) else np.empty(0)
+        )
         if array.dtype.kind not in "fiu" or array.shape != (length,) or not np.isfinite(array).all():
-            raise DataError("BOX-GRID", f"{path}: {key} is {content[key]}, must be {length} numbers. Predict again.")
+            raise DataError("BOX-GRID", f"{path}: {key} is {shown(content[key])}, not {length} numbers. Predict again.")
         values[key] = array.astype(float)
     shape = values["original_size_of_raw_data"].astype(int).tolist()
     if min(shape) < 1 or values["itk_spacing"].min() <= 0:
@@ -125,6 +130,17 @@ def _grid(content: dict[str, Any], path: Path) -> Grid:
     rows = (_triple(direction[0]), _triple(direction[1]), _triple(direction[2]))
     spacing, origin = values["itk_spacing"][::-1], values["itk_origin"][::-1]
     return Grid((shape[0], shape[1], shape[2]), _triple(spacing), _triple(origin), rows)
+
+
+def _is_flat(given: Any, length: int) -> bool:
+    """Whether something is one list of that many numbers: numpy would walk through lists within lists first."""
+    if isinstance(given, np.ndarray):
+        return given.shape == (length,)
+    return (
+        isinstance(given, list | tuple)
+        and len(given) == length
+        and all(isinstance(v, int | float | np.number) for v in given)
+    )
 
 
 def _triple(values: NDArray[np.float64]) -> Triple:

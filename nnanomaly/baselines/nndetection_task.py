@@ -5,6 +5,7 @@ Cases are listed from the JSON files beside the label images: other masks lie be
 classes count from 0 and the background is not listed; "stuff" classes count from 1.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import yaml
 from nnanomaly.dataset.raw_dataset import check_case_id
 from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.json_io import read_json
+from nnanomaly.utilities.json_io import parse_json, read_json, shown
 from nnanomaly.volume import Volume
 
 TASK_PATTERN = re.compile(r"Task(\d+)([A-Za-z0-9]*)_(.+)")
@@ -24,6 +25,11 @@ RAW_SPLITTED, TASK_PREPROCESSED = "raw_splitted", "preprocessed"
 DESCRIPTIONS = ("dataset.yaml", "dataset.yml", "dataset.json")
 FILE_ENDING = ".nii.gz"
 PARTS = ("Tr", "Ts")
+LISTS_OF_LABELS = ("seg2det_things", "seg2det_stuff")
+MAX_YAML_CHARACTERS = 2**18
+"""Longest description in YAML that is read."""
+INSTANCE = re.compile(r"[0-9]{1,9}")
+"""Names of instances."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,14 +102,17 @@ def load_task(folder: Path) -> Task:
         document = read_json(path)
     else:
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            document = _read_yaml(path)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             text = " ".join(str(error).split())
             raise DataError("TASK-JSON", f"{path} is no valid YAML document: {text}. Correct the file.") from error
     if not isinstance(document, dict):
         raise DataError("TASK-JSON", f"{path} holds {type(document).__name__}, must be an object. Correct the file.")
+    for key in LISTS_OF_LABELS:
+        if not isinstance(document.get(key) or [], list) or any(type(v) is not int for v in document.get(key) or []):
+            raise DataError("TASK-JSON", f"{path}: {key} is {shown(document[key])}, must be a list of labels.")
     if document.get("dim", 3) != 3:
-        raise DataError("TASK-JSON", f"{path}: dim is {document['dim']!r}, but only tasks of 3 dimensions are read.")
+        raise DataError("TASK-JSON", f"{path}: dim is {shown(document['dim'])}, only tasks of 3 dimensions are read.")
     return Task(
         folder=folder,
         document=document,
@@ -111,6 +120,23 @@ def load_task(folder: Path) -> Task:
         stuff=_names(document, "labels_stuff", path, first=1) if document.get("labels_stuff") else (),
         modalities=_names(document, "modalities", path, first=0),
     )
+
+
+def _read_yaml(path: Path) -> Any:
+    """A description in YAML, as plain as one in JSON: `ValueError` for aliases, other types and endless depth."""
+    text = path.read_text(encoding="utf-8")
+    if len(text) > MAX_YAML_CHARACTERS:
+        raise ValueError(f"{len(text)} characters, at most {MAX_YAML_CHARACTERS} are read")
+    if any(isinstance(event, yaml.events.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        raise ValueError("aliases are not read, since a few lines of them stand for any number of values")
+    document = _with_text_keys(yaml.safe_load(text))
+    return parse_json(json.dumps(document, default=str).encode())
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _with_text_keys(item) for key, item in value.items()}
+    return [_with_text_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def task_cases(task: Task, part: str) -> list[str]:
@@ -141,7 +167,8 @@ def read_instances(task: Task, part: str, case: str) -> tuple[Volume, dict[int, 
     volume, document = reader_writer_for(image).read_labels(image), read_json(listing)
     instances = document.get("instances") if isinstance(document, dict) else None
     sound = isinstance(instances, dict) and all(
-        key.isdecimal() and type(value) is int and 0 <= value < len(task.classes) for key, value in instances.items()
+        INSTANCE.fullmatch(key) and type(value) is int and 0 <= value < len(task.classes)
+        for key, value in instances.items()
     )
     if not sound:
         raise DataError(
@@ -162,8 +189,11 @@ def _names(document: dict[str, Any], key: str, path: Path, *, first: int) -> tup
     given = document.get(key)
     entries = {str(number): name for number, name in given.items()} if isinstance(given, dict) else {}
     wanted = [str(number) for number in range(first, first + len(entries))]
-    if not entries or sorted(entries) != sorted(wanted):
-        raise DataError("TASK-JSON", f'{path}: {key} is {given!r}, must be {{"{first}": name, ...}}. Correct the file.')
+    named = all(isinstance(name, (str, int, float)) for name in entries.values())
+    if not entries or sorted(entries) != sorted(wanted) or not named:
+        raise DataError(
+            "TASK-JSON", f'{path}: {key} is {shown(given)}, must be {{"{first}": name, ...}}. Correct the file.'
+        )
     return tuple(str(entries[number]) for number in wanted)
 
 

@@ -5,6 +5,7 @@ mean, median, 95th percentile) sum of the lesion labels' probabilities in it, as
 """
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,20 @@ AGGREGATES: dict[str, Callable[[NDArray[np.floating]], float]] = {
     "percentile95": lambda values: float(np.percentile(values, 95)),
 }
 
+MAX_LABELS = 1000
+"""Most labels that probabilities are read of."""
+
+
+def _stored_shape(path: Path) -> tuple[int, ...]:
+    """Shape that the header of the probabilities tells; `ValueError` for an array of anything but floats."""
+    with zipfile.ZipFile(path) as archive, archive.open("probabilities.npy") as member:
+        major = np.lib.format.read_magic(member)[0]
+        read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(member)
+    if dtype.kind != "f" or not shape:
+        raise ValueError(f"they are {dtype} of the shape {shape}")
+    return tuple(shape)
+
 
 def read_probability_scores(
     path: Path, values: tuple[int, ...], grid: Grid, *, aggregate: str = "max"
@@ -31,9 +46,12 @@ def read_probability_scores(
     Raises `DataError`: PROB-FORM (no such array, another shape), PROB-RANGE (NaN, or outside [0, 1]).
     """
     try:
+        shape = _stored_shape(path)
+        if shape[1:] != grid.shape or shape[0] > MAX_LABELS:  # before anything of that size is read
+            raise ValueError(f"the shape is {shape}, must be (labels, *{grid.shape})")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             probabilities = archive["probabilities"]
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             "PROB-FORM", f"{path} has no readable array of probabilities ({error}). Predict with nnU-Net v2 again."
         ) from error

@@ -17,6 +17,9 @@ import numpy as np
 from nnanomaly.utilities.errors import DataError, IntegrityError
 from nnanomaly.utilities.files import write_atomically
 
+MAX_VALUES = 10_000_000
+"""Most values that a file may stand for."""
+_UNFINISHED = -1
 MAX_BYTES = 64 * 2**20
 """Largest file that is opened: boxes of a case fill kilobytes."""
 PROTOCOL = 3
@@ -112,18 +115,36 @@ _REMEDY = "Only numbers, text and numpy arrays are read from pickles; ask whoeve
 
 
 def _refuse_objects(content: Any, path: Path) -> None:
-    """Walk through what was read: plain types, and arrays of numbers or text."""
+    """Walk through what was read: plain types, and arrays of numbers or text.
+
+    Lists that hold a list twice, each of which holds another twice, stand for any number of values: whoever reads the
+    content would walk through all of them. So they are counted as often as they stand there, but looked at once.
+    """
+    if _count_values(content, path, {}) > MAX_VALUES:
+        raise IntegrityError("PKL-SIZE", f"{path} stands for more than {MAX_VALUES} values. Is it the right file?")
+
+
+def _count_values(item: Any, path: Path, counts: dict[int, int]) -> int:
+    """Values in `item`, shared ones counted at each place; RecursionError for a list that holds itself."""
+    if not isinstance(item, Mapping | Sequence | set | frozenset) or isinstance(item, str | bytes):
+        _refuse_object(item, path)
+        return 1
+    known = counts.get(id(item))
+    if known is None:
+        counts[id(item)] = _UNFINISHED
+        inside = [*item, *item.values()] if isinstance(item, Mapping) else item
+        known = counts[id(item)] = 1 + sum(_count_values(value, path, counts) for value in inside)
+    if known == _UNFINISHED:
+        raise RecursionError("a list holds itself")
+    return known
+
+
+def _refuse_object(content: Any, path: Path) -> None:
+    """One value that holds no others."""
     if isinstance(content, np.ndarray):
         if content.dtype.hasobject or content.dtype.kind not in "biufU":
             raise IntegrityError("PKL-TYPE", f"{path} holds an array of the type {content.dtype}. {_REMEDY}")
         if content.nbytes > MAX_BYTES:  # a few bytes can ask for an array of any size
             raise IntegrityError("PKL-SIZE", f"{path} holds an array of {content.nbytes} bytes. Is it the right file?")
-    elif isinstance(content, Mapping):
-        for key, value in content.items():
-            _refuse_objects(key, path)
-            _refuse_objects(value, path)
-    elif isinstance(content, Sequence | set | frozenset) and not isinstance(content, str | bytes):
-        for value in content:
-            _refuse_objects(value, path)
     elif not isinstance(content, _NEUTRAL):
         raise IntegrityError("PKL-TYPE", f"{path} holds the type {type(content).__name__}. {_REMEDY}")

@@ -60,8 +60,8 @@ def collect_candidates(
             negatives.append(features[on_lesion == 0])
     bags: dict[tuple[str, str], list[Floats]] = defaultdict(list)
     for patch in all_shown(list(unhealthy.values()), "unhealthy organs"):
-        features = finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, _organ(patch))[1]
-        bags[(patch.metadata["case"], patch.metadata["organ"])].append(features)
+        features = finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, patch.organ)[1]
+        bags[(patch.case, patch.organ)].append(features)
     together = [np.concatenate(features) for features in bags.values()]
     return WeakCandidates(
         negatives=np.concatenate(negatives),

@@ -46,6 +46,7 @@ def evaluate(argv: Arguments = None) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from nnanomaly.baselines.prediction_sources import find_predictions
+    from nnanomaly.dataset.prediction_run import unfinished
     from nnanomaly.evaluation.evaluate_case import CaseFiles
     from nnanomaly.evaluation.evaluate_folder import evaluate_files
     from nnanomaly.evaluation.lesion_labels import find_lesion_labels
@@ -74,12 +75,15 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             rule=_rule(arguments),
             num_processes=arguments.np,
             progress=show,
+            lacking=unfinished(*(places or [folder])),
         )
     _name_failures(evaluation.failures)
+    if evaluation.unfinished:
+        logging.getLogger(__name__).error("%s", evaluation.unfinished)
     methods = {"nnanomaly": evaluation.metrics}
     say(to_markdown(overall_table(methods)))
     say(to_markdown(size_table(methods)))
-    return PARTIAL if evaluation.failures else 0
+    return PARTIAL if evaluation.failures or evaluation.unfinished else 0
 
 
 def compare(argv: Arguments = None) -> int:
@@ -161,9 +165,11 @@ def _compare(arguments: argparse.Namespace) -> int:
         comparison = compare_methods(paths, dataset, methods, options=wanted, progress=show)
     write_comparison(comparison, arguments.o)
     _name_failures(comparison.left_out)
+    for name, lacking in comparison.unfinished.items():
+        logging.getLogger(__name__).error("%s: %s", name, lacking)
     for name, cells in tables(comparison).items():
         say(f"{name}\n{to_markdown(text_frame(cells))}")
-    return PARTIAL if comparison.left_out else 0
+    return PARTIAL if comparison.left_out or comparison.unfinished else 0
 
 
 def _methods(arguments: argparse.Namespace) -> list["Method"]:

@@ -85,6 +85,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from nnanomaly.dicom.extra import require_extra
 
     require_extra()
+    from nnanomaly.dataset.prediction_run import unfinished
     from nnanomaly.dicom.export_api import export_folder
 
     with progress_bar("exporting") as show:
@@ -96,7 +97,7 @@ def _export(arguments: argparse.Namespace) -> int:
             num_processes=arguments.np,
             progress=show,
         )
-    return PARTIAL if failed else 0
+    return PARTIAL if failed or unfinished(arguments.i) else 0
 
 
 def _add_case_table(parser: argparse.ArgumentParser) -> None:

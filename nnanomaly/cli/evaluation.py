@@ -44,7 +44,9 @@ def _evaluate_folder(arguments: argparse.Namespace) -> int:
         )
     for case, reason in evaluation.failures.items():
         logging.getLogger(__name__).error("%s left out: %s", case, reason)
+    if evaluation.unfinished:
+        logging.getLogger(__name__).error("%s", evaluation.unfinished)
     methods = {arguments.pred_folder.name: evaluation.metrics}
     say(to_markdown(overall_table(methods)))
     say(to_markdown(size_table(methods)))
-    return PARTIAL if evaluation.failures else 0
+    return PARTIAL if evaluation.failures or evaluation.unfinished else 0

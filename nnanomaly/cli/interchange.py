@@ -6,7 +6,7 @@ from pathlib import Path
 from nnanomaly.cli import options
 from nnanomaly.cli.output import say
 from nnanomaly.cli.run import Arguments, run_command
-from nnanomaly.paths import DATASET_JSON, LABELS_TR, DetectionPaths, Paths
+from nnanomaly.paths import LABELS_TR, DetectionPaths, Paths
 from nnanomaly.utilities.progress import progress_bar
 
 
@@ -79,15 +79,14 @@ def export_nndetection(argv: Arguments = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from nnanomaly.baselines.export_nndetection import export_dataset, export_rule, task_name
+    from nnanomaly.baselines.export_nndetection import export_dataset, export_rule, read_raw_document, task_name
     from nnanomaly.evaluation.lesion_labels import find_lesion_labels
     from nnanomaly.evaluation.reference_set import dataset_splits
-    from nnanomaly.utilities.json_io import read_json
 
     paths, theirs = Paths.from_env(), DetectionPaths.from_env()
     dataset = paths.dataset_name(arguments.dataset_name_or_id)
     raw = paths.raw(dataset)
-    document = read_json(raw / DATASET_JSON)
+    document = read_raw_document(raw)
     task = theirs.data() / task_name(dataset, document)
     lesions = find_lesion_labels(raw / LABELS_TR, raw / LABELS_TR, reference=arguments.l).reference
     if not task.exists() or not (arguments.test or arguments.val):
@@ -104,14 +103,13 @@ def _export_predictions(
     arguments: argparse.Namespace, paths: Paths, dataset: str, theirs: DetectionPaths, lesions: tuple[int, ...]
 ) -> None:
     """Box predictions of the test set and of the validation cases, where they were asked for."""
-    from nnanomaly.baselines.export_nndetection import task_name
+    from nnanomaly.baselines.export_nndetection import read_raw_document, task_name
     from nnanomaly.baselines.export_predictions import export_predictions
     from nnanomaly.baselines.prediction_sources import CONSOLIDATED, TEST_PREDICTIONS, VAL_PREDICTIONS, find_predictions
     from nnanomaly.evaluation.lesion_labels import find_lesion_labels
     from nnanomaly.evaluation.reference_set import test_set, validation_set
-    from nnanomaly.utilities.json_io import read_json
 
-    task = task_name(dataset, read_json(paths.raw(dataset) / DATASET_JSON))
+    task = task_name(dataset, read_raw_document(paths.raw(dataset)))
     for part, folder, references in (
         (TEST_PREDICTIONS, arguments.test, test_set),
         (VAL_PREDICTIONS, arguments.val, validation_set),

@@ -61,6 +61,8 @@ def _report(arguments: argparse.Namespace) -> int:
         written = build_report(arguments.predictions, arguments.o, wanted, progress=show)
     for case, reason in written.faults.items():
         logging.getLogger(__name__).error("%s left out: %s", case, reason)
+    if written.unfinished:
+        logging.getLogger(__name__).error("%s", written.unfinished)
     if written.num_coarse or written.num_without_viewer:
         say(
             f"{written.num_coarse} organs in larger voxels, {written.num_without_viewer} with pictures only, "
@@ -69,7 +71,7 @@ def _report(arguments: argparse.Namespace) -> int:
     say(f"{written.index} ({written.num_bytes / 1e6:.1f} MB in {len(written.files)} files)")
     if arguments.serve:
         _serve(written)
-    return PARTIAL if written.faults else 0
+    return PARTIAL if written.faults or written.unfinished else 0
 
 
 def _serve(written: "Report") -> None:

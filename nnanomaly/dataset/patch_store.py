@@ -12,22 +12,37 @@ import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnanomaly.utilities.errors import IntegrityError
+from nnanomaly.utilities.errors import DataError, IntegrityError, UserError
 from nnanomaly.utilities.files import write_atomically
-from nnanomaly.utilities.json_io import from_document, read_json, write_json
-from nnanomaly.volume import Grid
+from nnanomaly.utilities.json_io import from_document, read_document, write_json
+from nnanomaly.volume import Count, Grid
 
 SCHEMA_VERSION = 1
 REMEDY = "Run nnanomaly_preprocess again."
-REQUIRED = {"sha256", "shape", "grid"}
-"""Keys that every document has."""
 UNREADABLE = (OSError, ValueError, EOFError, MemoryError, OverflowError, TypeError, SyntaxError, tokenize.TokenError)
 """What numpy raises for headers of random bytes."""
+
+
+class _Always(TypedDict):
+    sha256: str
+    shape: list[Count]
+    grid: dict[str, Any]
+
+
+class PatchMetadata(_Always, total=False):
+    """The document of a patch, of what others read; more may stand in it."""
+
+    case: str
+    """Case id."""
+    organ: str
+    """Organ."""
+    variant: int
+    """Number of the variant of an example."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,6 +55,22 @@ class StoredPatch:
     """Where its voxels lie in the world."""
     metadata: dict[str, Any]
     """Its document: what was given to `save_patch`, and `sha256`, `shape`, `schema_version`."""
+
+    @property
+    def case(self) -> str:
+        """Case id. Raises `IntegrityError` (PATCH-VERSION) where its document names none."""
+        return _named(self.metadata, "case")
+
+    @property
+    def organ(self) -> str:
+        """Organ, likewise."""
+        return _named(self.metadata, "organ")
+
+
+def _named(metadata: Mapping[str, Any], key: str, source: str = "the document of a patch") -> str:
+    if key not in metadata:
+        raise IntegrityError("PATCH-VERSION", f"{source} names no {key}. {REMEDY}")
+    return str(metadata[key])
 
 
 def patch_name(case: str, organ: str, *, tile: int, num_tiles: int) -> str:
@@ -94,11 +125,26 @@ def read_metadata(folder: Path, name: str) -> dict[str, Any]:
     path = _document_path(folder, name)
     if not path.is_file():
         raise IntegrityError("PATCH-MISSING", f"{path} does not exist. {REMEDY}")
-    metadata = read_json(path)
-    known = isinstance(metadata, dict) and metadata.get("schema_version") == SCHEMA_VERSION
-    if not known or not metadata.keys() >= REQUIRED:
-        raise IntegrityError("PATCH-VERSION", f"{path} has another format than {SCHEMA_VERSION}. {REMEDY}")
-    return metadata
+    try:
+        metadata = read_document(path, PatchMetadata, remedy=REMEDY)
+        if metadata.get("schema_version") != SCHEMA_VERSION:
+            raise DataError("JSON", f"{path} has another format than {SCHEMA_VERSION}. {REMEDY}")
+        from_document(Grid, metadata["grid"], source=f"{path}: grid")
+    except UserError as error:
+        reason = error.message.removesuffix(REMEDY).rstrip(". ")
+        raise IntegrityError("PATCH-VERSION", f"{reason}. {REMEDY}") from error
+    return dict(metadata)
+
+
+def read_place(folder: Path, name: str) -> tuple[str, str]:
+    """Case and organ of a patch; raises what `read_metadata` raises, also where the document names none."""
+    metadata, source = read_metadata(folder, name), str(_document_path(folder, name))
+    return _named(metadata, "case", source), _named(metadata, "organ", source)
+
+
+def read_variant(folder: Path, name: str) -> int:
+    """Number of the variant of an example, likewise."""
+    return int(_named(read_metadata(folder, name), "variant", str(_document_path(folder, name))))
 
 
 def list_patches(folder: Path) -> list[str]:

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from nnanomaly.paths import DATASET_JSON, IMAGES_TR
+from nnanomaly.plans import LONGEST_ORGAN, ORGAN_PATTERN
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.utilities.json_io import read_json
+from nnanomaly.utilities.json_io import read_json, shown
 
+ENDING_PATTERN = re.compile(r"(\.[A-Za-z0-9]{1,12}){1,3}")
+"""Endings of images, such as `.nii.gz`."""
+LABEL_PATTERN = re.compile(r"[^\x00-\x1f\x7f-\x9f/\\<>\u200b-\u200f\u2028-\u202e\u2060-\u2069]{1,100}")
+"""Names of labels and channels: one line of text without signs that steer terminals or pages."""
 CASE_PATTERN = re.compile(r"[^\W_][\w.+-]{0,127}")
-ORGAN_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*")
 OUR_KEYS = ("organs", "lesion_labels", "organ_mask_labels")
 EXAMPLE = (
     '{"channel_names": {"0": "CT"}, "labels": {"background": 0, "tumor": 1}, "numTraining": 85, '
@@ -59,9 +63,11 @@ def load_description(folder: Path) -> DatasetDescription:
     labels = _labels(path, document.get("labels"))
     ending, count = document.get("file_ending"), document.get("numTraining")
     _require(
-        isinstance(ending, str) and ending.startswith("."), path, f"file_ending is {ending!r}, must be like '.nii.gz'"
+        isinstance(ending, str) and bool(ENDING_PATTERN.fullmatch(ending)),
+        path,
+        f"file_ending is {shown(ending)}, must be like '.nii.gz'",
     )
-    _require(_is_count(count), path, f"numTraining is {count!r}, must be a number of cases")
+    _require(_is_count(count), path, f"numTraining is {shown(count)}, must be a number of cases")
     organs = _organs(path, ours.get("organs"))
     return DatasetDescription(
         channel_names=_channels(path, document.get("channel_names")),
@@ -137,30 +143,36 @@ def _is_count(value: Any) -> bool:
 
 
 def _channels(path: Path, value: Any) -> tuple[str, ...]:
-    _require(isinstance(value, dict) and len(value) > 0, path, f"channel_names is {value!r}, must be an object")
+    _require(isinstance(value, dict) and len(value) > 0, path, f"channel_names is {shown(value)}, must be an object")
     keys = [str(channel) for channel in range(len(value))]
-    _require(sorted(value) == sorted(keys), path, f"channel_names has the keys {sorted(value)}, must be {keys}")
+    _require(sorted(value) == sorted(keys), path, f"channel_names has the keys {shown(sorted(value))}, must be {keys}")
     _require(
-        all(isinstance(name, str) for name in value.values()), path, f"channel_names is {value!r}, must hold names"
+        all(isinstance(name, str) and LABEL_PATTERN.fullmatch(name) for name in value.values()),
+        path,
+        f"channel_names is {shown(value)}, must hold names",
     )
     return tuple(value[key] for key in keys)
 
 
 def _labels(path: Path, value: Any) -> dict[str, tuple[int, ...]]:
-    _require(isinstance(value, dict), path, f"labels is {value!r}, must be an object of names and values")
+    _require(isinstance(value, dict), path, f"labels is {shown(value)}, must be an object of names and values")
     labels = {name: tuple(item) if isinstance(item, list) else (item,) for name, item in value.items()}
     sound = all(len(values) > 0 and all(map(_is_count, values)) for values in labels.values())
-    _require(sound, path, f"labels is {value!r}, must give a whole number (or several) for every name")
+    _require(sound, path, f"labels is {shown(value)}, must give a whole number (or several) for every name")
+    strange = [name for name in labels if not LABEL_PATTERN.fullmatch(name)]
+    _require(not strange, path, f"labels has the name {shown(strange[:1])}, must be one line of plain text")
     _require(labels.get("background") == (0,), path, 'labels must give "background" the value 0')
     return labels
 
 
 def _organs(path: Path, value: Any) -> tuple[str, ...]:
     named = isinstance(value, list) and len(value) > 0 and all(isinstance(organ, str) for organ in value)
-    _require(named, path, f'"nnanomaly": organs is {value!r}, must be a list of names')
+    _require(named, path, f'"nnanomaly": organs is {shown(value)}, must be a list of names')
     for organ in value:
-        sound = bool(ORGAN_PATTERN.fullmatch(organ)) and value.count(organ) == 1
-        _require(sound, path, f'"nnanomaly": organ {organ!r} must be unique, of letters, digits, "-" and single "_"')
+        sound = bool(ORGAN_PATTERN.fullmatch(organ)) and len(organ) <= LONGEST_ORGAN and value.count(organ) == 1
+        _require(
+            sound, path, f'"nnanomaly": organ {shown(organ)} must be unique, of letters, digits, "-" and single "_"'
+        )
     return tuple(value)
 
 
@@ -169,9 +181,9 @@ def _lesion_labels(path: Path, value: Any, labels: dict[str, tuple[int, ...]]) -
     foreground = [name for name in labels if name != "background"]
     if value is None:
         return tuple(foreground) if len(foreground) == 1 else ()
-    _require(isinstance(value, list), path, f'"nnanomaly": lesion_labels is {value!r}, must be a list of names')
+    _require(isinstance(value, list), path, f'"nnanomaly": lesion_labels is {shown(value)}, must be a list of names')
     unknown = [name for name in value if name not in foreground]
-    _require(not unknown, path, f'"nnanomaly": lesion_labels {unknown} are not among labels {foreground}')
+    _require(not unknown, path, f'"nnanomaly": lesion_labels {shown(unknown)} are not among labels {shown(foreground)}')
     return tuple(value)
 
 
@@ -179,7 +191,7 @@ def _organ_mask_labels(path: Path, value: Any, organs: tuple[str, ...]) -> dict[
     if value is None:
         return None
     sound = isinstance(value, dict) and all(_is_count(item) and item > 0 for item in value.values())
-    _require(sound, path, f'"nnanomaly": organ_mask_labels is {value!r}, must give every organ a positive value')
+    _require(sound, path, f'"nnanomaly": organ_mask_labels is {shown(value)}, must give every organ a positive value')
     missing = [organ for organ in organs if organ not in value]
     _require(not missing, path, f'"nnanomaly": organ_mask_labels lacks {missing}')
     return dict(value)

@@ -1,41 +1,67 @@
 """The layout of the Medical Segmentation Decathlon: a task folder whose `dataset.json` lists images and label maps."""
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from nnanomaly.dataset.raw_dataset import check_case_id
+from nnanomaly.dataset.raw_dataset import LABEL_PATTERN, check_case_id
 from nnanomaly.dataset_conversion.labelled_cases import FILE_ENDING, LabelledCase, LabelScheme
 from nnanomaly.paths import DATASET_JSON
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.json_io import read_json
+from nnanomaly.utilities.json_io import read_document, shown
 
 
-def read_task(folder: Path) -> dict[str, Any]:
+class TaskEntry(TypedDict):
+    """One training case."""
+
+    image: str
+    """Its scan, relative to the folder of the task."""
+    label: str
+    """Its label map."""
+
+
+class _Always(TypedDict):
+    modality: dict[str, str]
+    labels: dict[str, str]
+    training: list[TaskEntry]
+
+
+class TaskDocument(_Always, total=False):
+    """What is read of the `dataset.json` of a task."""
+
+    test: list[str]
+    """Scans without label maps."""
+
+
+def read_task(folder: Path) -> TaskDocument:
     """The description of a task; `DataError` (CONVERT-JSON) if it is none, or not one of CT with a single channel."""
     path = folder / DATASET_JSON
     if not path.is_file():
         raise DataError("CONVERT-FOLDER", f"{path} does not exist. Name the folder of a task, such as Task03_Liver.")
-    document = read_json(path)
-    keys = {"modality": dict, "labels": dict, "training": list}
-    wrong = [key for key, kind in keys.items() if not isinstance(document.get(key), kind)]
-    if wrong:
-        raise DataError("CONVERT-JSON", f"{path} has no sound {', '.join(wrong)}. Is it a task of the Decathlon?")
+    try:
+        document = read_document(path, TaskDocument, remedy="Is it a task of the Decathlon?")
+    except DataError as error:
+        raise DataError("CONVERT-JSON", error.message) from error
+    values = list(document["labels"])
+    if not all(value.isdecimal() and len(value) < 10 for value in values) or len(set(map(int, values))) < len(values):
+        raise DataError("CONVERT-JSON", f"{path}: labels are {shown(values)}, must be whole numbers. Correct the file.")
+    strange = [name for name in document["labels"].values() if not LABEL_PATTERN.fullmatch(name)]
+    if strange:
+        raise DataError("CONVERT-JSON", f"{path}: labels hold {shown(strange[0])}, not one line of text. Correct it.")
     if list(document["modality"].values()) != ["CT"]:
-        raise DataError("CONVERT-JSON", f"{path}: the modality is {document['modality']}, must be one channel of CT.")
-    return dict(document)
+        modality = shown(document["modality"])
+        raise DataError("CONVERT-JSON", f"{path}: the modality is {modality}, must be one channel of CT.")
+    return document
 
 
-def find_task_cases(folder: Path, document: dict[str, Any]) -> list[LabelledCase]:
+def find_task_cases(folder: Path, document: TaskDocument) -> list[LabelledCase]:
     """Training cases, then test cases, as the description lists them."""
     cases = []
     for entry in document["training"]:
-        if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
-            raise DataError("CONVERT-JSON", f"{folder / DATASET_JSON}: training holds {entry!r}, not image and label.")
         cases.append(_case(folder, "Tr", entry["image"], entry["label"]))
     return cases + [_case(folder, "Ts", image, None) for image in document.get("test", [])]
 
 
-def task_scheme(folder: Path, document: dict[str, Any], organ: str, lesions: tuple[str, ...]) -> LabelScheme:
+def task_scheme(folder: Path, document: TaskDocument, organ: str, lesions: tuple[str, ...]) -> LabelScheme:
     """What the labels mean: one of them is the organ, the lesions (default: all others) belong to it."""
     labels = {str(name): int(value) for value, name in sorted(document["labels"].items())}
     foreground = [name for name in labels if labels[name] != 0]

@@ -11,9 +11,10 @@ from typing import Any
 
 from nnanomaly.dataset.new_dataset import LabelRow, new_folder, write_organ_labels
 from nnanomaly.dataset.organ_labels import LABELS
-from nnanomaly.dataset.raw_dataset import CASE_PATTERN, ORGAN_PATTERN
+from nnanomaly.dataset.raw_dataset import CASE_PATTERN
 from nnanomaly.imageio.reader_writer import READER_WRITERS
 from nnanomaly.paths import DATASET_JSON
+from nnanomaly.plans import ORGAN_PATTERN
 from nnanomaly.utilities.csv_table import Row, read_table, refuse_rows
 from nnanomaly.utilities.files import link_or_copy
 from nnanomaly.utilities.json_io import write_json

@@ -4,14 +4,13 @@ It is the one file that names series by their UID and folders by their path. Who
 a patient: it is written only on request, readable by its owner alone, and never beside the images.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from nnanomaly.dataset.raw_dataset import check_case_id
 from nnanomaly.dicom.series import NamedStack
 from nnanomaly.paths import DATASET_PATTERN
-from nnanomaly.utilities.csv_table import table_text
+from nnanomaly.utilities.csv_table import read_table, table_text
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.files import write_atomically
 
@@ -34,13 +33,9 @@ def read_case_table(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise FileNotFoundError(f"[NNA-IO-MISSING] {path} does not exist")
     cases: dict[str, str] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError("DCM-CASES", f"{path} is no CSV file in UTF-8. Save it as one.") from error
-    for number, row in enumerate(rows, start=2):
-        uid, case = (row.get(SERIES_UID) or "").strip(), (row.get(CASE) or "").strip()
+    required, codes = (SERIES_UID, CASE), ("DCM-CASES", "DCM-CASES")
+    for number, row in read_table(path, required=required, codes=codes, example=f"{SERIES_UID},{CASE}"):
+        uid, case = row[SERIES_UID], row[CASE]
         if not uid or not case or uid in cases:
             raise DataError(
                 "DCM-CASES", f"{path}, line {number}: needs {SERIES_UID} and {CASE}, and every series only once."

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from nnanomaly.dataset.prediction_run import unfinished
 from nnanomaly.dicom.case_table import read_case_table
 from nnanomaly.dicom.convert_stack import check_tilt
 from nnanomaly.dicom.headers import PARSER_FAULTS, quiet_libraries, read_tags
@@ -23,11 +24,11 @@ from nnanomaly.dicom.series import NamedStack
 from nnanomaly.dicom.stack_geometry import StackGeometry, stack_geometry
 from nnanomaly.imageio.nifti import read_labels, read_volume
 from nnanomaly.paths import BOXES_ENDING, DETECTIONS, MAPS
+from nnanomaly.roi.candidates_file import read_candidates_file
 from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
 from nnanomaly.utilities.files import write_atomically
-from nnanomaly.utilities.json_io import read_json
 from nnanomaly.utilities.system_errors import refused
 from nnanomaly.volume import SAME_GRID_MM, Grid
 
@@ -77,6 +78,9 @@ def export_folder(
         if isinstance(outcome, CaseFault):
             failed[case] = outcome.reason
             _LOGGER.warning("not exported: %s: %s", case, outcome.reason)
+    lacking = unfinished(predictions)
+    if lacking:
+        _LOGGER.error("%s", lacking)
     _LOGGER.info("%d exported, %d not: %s", len(cases) - len(failed), len(failed), output)
     return failed
 
@@ -127,10 +131,7 @@ def _searched(predictions: Path, case: str) -> str:
     path = predictions / DETECTIONS / f"{case}{BOXES_ENDING}"
     if not path.is_file():
         return ""
-    document = read_json(path)
-    organs = document.get("organs") if isinstance(document, dict) else None
-    if not isinstance(organs, dict):
-        raise DataError("JSON", f'{path} has no "organs". Predict the case again.')
+    organs = read_candidates_file(path, required=("organs",))["organs"]
     searched = [organ for organ, status in organs.items() if status not in NOT_LOOKED_AT]
     if not searched:
         raise DataError("DCM-NOROI", "no organ of the scan was looked at, so there is nothing to show.")

@@ -1,7 +1,7 @@
 """Several methods on the same cases and references: what each found, in each form in which it can be compared."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -114,6 +114,8 @@ class Comparison:
     """Cases that could not be read, for any method, and why; they are in no number."""
     missing: dict[str, list[str]]
     """Missing predictions that count as empty, by method."""
+    unfinished: dict[str, str] = field(default_factory=dict)
+    """What the predictions lack of the cases that they were asked for, by method, where something is known to."""
 
     @property
     def cases(self) -> list[str]:

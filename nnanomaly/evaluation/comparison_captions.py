@@ -56,6 +56,8 @@ def captions(comparison: Comparison) -> dict[str, str]:
 
 def _cases(comparison: Comparison) -> str:
     text = f"{len(comparison.cases)} cases of {comparison.dataset} ({comparison.cases_from})."
+    if comparison.unfinished:
+        text += f" Unfinished predictions: {', '.join(sorted(comparison.unfinished))}."
     if comparison.left_out:
         text += f" Left out for all methods, because they could not be read: {', '.join(sorted(comparison.left_out))}."
     for method, cases in comparison.missing.items():

@@ -68,6 +68,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "cases_from": comparison.cases_from,
         "cases": comparison.cases,
         "left_out": comparison.left_out,
+        "unfinished": comparison.unfinished,
         "missing_predictions": comparison.missing,
         "definitions": {**DEFINITIONS, **BOX_DEFINITIONS},
         "captions": captions(comparison),

@@ -7,7 +7,6 @@ tell what the crop to the organ patches left out, its "candidates" (`start`, `st
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import LesionRecord, MatchRule, match_case
 from nnanomaly.imageio.reader_writer import reader_writer_for
+from nnanomaly.roi.candidates_file import CandidateDocument, CandidatesDocument, patch_grid, read_candidates_file
 from nnanomaly.roi.components import Component
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.utilities.json_io import from_document, read_json
 from nnanomaly.volume import Grid, Volume
 
 GEOMETRY_TOLERANCE_MM = 0.1
@@ -114,28 +113,20 @@ def _lesions(volume: Volume, values: tuple[int, ...]) -> Volume:
     return Volume(mask, volume.grid)
 
 
-def _read_document(path: Path | None) -> dict[str, Any]:
+def _read_document(path: Path | None) -> CandidatesDocument:
     """The candidates file; empty if there is none."""
-    document = read_json(path) if path is not None else {}
-    if not isinstance(document, dict):
-        raise DataError("JSON", f"{path} must hold an object. Predict again.")
-    return document
+    return {} if path is None else read_candidates_file(path)
 
 
 def _read_patches(path: Path | None) -> list[Grid] | None:
     """Grids of the patches; None if unknown."""
     patches = _read_document(path).get("patches")
-    return None if patches is None else [_grid(patch, str(path)) for patch in patches]
+    return None if patches is None else [patch_grid(patch) for patch in patches]
 
 
-def _grid(document: dict[str, Any], source: str) -> Grid:
-    names = ("shape", "spacing_mm", "origin_mm", "direction")
-    return from_document(Grid, {name: document[name] for name in names if name in document}, source=source)
-
-
-def _scores(candidates: list[dict[str, Any]]) -> dict[tuple[tuple[int, ...], tuple[int, ...]], float]:
+def _scores(candidates: list[CandidateDocument]) -> dict[tuple[tuple[int, ...], tuple[int, ...]], float]:
     return {
-        (tuple(candidate["start"]), tuple(candidate["stop"])): float(candidate["score"])
+        (candidate["start"], candidate["stop"]): candidate["score"]
         for candidate in candidates
         if {"start", "stop", "score"} <= set(candidate)
     }

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from nnanomaly.dataset.prediction_run import unfinished
 from nnanomaly.evaluation.evaluate_case import CaseFiles, CaseResult, evaluate_case
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
@@ -45,6 +46,7 @@ def evaluate_folder(
         labels=labels,
         rule=rule,
         output_folder=output_folder or prediction_folder,
+        lacking=unfinished(prediction_folder),
         num_processes=num_processes,
         progress=progress,
     )
@@ -58,8 +60,12 @@ def evaluate_files(
     rule: MatchRule | None = None,
     num_processes: int = 1,
     progress: Progress | None = None,
+    lacking: str | None = None,
 ) -> Evaluation:
-    """Evaluate cases wherever their files lie and write both summaries. Raises EVAL-LABELS, EVAL-FAILED as above."""
+    """Evaluate cases wherever their files lie and write both summaries. Raises EVAL-LABELS, EVAL-FAILED as above.
+
+    `lacking`: what is known to be missing of the predictions (`dataset.prediction_run.unfinished`), which is recorded.
+    """
     rule = rule or MatchRule()
     work = functools.partial(evaluate_case, labels=labels, rule=rule)
     outcomes = run_cases(work, files, num_processes=num_processes, progress=progress)
@@ -73,7 +79,7 @@ def evaluate_files(
         case, reason = next(iter(failures.items()))
         raise DataError("EVAL-FAILED", f"none of {len(files)} cases could be evaluated; the first, {case}: {reason}")
     _check_labels_occur(results, labels)
-    evaluation = Evaluation(labels=labels, rule=rule, results=results, failures=failures)
+    evaluation = Evaluation(labels=labels, rule=rule, results=results, failures=failures, unfinished=lacking)
     write_json(output_folder / DETECTION_SUMMARY_JSON, detection_document(evaluation))
     write_json(output_folder / SUMMARY_JSON, summary_document(evaluation))
     return evaluation

@@ -6,12 +6,11 @@ Reads the candidates files of a prediction folder. A candidate belongs to the or
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nnanomaly.paths import BOXES_ENDING, DETECTIONS
+from nnanomaly.roi.candidates_file import REMEDY, CandidatesDocument, patch_grid, read_candidates_file
 from nnanomaly.roi.nearest_organ import nearest_organ, patch_centers
-from nnanomaly.utilities.json_io import from_document, read_json
-from nnanomaly.volume import Grid
+from nnanomaly.utilities.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +32,20 @@ def count_in_healthy_organs(predictions: Path, healthy: Collection[tuple[str, st
     """Candidates of a prediction folder in the organs `healthy`, pairs of case and organ; no patch, not looked at."""
     organs = candidates = 0
     for path in sorted((predictions / DETECTIONS).glob(f"*{BOXES_ENDING}")):
-        document = read_json(path)
-        centers = organ_centers(document, str(path))
+        wanted = ("case", "candidates", "patches")
+        document = read_candidates_file(path, required=wanted, of_candidates=("center_mm",))
+        centers = organ_centers(document)
+        if document["candidates"] and not centers:
+            raise DataError("JSON", f"{path} has candidates, but no patches. {REMEDY}")
         well = {organ for organ in centers if (document["case"], organ) in healthy}
         organs += len(well)
         candidates += sum(nearest_organ(item["center_mm"], centers) in well for item in document["candidates"])
     return HealthyOrgans(num_organs=organs, num_candidates=candidates)
 
 
-def organ_centers(document: dict[str, Any], source: str) -> dict[str, tuple[float, ...]]:
+def organ_centers(document: CandidatesDocument) -> dict[str, tuple[float, ...]]:
     """World position (z, y, x) of the middle of each organ's patches, from a candidates document."""
     grids = []
     for patch in document["patches"]:
-        fields = {key: patch[key] for key in ("shape", "spacing_mm", "origin_mm", "direction")}
-        grids.append((patch["organ"], from_document(Grid, fields, source=source)))
+        grids.append((patch["organ"], patch_grid(patch)))
     return patch_centers(grids)

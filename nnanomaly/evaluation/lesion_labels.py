@@ -13,7 +13,7 @@ from typing import Any
 
 from nnanomaly.paths import DATASET_JSON
 from nnanomaly.utilities.errors import ConfigurationError
-from nnanomaly.utilities.json_io import read_json
+from nnanomaly.utilities.json_io import read_json, shown
 
 Labels = dict[str, tuple[int, ...]]
 """Values per label name, without the background."""
@@ -81,7 +81,7 @@ def _first_file(*paths: Path) -> Path | None:
 def _as_predicted(labels: Labels, document: Any) -> Labels:
     """Labels of predictions: a region is also written as its entry of nnU-Net's `regions_class_order`."""
     order = document.get("regions_class_order") if isinstance(document, dict) else None
-    if not isinstance(order, list) or len(order) != len(labels):
+    if not isinstance(order, list) or len(order) != len(labels) or any(type(value) is not int for value in order):
         return labels
     return {name: (*values, value) for (name, values), value in zip(labels.items(), order, strict=True)}
 
@@ -92,7 +92,11 @@ def _labels(document: Any) -> Labels:
     if not isinstance(labels, dict):
         return {}
     values = {name: tuple(item) if isinstance(item, list) else (item,) for name, item in labels.items()}
-    return {name: item for name, item in values.items() if name != "background" and all(type(v) is int for v in item)}
+    return {
+        name: item
+        for name, item in values.items()
+        if name != "background" and item and all(type(v) is int for v in item)
+    }
 
 
 def _lesions_of(source: Path | None, labels: Labels, folder: Path) -> tuple[int, ...]:
@@ -107,10 +111,11 @@ def _lesions_of(source: Path | None, labels: Labels, folder: Path) -> tuple[int,
     names = ours.get("lesion_labels") if isinstance(ours, dict) else None
     if names is None and len(labels) == 1:
         names = list(labels)
-    if not names or not set(names) <= set(labels):
+    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not names or not named or not set(names) <= set(labels):
         raise ConfigurationError(
             "CFG-LABELS",
-            f"{source} has the labels {sorted(labels)} and the lesion labels {names}. Add "
+            f"{source} has the labels {sorted(labels)} and the lesion labels {shown(names)}. Add "
             '"nnanomaly": {"lesion_labels": [...]} with names from labels, or give the values of the lesions.',
         )
     return tuple(sorted({value for name in names for value in labels[name]}))

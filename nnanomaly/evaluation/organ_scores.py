@@ -9,7 +9,6 @@ out of the organs; the patient stays, as the lesions there count as missed too.
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,13 +17,11 @@ from nnanomaly.evaluation.auroc import AUROC, Scored, auroc, undefined
 from nnanomaly.evaluation.bootstrap import Bootstrap
 from nnanomaly.evaluation.healthy_organs import organ_centers
 from nnanomaly.paths import BOXES_ENDING, DETECTIONS
+from nnanomaly.roi.candidates_file import CandidatesDocument, read_candidates_file
 from nnanomaly.roi.nearest_organ import nearest_organ
-from nnanomaly.utilities.json_io import read_json
 
 NO_ROI = "no_roi"
 NO_LABEL = "no label"
-Document = dict[str, Any]
-"""A candidates file, `detections/{case}_boxes.json`."""
 
 
 def organ_auroc(
@@ -46,13 +43,16 @@ def patient_auroc(predictions: Path, has_lesion: Mapping[str, bool], *, bootstra
     return undefined(reason) if reason else auroc(score_patients(documents, has_lesion), bootstrap)
 
 
-def read_candidates(predictions: Path, cases: Iterable[str]) -> dict[str, Document]:
+def read_candidates(predictions: Path, cases: Iterable[str]) -> dict[str, CandidatesDocument]:
     """Candidates files of a prediction folder by case; a case without one is not in it."""
     paths = {case: predictions / DETECTIONS / f"{case}{BOXES_ENDING}" for case in cases}
-    return {case: read_json(path) for case, path in paths.items() if path.is_file()}
+    found = {case: read_candidates_file(path) for case, path in paths.items() if path.is_file()}
+    for case, document in found.items():
+        document.setdefault("case", case)
+    return found
 
 
-def score_organs(documents: Iterable[Document], labels: Mapping[tuple[str, str], str]) -> Scored:
+def score_organs(documents: Iterable[CandidatesDocument], labels: Mapping[tuple[str, str], str]) -> Scored:
     """Organs labelled healthy or unhealthy that were looked at; the others are counted by what they are."""
     rows: list[tuple[str, float, bool]] = []
     left_out: Counter[str] = Counter()
@@ -69,15 +69,15 @@ def score_organs(documents: Iterable[Document], labels: Mapping[tuple[str, str],
     return _scored(rows, dict(left_out))
 
 
-def score_patients(documents: Mapping[str, Document], has_lesion: Mapping[str, bool]) -> Scored:
+def score_patients(documents: Mapping[str, CandidatesDocument], has_lesion: Mapping[str, bool]) -> Scored:
     """Every case with its largest candidate score."""
     best = {case: max((float(c["score"]) for c in doc["candidates"]), default=0.0) for case, doc in documents.items()}
     return _scored([(case, best[case], positive) for case, positive in has_lesion.items()], {})
 
 
-def largest_scores(document: Document) -> dict[str, float]:
+def largest_scores(document: CandidatesDocument) -> dict[str, float]:
     """Largest candidate score in each organ that has candidates."""
-    centers = organ_centers(document, document["case"])
+    centers = organ_centers(document)
     best: dict[str, float] = {}
     for candidate in document["candidates"]:
         organ, score = nearest_organ(candidate["center_mm"], centers), float(candidate["score"])
@@ -85,18 +85,23 @@ def largest_scores(document: Document) -> dict[str, float]:
     return best
 
 
-def _lacking(documents: Mapping[str, Document], cases: Collection[str], fields: tuple[str, ...]) -> str | None:
+def _lacking(
+    documents: Mapping[str, CandidatesDocument], cases: Collection[str], fields: tuple[str, ...]
+) -> str | None:
     """What the documents lack; None if nothing."""
     missing = [case for case in cases if case not in documents]
     if missing:
         return f"{len(missing)} of {len(cases)} cases have no candidates file, such as {missing[0]}"
     for case, document in documents.items():
+        if document.get("case", case) != case:
+            return f"the candidates file of {case} is that of another case"
         needed = bool(document.get("candidates"))  # without candidates there may be no organ and no patch
-        absent = [field for field in fields if field not in document or (needed and not document[field])]
+        absent = [field for field in fields if field not in document or (needed and not document.get(field))]
         if absent:
             return f"the candidates file of {case} has no {', '.join(absent)}"
-        if any("score" not in candidate for candidate in document["candidates"]):
-            return f"the candidates file of {case} has a candidate without a score"
+        for key, word in (("score", "a score"), *((("center_mm", "a centre"),) if "patches" in fields else ())):
+            if any(key not in candidate for candidate in document["candidates"]):
+                return f"the candidates file of {case} has a candidate without {word}"
     return None
 
 

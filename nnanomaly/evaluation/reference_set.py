@@ -88,6 +88,6 @@ def dataset_splits(paths: Paths, dataset: str) -> tuple[list[Split], Path | None
 def _file_ending(raw: Path) -> str:
     document = read_json(raw / DATASET_JSON)
     ending = document.get("file_ending") if isinstance(document, dict) else None
-    if not isinstance(ending, str):
+    if not isinstance(ending, str) or not ending:
         raise DataError("DATA-JSON", f'{raw / DATASET_JSON} needs "file_ending": ".nii.gz". Add it.')
     return ending

@@ -52,6 +52,7 @@ DETECTION_KEYS = {
     "metrics": "All numbers over the cases.",
     "curves": "Average precision and sensitivities; null if a candidate has no score.",
     "failed_cases": "Case -> why it could not be evaluated; it is in no number.",
+    "unfinished": "What the prediction lacks of the cases that it was asked for; null: nothing that is known of.",
     "missing_predictions": "Cases without a prediction, which `--allow_missing` counts as empty.",
     "cases": "Numbers of each case, `n_removed_candidates`, and its `records`.",
 }
@@ -70,6 +71,8 @@ class Evaluation:
     """Evaluated cases."""
     failures: dict[str, str]
     """Case -> why it could not be evaluated; it is in no number."""
+    unfinished: str | None = None
+    """What the prediction lacks of the cases that it was asked for; None where nothing is known to be missing."""
 
     @property
     def records(self) -> dict[str, list[LesionRecord]]:
@@ -123,6 +126,7 @@ def detection_document(evaluation: Evaluation) -> dict[str, Any]:
         "metrics": to_document(evaluation.metrics),
         "curves": _curves(evaluation),
         "failed_cases": evaluation.failures,
+        "unfinished": evaluation.unfinished,
         "missing_predictions": [r.files.case for r in evaluation.results if r.files.prediction is None],
         "cases": record_documents(evaluation.cases, [result.records for result in evaluation.results]),
     }

@@ -54,6 +54,16 @@ class ResidualStatistics:
     extra: tuple["ResidualStatistics", ...] = ()
     """The same at the extra noise levels."""
 
+    def __post_init__(self) -> None:
+        """Refuse borders and bins that do not fit each other by a `ValueError`."""
+        bins = (len(self.edges_mm) + 1) * (len(self.edges_hu) + 1)
+        if not len(self.mean_hu) == len(self.std_hu) == bins:
+            raise ValueError(f"{len(self.mean_hu)} means and {len(self.std_hu)} deviations do not fill {bins} bins")
+        if any(list(edges) != sorted(edges) for edges in (self.edges_mm, self.edges_hu)):
+            raise ValueError("edges_mm and edges_hu must ascend")
+        if min(self.std_hu) < 0:
+            raise ValueError("std_hu must not be negative")
+
 
 def absolute_residual(image_hu: FloatArray, healthy_hu: FloatArray, *, sigma_voxels: Triple) -> FloatArray:
     """|G * (image - healthy)|: smoothing comes before the absolute value, so that noise cancels; sigma 0 = none."""

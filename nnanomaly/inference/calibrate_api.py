@@ -84,7 +84,7 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
         (trained.detect(reconstruction, residual, statistics), patch.grid)
         for reconstruction, residual, patch in zip(reconstructions, residuals, stored, strict=True)
     ]
-    num_organs = len({(patch.metadata["case"], patch.metadata["organ"]) for patch in stored})
+    num_organs = len({(patch.case, patch.organ) for patch in stored})
     if trained.inpaint is not None:
         inpaint_threshold, _ = choose_threshold(maps, num_organs, only_large(before))
         how = Inpainting(
@@ -144,7 +144,7 @@ def healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | str
     healthy = {
         name: patch
         for name, patch in validation_patches(preprocessed, plans, fold).items()
-        if labels.get((patch.metadata["case"], patch.metadata["organ"])) == HEALTHY
+        if labels.get((patch.case, patch.organ)) == HEALTHY
     }
     if not healthy:
         raise DataError(
@@ -159,6 +159,6 @@ def validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dic
     """Stored patches of all organs on the validation side of a fold, by name."""
     folder = preprocessed / plans.data_identifier
     stored = {name: load_patch(folder, name, verify=False) for name in list_patches(folder)}
-    cases = sorted({patch.metadata["case"] for patch in stored.values()})
+    cases = sorted({patch.case for patch in stored.values()})
     validation = set(fold_split(load_splits(preprocessed / SPLITS_JSON), fold, cases)["val"])
-    return {name: patch for name, patch in stored.items() if patch.metadata["case"] in validation}
+    return {name: patch for name, patch in stored.items() if patch.case in validation}

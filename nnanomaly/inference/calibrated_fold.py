@@ -26,7 +26,7 @@ def load_calibrated_fold(
     command = calibration_command(dataset, fold, checkpoint=checkpoint, plans_name=plans_name)
     if not path.is_file():
         raise ConfigurationError("CFG-MODEL", f"{path} does not exist. Run: {command}")
-    calibration = load_calibration(path)
+    calibration = load_calibration(path, remedy=f"Run: {command}")
     trained = load_trained_fold(paths, plans, fold, device, checkpoint=checkpoint)
     if trained.checkpoints != calibration.checkpoints:
         raise IntegrityError("CALIB-STALE", f"{path} belongs to other checkpoints. Run: {command}")

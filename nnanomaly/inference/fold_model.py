@@ -1,13 +1,15 @@
 """Loading a trained fold: autoencoder, U-Net, classifier, and whether the classifier is good enough to guide."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint
+from nnanomaly.checkpoint import FINAL, checkpoint_field, checkpoint_hash, load_checkpoint
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.inference.detectors import Detector, ensemble_detector, head_detector, residual_detector
 from nnanomaly.inference.inpainting import Inpainter, Sampled, build_inpainter
@@ -18,6 +20,9 @@ from nnanomaly.paths import REDUCER_JSON, Paths
 from nnanomaly.plans import HEAD, REDUCTION, STAGES, InferencePlan, Plans, training_command
 from nnanomaly.trained_model import load_classifier, load_codec, load_head, load_unet
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+
+_AREA = re.compile(r"auc_sigma_([0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)")
+"""Numbers of a classifier's validation, by noise level."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,22 +133,23 @@ def _detector(folders: dict[str, Path], checkpoints: dict[str, str], plans: Plan
     """The residual itself, or a head that was trained on the reconstructions of these very checkpoints."""
     if not plans.inference.needs_head:
         return residual_detector(plans.inference)
-    trained_on = load_checkpoint(folders[HEAD] / FINAL)["checkpoints"]
+    path = folders[HEAD] / FINAL
+    trained_on = checkpoint_field(load_checkpoint(path), "checkpoints", dict[str, str], path=path)
     present = {stage: checkpoints[stage] for stage in trained_on if stage in checkpoints}
     if present != trained_on:
         fold = folders[HEAD].name.removeprefix("fold_")
         command = training_command(plans.dataset_name, HEAD, fold, plans_name=plans.plans_name)
         raise IntegrityError(
             "CKPT-HEAD",
-            f"{folders[HEAD] / FINAL} was trained on the reconstructions of other checkpoints than those that "
-            f"are there now. Run: {command} --force",
+            f"{path} was trained on the reconstructions of other checkpoints than those that are there now. "
+            f"Run: {command} --force",
         )
     detect = head_detector(load_head(folders[HEAD], plans, device), plans, device)
     return ensemble_detector(detect, plans.inference) if plans.inference.detector == "both" else detect
 
 
 def _refuse_other_vqgan(path: Path, vqgan_sha256: str) -> None:
-    trained_on = load_checkpoint(path)["vqgan_sha256"]
+    trained_on = checkpoint_field(load_checkpoint(path), "vqgan_sha256", str, path=path)
     if trained_on != vqgan_sha256:
         raise IntegrityError(
             "CKPT-VQGAN",
@@ -160,8 +166,10 @@ def _may_guide(needed: dict[str, Path], plan: InferencePlan) -> tuple[bool, str]
         return True, f"classifier-free guidance with weight {plan.guidance_scale:g}: no classifier is needed"
     if plan.min_classifier_auc <= 0:
         return True, "the plans guide whatever the classifier's AUC"
-    measured = load_checkpoint(needed["classifier"])["validation"]
-    areas = {float(k.removeprefix("auc_sigma_")): v for k, v in measured.items() if k.startswith("auc_sigma_")}
+    path = needed["classifier"]
+    measured = checkpoint_field(load_checkpoint(path), "validation", dict[str, Any], path=path)
+    matches = [match for match in map(_AREA.fullmatch, measured) if match]
+    areas = {float(match[1]): checkpoint_field(measured, match[0], float, path=path) for match in matches}
     if not areas:
         return False, "guidance is off: the classifier's AUC is unknown (one class only in the validation fold)"
     level = min(areas, key=lambda sigma: abs(sigma - plan.sigma))

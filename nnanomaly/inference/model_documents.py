@@ -16,12 +16,14 @@ from nnanomaly.paths import DATASET_JSON, PLANS_JSON, Paths, calibration_json
 from nnanomaly.plans import HEAD, STAGES, Plans, load_plans, save_plans, training_command
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.files import copy_atomically
-from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.utilities.json_io import read_document
 
 
-def load_calibration(path: Path) -> Calibration:
-    """Read a calibration."""
-    return from_document(Calibration, read_json(path), source=str(path))
+def load_calibration(
+    path: Path, *, remedy: str = "Calibrate the fold again (nnanomaly_train ... --val)."
+) -> Calibration:
+    """Read a calibration; `DataError` (JSON) with the remedy for what is none."""
+    return read_document(path, Calibration, remedy=remedy)
 
 
 def plans_of_fold(fold_folder: Path, checkpoint: str) -> Plans:

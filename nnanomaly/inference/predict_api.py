@@ -9,6 +9,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from nnanomaly import __version__
+from nnanomaly.dataset.prediction_run import finish_run, start_run
 from nnanomaly.dataset.raw_dataset import list_cases
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import memory_fault
@@ -138,9 +139,11 @@ def _predict(
         models=list(model.folds.values()),
         save_autoencoded=options.save_autoencoded,
     )
-    part = options.part_id if options.num_parts > 1 else None
+    part, resume = options.part_id if options.num_parts > 1 else None, options.continue_prediction
+    run = start_run(output, cases, part=part, num_parts=options.num_parts, resume=resume)
     rows = _predict_cases(work, cases, options)
-    rows = write_status(output, rows, keep_earlier=options.continue_prediction, part=part)
+    rows = write_status(output, rows, keep_earlier=resume, part=part)
+    finish_run(output, run, cases)
     incomplete = incomplete_cases(rows)
     num_absent, num_warned = (sum(test(row) for row in rows) for test in (_is_absent, _is_warned))
     if num_absent or num_warned:

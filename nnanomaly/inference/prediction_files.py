@@ -26,11 +26,13 @@ from nnanomaly.paths import (
     RECONSTRUCTIONS,
 )
 from nnanomaly.plans import Plans, save_plans
-from nnanomaly.roi.scan_domain import CaseWarning
+from nnanomaly.roi.candidates_file import read_candidates_file
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.json_io import read_json, to_document, write_json
+from nnanomaly.utilities.json_io import read_document, to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers
 from nnanomaly.volume import Volume
+
+ANOTHER_FOLDER = "Choose another folder."
 
 
 def write_folder_documents(
@@ -40,7 +42,8 @@ def write_folder_documents(
     arguments = output / ARGUMENTS_JSON
     remove_leftovers(*(output / name for name in ("", MAPS, RECONSTRUCTIONS, AUTOENCODED, DETECTIONS)))
     if resume and arguments.is_file():
-        _refuse_another_model(output, read_json(arguments), provenance)
+        earlier = read_document(arguments, dict[str, Any], remedy=ANOTHER_FOLDER)
+        _refuse_another_model(output, earlier, provenance)
     values = list(description.lesion_values) or [1]
     document: dict[str, Any] = {
         "channel_names": {str(number): name for number, name in enumerate(description.channel_names)},
@@ -55,7 +58,7 @@ def write_folder_documents(
     write_json(arguments, provenance)
 
 
-def _refuse_another_model(output: Path, earlier: Any, provenance: dict[str, Any]) -> None:
+def _refuse_another_model(output: Path, earlier: dict[str, Any], provenance: dict[str, Any]) -> None:
     """ConfigurationError (CFG-RESUME) where the cases in a folder would not be of one kind."""
     if earlier.get("folds") != provenance["folds"]:
         raise ConfigurationError("CFG-RESUME", f"{output} holds predictions of another model. Choose another folder.")
@@ -115,12 +118,10 @@ def finished_status(output: Path, case: str, file_ending: str) -> tuple[dict[str
     if not path.is_file() or not (output / f"{case}{file_ending}").is_file():
         return None
     try:
-        document = read_json(path)
-        organs, warnings = dict(document["organs"]), document.get("warnings", [])
-        texts = texts_by_organ(CaseWarning(**{k: str(warning[k]) for k in WARNING_KEYS}) for warning in warnings)
-    except (DataError, KeyError, TypeError):  # damaged: what cannot be read is not complete
+        document = read_candidates_file(path, required=("organs",))
+    except DataError:  # damaged: what cannot be read is not complete
         return None
-    return organs, texts
+    return document["organs"], texts_by_organ(document.get("warnings", []))
 
 
 def candidates_path(output: Path, case: str) -> Path:

@@ -32,6 +32,18 @@ class Reducer:
     output_bias: float
     """Added to the sum."""
 
+    def __post_init__(self) -> None:
+        """Refuse unknown features and weights that do not fit each other by a `ValueError`."""
+        unknown = sorted(set(self.features) - set(FEATURES))
+        if unknown or not self.features:
+            raise ValueError(f"features must be some of {', '.join(FEATURES)}, not {unknown[:3]}")
+        num_features, num_hidden = len(self.features), len(self.hidden_weights)
+        lengths = {len(self.center), len(self.scale), *map(len, self.hidden_weights)}
+        if lengths != {num_features} or not len(self.hidden_bias) == len(self.output_weights) == num_hidden:
+            raise ValueError(f"the weights do not fit {num_features} features and {num_hidden} hidden units")
+        if min(self.scale) <= 0:
+            raise ValueError("scale must be positive")
+
 
 def standardise(features: Floats, center: Floats, scale: Floats) -> Floats:
     """(features - center) / scale, clipped to +-`LARGEST_DEVIATION`; features `[N, F]`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from nnanomaly.inference.reducer import Reducer
 from nnanomaly.plans import REDUCTION, InferencePlan, Plans, training_command
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
-from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.utilities.json_io import read_document, to_document, write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ def load_reducer(path: Path, plans: Plans, checkpoints: Mapping[str, str], *, fo
     remedy = f"Run: {training_command(plans.dataset_name, REDUCTION, fold, plans_name=plans.plans_name)}"
     if not path.is_file():
         raise ConfigurationError("CKPT-MISSING", f"{path} does not exist. {remedy}")
-    trained = from_document(TrainedReducer, read_json(path), source=str(path))
+    trained = read_document(path, TrainedReducer, remedy=remedy)
     if trained.checkpoints != dict(checkpoints) or _what_counts(trained.inference) != _what_counts(plans.inference):
         raise IntegrityError(
             "CKPT-REDUCTION",

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch, read_metadata, save_patch
+from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch, read_variant, save_patch
 from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
 from nnanomaly.inference.detectors import Detector
 from nnanomaly.inference.patch_map import (
@@ -28,13 +28,22 @@ from nnanomaly.lesion_head.self_training import guess_lesions
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.preprocessor import ORGAN
 from nnanomaly.synthesis.kinds import KINDS
-from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.utilities.json_io import read_document, read_json, to_document, write_json
 from nnanomaly.utilities.progress import all_shown
 
 logger = logging.getLogger(__name__)
 STATISTICS_JSON = "residual_statistics.json"
 GENERATOR_VERSION = 3
 """Counts up when the generator of lesions changes, so that old examples are not mixed with new ones."""
+
+
+class StoredStatistics(TypedDict):
+    """Content of residual_statistics.json."""
+
+    of: dict[str, Any]
+    """What they follow from."""
+    statistics: ResidualStatistics
+    """The statistics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +112,7 @@ def load_example(folder: Path, name: str) -> FloatArray:
 
 def variant_of(folder: Path, name: str) -> int:
     """Number of the variant of a stored example."""
-    return int(read_metadata(folder, name)["variant"])
+    return read_variant(folder, name)
 
 
 def with_organ(patches: Mapping[str, StoredPatch]) -> dict[str, StoredPatch]:
@@ -125,8 +134,10 @@ def _forget_others(folder: Path, maker: ExampleMaker) -> None:
 def _statistics(folder: Path, patches: Mapping[str, StoredPatch], maker: ExampleMaker) -> ResidualStatistics:
     path = folder.parent / STATISTICS_JSON
     wanted = {"identity": dict(maker.identity), "patches": sorted(patches)}
-    if path.is_file() and read_json(path)["of"] == wanted:
-        return from_document(ResidualStatistics, read_json(path)["statistics"], source=str(path))
+    if path.is_file():
+        document = read_document(path, StoredStatistics, remedy="Delete the file: it is measured anew.")
+        if document["of"] == wanted:
+            return document["statistics"]
     residuals = []
     for patch in all_shown(list(patches.values()), "healthy residuals"):
         residuals.append(_look(np.asarray(patch.array, dtype=np.float32), patch, maker)[1])

@@ -30,9 +30,10 @@ from nnanomaly.paths import (
     Paths,
 )
 from nnanomaly.plans import save_plans
+from nnanomaly.trained_model import read_latent_scaling
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.files import write_atomically, write_text
-from nnanomaly.utilities.json_io import read_json, to_document, write_json
+from nnanomaly.utilities.json_io import to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers, temporary_folder
 
 
@@ -115,7 +116,7 @@ def _export_fold(
         state = load_checkpoint(source / (options.model.checkpoint if stage == "ddpm" else FINAL))
         num_values[stage] = export_weights(state, target / stage)
     vqgan = paths.fold(model.dataset, model.plans.plans_name, "vqgan", fold)
-    write_json(target / LATENT_SCALING_JSON, {"values": read_json(vqgan / LATENT_SCALING_JSON)["values"]})
+    write_json(target / LATENT_SCALING_JSON, {"values": read_latent_scaling(vqgan / LATENT_SCALING_JSON, model.plans)})
     write_json(target / CALIBRATION_JSON, model.folds[fold].calibration.without_plans())
     return num_values
 

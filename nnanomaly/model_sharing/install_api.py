@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nnanomaly.checkpoint import FINAL, checkpoint_hash, save_checkpoint
 from nnanomaly.dataset.raw_dataset import load_description
+from nnanomaly.experiment_planning.memory import DEMANDS
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.loaded_model import ModelRequest, load_model
 from nnanomaly.model_sharing.archive import unpack
@@ -30,9 +31,10 @@ from nnanomaly.paths import (
     check_fold,
 )
 from nnanomaly.plans import HEAD, REDUCTION, STAGES, Plans, load_plans
+from nnanomaly.trained_model import read_latent_scaling
 from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError, UserError
 from nnanomaly.utilities.files import copy_atomically
-from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.utilities.json_io import read_document, read_json, to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers, temporary_folder
 from nnanomaly.utilities.replacement import (
     JOURNAL,
@@ -45,6 +47,8 @@ from nnanomaly.utilities.replacement import (
 
 logger = logging.getLogger(__name__)
 INSTALLING, REPLACED = "installing", "replaced"
+MAX_DEMAND_GB = 1000
+"""Memory of a training step of one patch: beyond every device there is."""
 MALFORMED = (RuntimeError, LookupError, TypeError, AttributeError, ValueError, FileNotFoundError)
 """What networks and readers raise for weights and documents that fit no plans."""
 
@@ -69,6 +73,7 @@ def install_model(paths: Paths, archive: Path, *, overwrite: bool, max_gb: float
             with _blame(archive, work):
                 plans = load_plans(unpacked / PLANS_JSON)
                 _check_names(manifest, plans)
+                _check_effort(plans)
             _refuse_existing(paths, plans, overwrite)
             with _blame(archive, work):
                 for fold in manifest.folds:
@@ -99,10 +104,23 @@ def _check_names(manifest: Manifest, plans: Plans) -> None:
         raise IntegrityError(
             "MODEL-CONTENT", f"manifest and plans name different models, {manifest.dataset!r} and {names}"
         )
-    if not all(map(NAME_PATTERN.fullmatch, names)) or not DATASET_PATTERN.match(plans.dataset_name):
+    if not all(map(NAME_PATTERN.fullmatch, names)) or not DATASET_PATTERN.fullmatch(plans.dataset_name):
         raise IntegrityError("MODEL-CONTENT", f"{names} are no names of a dataset and of plans")
     if not manifest.folds:
         raise IntegrityError("MODEL-CONTENT", "it has no fold")
+
+
+def _check_effort(plans: Plans) -> None:
+    """Refuse plans that no machine can follow, by the planner's memory rule, before a network is built."""
+    stages = [stage for stage in DEMANDS if stage != HEAD or plans.inference.needs_head]
+    for stage in stages:
+        needed_gb = DEMANDS[stage](plans).gb(1)
+        if needed_gb > MAX_DEMAND_GB:
+            raise IntegrityError(
+                "MODEL-CONTENT",
+                f"the plans of {stage} (widths, blocks_per_level, patch_size) need {needed_gb:.0f} GB for one patch, "
+                f"more than {MAX_DEMAND_GB} GB",
+            )
 
 
 def _refuse_existing(paths: Paths, plans: Plans, overwrite: bool) -> None:
@@ -117,8 +135,7 @@ def _refuse_existing(paths: Paths, plans: Plans, overwrite: bool) -> None:
 def _build_fold(staged: Paths, plans: Plans, fold: str, unpacked: Path) -> None:
     """Checkpoints, latent scaling and calibration of a fold, linked to each other by the hashes they have here."""
     source = unpacked / f"fold_{fold}"
-    document = read_json(source / CALIBRATION_JSON)
-    calibration = from_document(Calibration, document, source=f"fold_{fold}/{CALIBRATION_JSON}")
+    calibration = read_document(source / CALIBRATION_JSON, Calibration, remedy="Get it anew.")
     hashes: dict[str, str] = {}
     for stage in (name for name in (*STAGES, HEAD) if name in calibration.checkpoints):
         links = {"vqgan": {}, HEAD: {"checkpoints": dict(hashes)}}.get(stage, {"vqgan_sha256": hashes.get("vqgan", "")})
@@ -128,7 +145,7 @@ def _build_fold(staged: Paths, plans: Plans, fold: str, unpacked: Path) -> None:
         hashes[stage] = checkpoint_hash(folder / FINAL)
         for name in (PLANS_JSON, DATASET_JSON):
             write_json(folder.parent / name, read_json(unpacked / name))
-    values = read_json(source / LATENT_SCALING_JSON)["values"]
+    values = read_latent_scaling(source / LATENT_SCALING_JSON, plans)
     vqgan, ddpm = (staged.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in ("vqgan", "ddpm"))
     write_json(vqgan / LATENT_SCALING_JSON, {"vqgan_sha256": hashes["vqgan"], "values": values})
     write_json(ddpm / CALIBRATION_JSON, to_document(replace(calibration, checkpoints=hashes, plans=plans)))

@@ -5,19 +5,21 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
 from nnanomaly.evaluation.metrics import LesionMetrics
 from nnanomaly.evaluation.tables import overall_table, size_table
-from nnanomaly.paths import DETECTION_SUMMARY_JSON, PLANS_JSON
-from nnanomaly.report.predictions import read_arguments
-from nnanomaly.utilities.errors import UserError
-from nnanomaly.utilities.json_io import from_document, read_json
+from nnanomaly.paths import ARGUMENTS_JSON, DETECTION_SUMMARY_JSON, PLANS_JSON
+from nnanomaly.utilities.errors import DataError, UserError
+from nnanomaly.utilities.json_io import read_document
 
 COMPARISON_TABLES = ("table1", "table2", "counts", "differences")
 COMPARISON_FIGURES = ("froc", "precision_recall", "f1_by_size")
+FAULT = "cannot be read"
+LONGEST_FACT = 1000
+"""Characters of a fact that are shown."""
 PLACES = ("images", "organ_masks")
 """Arguments of a prediction that name folders of this machine: a report that is passed on does not need them."""
 
@@ -49,6 +51,26 @@ class Section:
     figures: list[Figure]
 
 
+class Curves(TypedDict, total=False):
+    """Numbers of the curves."""
+
+    average_precision: float | None
+    """Of the pooled candidates."""
+    froc_score: float | None
+    """Mean of the sensitivities."""
+    sensitivity_at_fp_per_scan: dict[str, float | None] | None
+    """By number of false positives per scan."""
+
+
+class SummaryDocument(TypedDict, total=False):
+    """What is read of `detection_summary.json`."""
+
+    metrics: LesionMetrics
+    """Numbers over lesions."""
+    curves: Curves | None
+    """Numbers of the curves, where candidates have scores."""
+
+
 def sections(predictions: Path, comparison: Path) -> list[Section]:
     """Evaluation and comparison where they exist, then the facts of the run."""
     found = [evaluation_section(predictions), comparison_section(comparison), run_section(predictions)]
@@ -58,14 +80,16 @@ def sections(predictions: Path, comparison: Path) -> list[Section]:
 def evaluation_section(predictions: Path) -> Section | None:
     """The numbers of `detection_summary.json`; None without one of an evaluation."""
     path = predictions / DETECTION_SUMMARY_JSON
-    document = read_json(path) if path.is_file() else {}
-    if "metrics" not in document:
+    if not path.is_file():
         return None
     try:
-        metrics = from_document(LesionMetrics, document["metrics"], source=str(path))
+        document = read_document(path, SummaryDocument, remedy="Evaluate again.")
     except UserError:
-        text = f"{DETECTION_SUMMARY_JSON} was written by another version of nnanomaly: evaluate again."
+        text = f"{DETECTION_SUMMARY_JSON} is damaged, or was written by another version of nnanomaly: evaluate again."
         return Section(title="Evaluation", text=text, tables=[], figures=[])
+    if "metrics" not in document:
+        return None
+    metrics = document["metrics"]
     methods = {predictions.resolve().name: metrics}
     tables = [_from_frame(overall_table(methods)), _from_frame(size_table(methods)), _curves(document)]
     text = (
@@ -78,7 +102,7 @@ def evaluation_section(predictions: Path) -> Section | None:
 def comparison_section(folder: Path) -> Section | None:
     """Tables and figures of nnanomaly_compare; None where the folder has none."""
     paths = [folder / f"{name}.md" for name in COMPARISON_TABLES]
-    tables = [parse_markdown(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+    tables = [parse_markdown(path.read_text(encoding="utf-8", errors="replace")) for path in paths if path.is_file()]
     pictures = [folder / f"{name}.png" for name in COMPARISON_FIGURES]
     figures = [
         Figure(name=path.stem, png=base64.b64encode(path.read_bytes()).decode("ascii"))
@@ -92,15 +116,17 @@ def comparison_section(folder: Path) -> Section | None:
 
 def run_section(predictions: Path) -> Section:
     """Versions, hashes and settings of the prediction, without the names of folders."""
-    arguments = {key: value for key, value in read_arguments(predictions).items() if key not in PLACES}
+    read = _facts(predictions / ARGUMENTS_JSON)
+    arguments = {key: value for key, value in read.items() if key not in PLACES}
     folds = arguments.pop("folds", {})
     rows = list(_flat(arguments))
     for fold, facts in folds.items() if isinstance(folds, dict) else ():
-        checkpoints = facts.get("checkpoints", {}) if isinstance(facts, dict) else {}
-        rows += [[f"fold {fold}: SHA-256 of {stage}", str(value)] for stage, value in checkpoints.items()]
-    plans = predictions / PLANS_JSON
-    document = read_json(plans) if plans.is_file() else {}
-    rows += [[f"plans: {key}", str(document[key])] for key in ("preset", "dataset_name") if key in document]
+        checkpoints = facts.get("checkpoints") if isinstance(facts, dict) else None
+        hashes = checkpoints if isinstance(checkpoints, dict) else {}
+        rows += [[f"fold {fold}: SHA-256 of {stage}", _text(value)] for stage, value in hashes.items()]
+    document = _facts(predictions / PLANS_JSON)
+    names = ("preset", "dataset_name", FAULT)
+    rows += [[f"plans: {key}", _text(document[key])] for key in names if key in document]
     text = (
         "How the predictions were made. The noise of every sample is seeded by the voxels of the patch and the organ; "
         "the seed of the training stands in the debug.json of the trained model, not in the predictions."
@@ -130,7 +156,7 @@ def _from_frame(frame: pd.DataFrame) -> Table:
     return Table(header=[str(name) for name in frame.columns], rows=rows)
 
 
-def _curves(document: dict[str, Any]) -> Table:
+def _curves(document: SummaryDocument) -> Table:
     """Average precision and sensitivity at numbers of false positives per scan."""
     curves = document.get("curves") or {}
     sensitivity = curves.get("sensitivity_at_fp_per_scan") or {}
@@ -149,5 +175,14 @@ def _flat(document: dict[str, Any], prefix: str = "") -> Iterable[list[str]]:
             yield [f"{prefix}{key}", _text(value)]
 
 
+def _facts(path: Path) -> dict[str, Any]:
+    """A document of the run, which the report can do without: its fault is a fact like any other."""
+    try:
+        return read_document(path, dict[str, Any], remedy="Predict again.") if path.is_file() else {}
+    except DataError as error:
+        return {FAULT: f"{error}"}
+
+
 def _text(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST_FACT else f"{text[:LONGEST_FACT]}..."

@@ -3,17 +3,29 @@
 The files are those of the predictor. What is missing from them is a fault of the case, not of the report.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from nnanomaly.evaluation.healthy_organs import organ_centers
 from nnanomaly.paths import ARGUMENTS_JSON, BOXES_ENDING, DATASET_JSON, DETECTIONS
+from nnanomaly.roi.candidates_file import patch_grid, read_candidates_file
 from nnanomaly.roi.nearest_organ import nearest_organ
+from nnanomaly.roi.scan_domain import CaseWarning
+from nnanomaly.utilities.csv_table import read_table
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.json_io import from_document, read_json
+from nnanomaly.utilities.json_io import read_document
 from nnanomaly.volume import Grid
+
+LONGEST_PATH, LONGEST_NAME = 4096, 255
+STATUS_HEAD = "case,organ,status,reason"
+
+
+class Endings(TypedDict):
+    """What is read of the `dataset.json` of a prediction."""
+
+    file_ending: str
+    """Ending of the masks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +47,7 @@ class PredictedCase:
 
     def organ_at(self, position_mm: tuple[float, float, float]) -> str | None:
         """The organ that a world position belongs to, as the evaluation assigns it; None without patches."""
-        return nearest_organ(list(position_mm), self.centers) if self.centers else None
+        return nearest_organ(position_mm, self.centers) if self.centers else None
 
 
 def predicted_cases(folder: Path) -> list[str]:
@@ -52,55 +64,57 @@ def predicted_cases(folder: Path) -> list[str]:
 def read_case(folder: Path, case: str) -> PredictedCase:
     """One candidates file; `DataError` (JSON) for one that the predictor did not write."""
     path = folder / DETECTIONS / f"{case}{BOXES_ENDING}"
-    document = read_json(path)
-    try:
-        patches: dict[str, list[Grid]] = {}
-        for patch in document["patches"]:
-            fields = {key: patch[key] for key in ("shape", "spacing_mm", "origin_mm", "direction")}
-            patches.setdefault(patch["organ"], []).append(from_document(Grid, fields, source=str(path)))
-        return PredictedCase(
-            case=case,
-            organs=dict(document["organs"]),
-            patches=patches,
-            threshold=document["threshold"],
-            centers=organ_centers(document, str(path)),
-            warnings=_warnings(document.get("warnings", [])),
-        )
-    except (KeyError, TypeError) as error:
-        raise DataError("JSON", f"{path} lacks {error} of a candidates file. Predict the case again.") from error
+    document = read_candidates_file(path, required=("organs", "patches", "threshold"))
+    patches: dict[str, list[Grid]] = {}
+    for patch in document["patches"]:
+        patches.setdefault(patch["organ"], []).append(patch_grid(patch))
+    return PredictedCase(
+        case=case,
+        organs=document["organs"],
+        patches=patches,
+        threshold=document["threshold"],
+        centers=organ_centers(document),
+        warnings=_warnings(document.get("warnings", [])),
+    )
 
 
-def _warnings(listed: list[dict[str, str]]) -> dict[str, list[str]]:
+def _warnings(listed: list[CaseWarning]) -> dict[str, list[str]]:
     """Texts by organ, as in the status table."""
     texts: dict[str, list[str]] = {}
     for warning in listed:
-        texts.setdefault(warning["organ"], []).append(f"[NNA-{warning['code']}] {warning['message']}")
+        texts.setdefault(warning.organ, []).append(str(warning))
     return texts
 
 
 def failed_cases(folder: Path) -> dict[str, str]:
-    """Case -> reason for the cases that the predictor could not do, from its status tables."""
+    """Case -> reason for the cases that the predictor could not do, from its status tables.
+
+    A table that cannot be read stands among them with its fault: what failed is then not known.
+    """
     failed: dict[str, str] = {}
     for path in sorted((folder / DETECTIONS).glob("status*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            failed |= {row["case"]: row["reason"] for row in csv.DictReader(file) if row.get("status") == "failed"}
+        try:
+            rows = read_table(path, required=("case", "status", "reason"), codes=("JSON", "JSON"), example=STATUS_HEAD)
+        except DataError as error:
+            failed[path.name] = f"{error}"
+            continue
+        failed |= {
+            row.values["case"]: f"prediction failed: {row.values['reason']}"
+            for row in rows
+            if row.values["status"] == "failed"
+        }
     return failed
 
 
 def read_arguments(folder: Path) -> dict[str, Any]:
     """How the predictions were made; empty where the file is missing."""
     path = folder / ARGUMENTS_JSON
-    document = read_json(path) if path.is_file() else {}
-    return document if isinstance(document, dict) else {}
+    return read_document(path, dict[str, Any], remedy="Predict again.") if path.is_file() else {}
 
 
 def file_ending(folder: Path) -> str:
     """Ending of the predicted masks."""
-    document = read_json(folder / DATASET_JSON)
-    ending = document.get("file_ending") if isinstance(document, dict) else None
-    if not isinstance(ending, str):
-        raise DataError("JSON", f"{folder / DATASET_JSON} has no file_ending. Predict again.")
-    return ending
+    return read_document(folder / DATASET_JSON, Endings, remedy="Predict again.")["file_ending"]
 
 
 def images_folder(folder: Path, given: Path | None) -> Path:
@@ -108,7 +122,17 @@ def images_folder(folder: Path, given: Path | None) -> Path:
 
     Raises `ConfigurationError` (CFG-INPUT) where that is no folder.
     """
-    images = given or Path(str(read_arguments(folder).get("images", "")))
-    if images == Path() or not images.is_dir():
-        raise ConfigurationError("CFG-INPUT", f"the images of {folder} are not at {images}. Name their folder with -i.")
+    images = given or _written_images(folder)
+    if images is None or not images.is_dir():
+        place = "a place that is known" if images is None else images
+        raise ConfigurationError("CFG-INPUT", f"the images of {folder} are not at {place}. Name their folder with -i.")
     return images
+
+
+def _written_images(folder: Path) -> Path | None:
+    """The folder of the images as the prediction wrote it down, if that can be a folder at all."""
+    written = read_arguments(folder).get("images")
+    possible = isinstance(written, str) and written.isprintable() and 0 < len(written) < LONGEST_PATH
+    if not possible or any(len(part) > LONGEST_NAME for part in Path(str(written)).parts):
+        return None
+    return Path(str(written))

@@ -6,12 +6,14 @@ Pages of cases are numbered: their names are then safe whatever a case is called
 server serves these and no others, and the next report in the folder removes them.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import nnanomaly
+from nnanomaly.dataset.prediction_run import unfinished
 from nnanomaly.evaluation.lesion_labels import LesionLabels, find_lesion_labels
 from nnanomaly.report.case_files import Folders
 from nnanomaly.report.case_page import CaseOutcome, CaseTask, write_case_page
@@ -23,10 +25,19 @@ from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.files import copy_atomically, write_text
-from nnanomaly.utilities.json_io import read_json, write_json
+from nnanomaly.utilities.json_io import read_document, write_json
 
 INDEX, CASES, ASSETS_FOLDER, MANIFEST = "index.html", "cases", "assets", "report.json"
 DEFAULT_MAX_MB = 3.0
+REPORT_FILES = re.compile(rf"{re.escape(INDEX)}|{CASES}/\d+\.html|{ASSETS_FOLDER}/[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Names of the files of a report, of this version and of others."""
+
+
+class Listed(TypedDict, total=False):
+    """What is read of the `report.json` of an earlier report."""
+
+    files: list[str]
+    """Its files, relative to its folder."""
 
 
 class Column(NamedTuple):
@@ -90,6 +101,8 @@ class Report:
     """Organs with pictures only."""
     num_bytes: int
     """Size of all files."""
+    unfinished: str | None = None
+    """What the prediction lacks of the cases that were asked for; None where nothing is known to be missing."""
 
 
 def build_report(
@@ -149,11 +162,12 @@ def _make_room(output: Path) -> None:
     """Remove the files of an older report; refuse a folder of anything else."""
     manifest = output / MANIFEST
     if manifest.is_file():
-        listed = read_json(manifest).get("files", [])
-        for name in [*listed, MANIFEST]:
+        remedy = "Delete the folder, or name another one with -o."
+        listed = read_document(manifest, Listed, remedy=remedy).get("files", [])
+        # The list is a file like any other: nothing but what a report consists of is removed, whatever it says.
+        for name in [*filter(REPORT_FILES.fullmatch, listed), MANIFEST]:
             path = output / name
-            # The list is a file like any other: nothing outside the report is removed, whatever it says.
-            if path.resolve().is_relative_to(output.resolve()):
+            if not path.is_dir() and path.resolve().is_relative_to(output.resolve()):
                 path.unlink(missing_ok=True)
     elif output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigurationError("CFG-OUTPUT", f"{output} exists and holds no report. Name another folder with -o.")
@@ -174,7 +188,8 @@ def _finish(predictions: Path, output: Path, options: ReportOptions, outcomes: S
     if not shown:
         case, reason = next(iter(faults.items()))
         raise DataError("RPT-FAILED", f"none of {len(outcomes)} cases could be shown; the first, {case}: {reason}")
-    faults |= {case: f"prediction failed: {reason}" for case, reason in failed_cases(predictions).items()}
+    faults |= failed_cases(predictions)
+    lacking = unfinished(predictions)
     for name in ASSETS:
         copy_atomically(HERE / "assets" / name, output / ASSETS_FOLDER / name)
     viewers = [row.viewer for outcome in shown for row in outcome.rows if row.num_bytes]
@@ -185,7 +200,7 @@ def _finish(predictions: Path, output: Path, options: ReportOptions, outcomes: S
         version=nnanomaly.__version__,
         title=predictions.resolve().name,
         summary=_summary(shown, has_reference),
-        notes=_notes(viewers, options, shown, has_reference),
+        notes=[*([lacking] if lacking else []), *_notes(viewers, options, shown, has_reference)],
         columns=[*COLUMNS, *(JUDGED if has_reference else ())],
         has_reference=has_reference,
         looked_at=LOOKED_AT,
@@ -202,6 +217,7 @@ def _finish(predictions: Path, output: Path, options: ReportOptions, outcomes: S
         num_coarse=viewers.count("coarse"),
         num_without_viewer=viewers.count("none"),
         num_bytes=sum((output / name).stat().st_size for name in files),
+        unfinished=lacking,
     )
 
 

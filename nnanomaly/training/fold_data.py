@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY, read_label_snapshot
-from nnanomaly.dataset.patch_store import list_patches, load_patch, read_metadata
+from nnanomaly.dataset.patch_store import list_patches, load_patch, read_place
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.paths import SPLITS_JSON
 from nnanomaly.utilities.errors import DataError
@@ -45,14 +45,14 @@ def load_fold(preprocessed: Path, data_identifier: str, fold: int | str) -> tupl
     names = list_patches(folder)
     if not names:
         raise DataError("TRAIN-DATA", f"no preprocessed patches in {folder}. Run nnanomaly_plan_and_preprocess first.")
-    place = {name: read_metadata(folder, name) for name in names}
-    cases = sorted({metadata["case"] for metadata in place.values()})
+    place = {name: read_place(folder, name) for name in names}
+    cases = sorted({case for case, _ in place.values()})
     split = fold_split(load_splits(preprocessed / SPLITS_JSON), fold, cases)
     labels = read_label_snapshot(preprocessed)
     sides = []
     for side in ("train", "val"):
-        chosen = [name for name in names if place[name]["case"] in set(split[side])]
-        words = [labels.get((place[name]["case"], place[name]["organ"]), "unlabelled") for name in chosen]
+        chosen = [name for name in names if place[name][0] in set(split[side])]
+        words = [labels.get(place[name], "unlabelled") for name in chosen]
         patches = PatchSet(folder=folder, names=tuple(chosen), labels=tuple(words))
         sides.append(patches.where(HEALTHY, UNHEALTHY, "uncertain", "unlabelled"))
         if not sides[-1].names:

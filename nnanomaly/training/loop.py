@@ -24,9 +24,14 @@ from nnanomaly.training.run_log import RunLog
 from nnanomaly.training.stage import Stage
 from nnanomaly.training.trackers import Tracker
 from nnanomaly.utilities.errors import DataError, IntegrityError, Interrupted
+from nnanomaly.utilities.json_io import shown
 
 logger = logging.getLogger(__name__)
 DEFAULT_MONITOR = MonitorSettings()
+
+
+RESTORED = {"iteration": int, "best": float, "validations_without_gain": int, "validation": dict, "finished": bool}
+"""Fields of the state that a checkpoint gives back, and their types."""
 
 
 @dataclass
@@ -190,7 +195,22 @@ def _restore(stage: Stage, state: LoopState, run_dir: Path, identity: str) -> No
         if error.code != "CKPT-DAMAGED" or newest.name == PREVIOUS or not previous.is_file():
             raise
         logger.warning("%s; continuing from %s", error, previous.name)
+        newest = previous
         saved = load_checkpoint(previous, identity=identity)
+    try:
+        _take_over(stage, state, saved)
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:  # what torch raises for others
+        reason = (str(error).splitlines() or [""])[0]
+        raise IntegrityError(
+            "CKPT-FIELD",
+            f"{newest} does not hold the state of this training ({type(error).__name__}: {reason}). Train this stage "
+            "anew.",
+        ) from error
+    logger.info("continuing from iteration %d (%s)", state.iteration, newest.name)
+
+
+def _take_over(stage: Stage, state: LoopState, saved: dict[str, Any]) -> None:
+    """Set networks, optimisers and counts to those of a checkpoint; raises where it cannot."""
     for name, module in stage.modules().items():
         module.load_state_dict(saved["modules"][name])
     for name, optimizer in stage.optimizers().items():
@@ -200,6 +220,7 @@ def _restore(stage: Stage, state: LoopState, run_dir: Path, identity: str) -> No
             group["peak_lr"] = peak  # the plan (or -lr) decides, not the interrupted run
     state.average.module.load_state_dict(saved["averaged_weights"])
     state.average.n_averaged.fill_(saved["num_averaged"])
-    for key in ("iteration", "best", "validations_without_gain", "validation", "finished"):
+    for key, kind in RESTORED.items():
+        if type(saved[key]) is not kind or (kind is int and saved[key] < 0):
+            raise TypeError(f"{key} is {shown(saved[key])}")
         setattr(state, key, saved[key])
-    logger.info("continuing from iteration %d (%s)", state.iteration, newest.name)

@@ -23,7 +23,7 @@ from nnanomaly.trained_model import load_codec
 from nnanomaly.training.fold_data import PatchSet
 from nnanomaly.training.reconstruction_quality import Fidelity, HeldOutOrgan, autoencoder, measure_fidelity
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
+from nnanomaly.utilities.json_io import read_document, to_document, typed, write_json
 
 logger = logging.getLogger(__name__)
 MAX_PATCHES = 8
@@ -45,10 +45,13 @@ def measure_gate(fold_folder: Path, plans: Plans, held_out: PatchSet, device: to
         "contrast_hu": plan.contrast_hu,
         "patches": list(patches.names),
     }
-    earlier: Any = read_json(path) if path.is_file() else None
-    known = isinstance(earlier, dict) and earlier.get("conditions") == conditions
+    remedy = "Delete the file: it is measured anew."
+    earlier = read_document(path, dict[str, Any], remedy=remedy) if path.is_file() else {}
+    known = earlier.get("conditions") == conditions
     if known:
-        fidelity = from_document(Fidelity, earlier["figures"], source=str(path))
+        fidelity = typed(Fidelity, earlier.get("figures"), source=f"{path}: figures", remedy=remedy)
+        if len(fidelity.contrast_retention) != len(plan.diameters_mm):
+            raise DataError("JSON", f"{path}: contrast_retention does not fit diameters_mm. {remedy}")
     else:
         fidelity = _measure(load_codec(fold_folder, plans, device), patches, plans, device)
     shortfalls = list(find_shortfalls(fidelity, plan))

@@ -18,6 +18,7 @@ from nnanomaly.training.progress_figure import as_grey, progress_figure
 from nnanomaly.training.samples import keep_samples
 from nnanomaly.training.trackers import Tracker, Tracking
 from nnanomaly.utilities.files import write_atomically, write_text
+from nnanomaly.utilities.json_io import MAX_INTEGER
 from nnanomaly.utilities.progress import PLAIN_LINE_SECONDS, in_words
 
 logger = logging.getLogger("nnanomaly")
@@ -155,13 +156,30 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     """Records of an earlier log; a last line that a kill cut short is left out."""
     if not path.is_file():
         return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    records: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not _is_record(record):
+            logger.warning("%s: line %d is none of a training's; it and all below are left out", path, len(records) + 1)
+            break
+        records.append(record)
     return records
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a line holds what `_write` and `_tell` write: numbers, or an alarm with its words."""
+    if not isinstance(record, dict) or type(record.get("iteration")) is not int:
+        return False
+    if record.get("kind") == "alarm":
+        words = isinstance(record.get("alarm"), str) and isinstance(record.get("message"), str)
+        return words and isinstance(record.get("raised"), bool)
+    numbers = (value for name, value in record.items() if name != "kind")
+    return isinstance(record.get("kind"), str) and all(
+        type(value) is float or (type(value) is int and abs(value) < MAX_INTEGER) for value in numbers
+    )
 
 
 def _phrase(numbers: dict[str, float]) -> str:

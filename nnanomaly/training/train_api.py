@@ -25,7 +25,7 @@ from nnanomaly.paths import (
     Paths,
 )
 from nnanomaly.plans import STAGES, Plans, load_plans, save_plans
-from nnanomaly.trained_model import load_codec, load_vqgan
+from nnanomaly.trained_model import SCALING_KEYS, SCALING_REMEDY, load_codec, load_vqgan, read_latent_scaling
 from nnanomaly.training.batches import unchanged
 from nnanomaly.training.fold_data import PatchSet, load_fold
 from nnanomaly.training.latents import encode_patches
@@ -42,12 +42,10 @@ from nnanomaly.training.stage_state import (
 from nnanomaly.training.trackers import open_tracker, tracked_run
 from nnanomaly.utilities.claim import claimed
 from nnanomaly.utilities.files import copy_atomically
-from nnanomaly.utilities.json_io import read_json, to_document, write_json
+from nnanomaly.utilities.json_io import read_document, to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers
 
 logger = logging.getLogger(__name__)
-SCALING_KEYS = {"standardise": {"mean", "std"}, "codebook_range": {"low", "high"}}
-"""What latent_scaling.json holds for each form of scaling."""
 REMEDY = (
     "End other programs on the device, use a smaller -batch_size, or plan for less memory "
     "(nnanomaly_plan_and_preprocess -gpu_memory_target); continue with --c."
@@ -211,9 +209,10 @@ def forget_earlier_run(folder: Path) -> None:
 def _ensure_latent_scaling(folder: Path, plans: Plans, train: PatchSet, device: torch.device) -> None:
     """Measure how latents are scaled to unit variance (or to the codebook's range), once per autoencoder and form."""
     path, form = folder / LATENT_SCALING_JSON, plans.ddpm.latent_scaling
-    known = read_json(path) if path.is_file() else {}
+    known = read_document(path, dict[str, Any], remedy=SCALING_REMEDY) if path.is_file() else {}
     checkpoint = checkpoint_hash(folder / FINAL)
-    if known.get("vqgan_sha256") == checkpoint and SCALING_KEYS[form] <= set(known["values"]):
+    if known.get("vqgan_sha256") == checkpoint and set(SCALING_KEYS[form]) <= set(known.get("values") or ()):
+        read_latent_scaling(path, plans)
         return
     vqgan = load_vqgan(folder, plans, device)
     if form == "codebook_range":

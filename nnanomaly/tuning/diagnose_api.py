@@ -97,7 +97,7 @@ def _inserted_scenes(paths: Paths, plans: Plans, fold: int | str, options: Diagn
 def _drawn_scenes(paths: Paths, plans: Plans, fold: int | str) -> Iterator[Scene]:
     patches = validation_patches(paths.preprocessed(plans.dataset_name), plans, fold)
     drawn = DrawnLesions.of_dataset(paths.raw(plans.dataset_name))
-    if not any(drawn.has(str(patch.metadata["case"])) for patch in patches.values()):
+    if not any(drawn.has(patch.case) for patch in patches.values()):
         raise drawn.missing()
     return drawn_scenes(patches, drawn.read)
 
@@ -106,8 +106,7 @@ def drawn_scenes(patches: Mapping[str, StoredPatch], reference: Callable[[str], 
     """One scene per case with drawn lesions, on the grid of the drawing; cases without any are left out."""
     by_case: dict[str, list[ScenePatch]] = {}
     for patch in patches.values():
-        seen = ScenePatch(str(patch.metadata["organ"]), patch.array, patch.grid)
-        by_case.setdefault(str(patch.metadata["case"]), []).append(seen)
+        by_case.setdefault(patch.case, []).append(ScenePatch(patch.organ, patch.array, patch.grid))
     for case, of_case in by_case.items():
         mask = reference(case)
         if mask is not None and np.any(mask.array):

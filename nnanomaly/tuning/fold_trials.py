@@ -164,4 +164,4 @@ def _otsu(anomaly: FloatArray, array: PatchArray) -> float:
 
 
 def _num_organs(healthy: Mapping[str, StoredPatch]) -> int:
-    return len({(patch.metadata["case"], patch.metadata["organ"]) for patch in healthy.values()})
+    return len({(patch.case, patch.organ) for patch in healthy.values()})

@@ -65,8 +65,8 @@ def inserted_trials(
         trials.append(
             Trial(
                 name=name,
-                case=str(patch.metadata["case"]),
-                organ=str(patch.metadata["organ"]),
+                case=patch.case,
+                organ=patch.organ,
                 array=array,
                 grid=patch.grid,
                 lesions=inserted.mask,
@@ -99,8 +99,8 @@ def generated_trials(
             trials.append(
                 Trial(
                     name=f"{name}__v{variant}",
-                    case=str(patch.metadata["case"]),
-                    organ=str(patch.metadata["organ"]),
+                    case=patch.case,
+                    organ=patch.organ,
                     array=edited.array.astype(np.float16),  # as patches are stored
                     grid=patch.grid,
                     lesions=edited.lesions,
@@ -114,7 +114,7 @@ def drawn_trials(patches: Mapping[str, StoredPatch], reference: Callable[[str], 
     by_case: dict[str, Volume | None] = {}
     trials = []
     for name, patch in patches.items():
-        case = str(patch.metadata["case"])
+        case = patch.case
         if case not in by_case:
             by_case[case] = reference(case)
         mask = by_case[case]

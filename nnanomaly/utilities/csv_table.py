@@ -13,8 +13,13 @@ from typing import NamedTuple
 
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.files import write_text
+from nnanomaly.utilities.json_io import shown
 
 MAX_FAULTS_SHOWN = 20
+MAX_BYTES = 256 * 2**20
+"""Largest table that is opened."""
+MAX_COLUMNS = 1000
+"""Widest table that is read."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet program computes."""
 
@@ -38,6 +43,9 @@ def read_table(
     Raises `DataError` with the first code for what is no table with the required columns, with the second one for
     rows of another length, all of which are listed.
     """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise DataError(codes[0], f"{path} has {size} bytes, but at most {MAX_BYTES} are read. Is it the right file?")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -57,6 +65,9 @@ def parse_table(
     """The same of a text; `path` serves the messages."""
     of_table, of_rows = codes
     first = text.split("\n", 1)[0]
+    width = 1 + max(map(first.count, ",;\t"))
+    if width > MAX_COLUMNS:
+        raise DataError(of_table, f"{path} has {width} columns, but at most {MAX_COLUMNS} are read. Leave some out.")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), skipinitialspace=True)
     try:
         lines = [(reader.line_num, [_rearmed(value.strip()) for value in fields]) for fields in reader]
@@ -66,7 +77,9 @@ def parse_table(
     columns = [name.lower() if name.lower() in known else name for name in (lines[0][1] if lines else [])]
     missing = [name for name in required if name not in columns]
     if missing or len(set(columns)) < len(columns):
-        raise DataError(of_table, f"{path} has the columns {columns}, needs {list(required)}. Such as: {example}")
+        raise DataError(
+            of_table, f"{path} has the columns {shown(columns)}, needs {list(required)}. Such as: {example}"
+        )
     filled = [(line, fields) for line, fields in lines[1:] if any(fields)]
     wrong = [f"line {line}: {len(f)} values for {len(columns)} columns" for line, f in filled if len(f) != len(columns)]
     refuse_rows(path, wrong, code=of_rows)

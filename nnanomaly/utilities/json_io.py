@@ -1,17 +1,34 @@
-"""JSON documents on disk: written atomically, read strictly, converted to and from frozen dataclasses."""
+"""JSON documents on disk: written atomically, read strictly. What they must hold, `typed_values` says."""
 
-import dataclasses
 import hashlib
 import json
-import types
-import typing
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.files import write_text
+from nnanomaly.utilities.typed_values import MAX_INTEGER, Between, from_document, shown, to_document, typed
 
+__all__ = [
+    "MAX_INTEGER",
+    "Between",
+    "document_hash",
+    "from_document",
+    "parse_json",
+    "read_document",
+    "read_json",
+    "shown",
+    "to_document",
+    "typed",
+    "write_json",
+]
 T = TypeVar("T")
+MAX_BYTES = 256 * 2**20
+"""Largest document that is opened; a summary of thousands of cases has a tenth of it."""
+MAX_DEPTH = 64
+"""Objects and lists within each other; ours have at most eight."""
 
 
 def write_json(path: Path, document: object) -> None:
@@ -20,30 +37,76 @@ def write_json(path: Path, document: object) -> None:
     write_text(path, text)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON document; duplicate keys, NaN and malformed text raise `DataError` with the place."""
+def read_json(path: Path, *, remedy: str = "Correct the file.") -> Any:
+    """Read a JSON document; what is none, or beyond all reason, raises `DataError` (JSON) with the place.
+
+    Refused are duplicate keys, NaN, numbers that no float or 64-bit integer holds, text that cannot be written again,
+    more than `MAX_DEPTH` levels and more than `MAX_BYTES`.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"[NNA-IO-MISSING] {path} does not exist")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise DataError("JSON", f"{path} has {size} bytes, but at most {MAX_BYTES} are read. Is it the right file?")
     try:
-        return json.loads(
-            path.read_text(encoding="utf-8-sig"),
-            object_pairs_hook=_refuse_duplicates,
-            parse_constant=_refuse_constant,
-        )
+        return parse_json(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise DataError("JSON", f"{path} is not a valid JSON document: {error}. Correct the file.") from error
+        raise DataError("JSON", f"{path} is not a valid JSON document: {error}. {remedy}") from error
+
+
+def parse_json(content: bytes) -> Any:
+    """The same of bytes in UTF-8; `ValueError` or `RecursionError` for what is refused."""
+    document = json.loads(
+        content.decode("utf-8-sig"),
+        object_pairs_hook=_refuse_duplicates,
+        parse_constant=_refuse_constant,
+        parse_float=_finite,
+        parse_int=_integer,
+    )
+    _refuse_depth(document)
+    if b"\\u" in content:
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is a ValueError
+    return document
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"duplicate key {shown(twice)}")
     return document
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not allowed")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {shown(text)} is too large")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20 or abs(int(text)) >= MAX_INTEGER:
+        raise ValueError(f"the integer {shown(text)} is too large")
+    return int(text)
+
+
+def _refuse_depth(document: Any) -> None:
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        level = [item for holder in level for item in _items(holder)]
+        if not level:
+            return
+    raise ValueError(f"more than {MAX_DEPTH} levels of objects and lists")
+
+
+def _items(holder: Any) -> Iterable[Any]:
+    inside = holder.values() if isinstance(holder, dict) else holder if isinstance(holder, list) else ()
+    return (item for item in inside if isinstance(item, (dict, list)))
 
 
 def document_hash(document: object) -> str:
@@ -52,66 +115,6 @@ def document_hash(document: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def to_document(value: Any) -> Any:
-    """Turn nested dataclasses and tuples into dictionaries and lists."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_document(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [to_document(item) for item in value]
-    if isinstance(value, dict):
-        return {key: to_document(item) for key, item in value.items()}
-    return value
-
-
-def from_document(kind: type[T], document: Any, *, source: str) -> T:
-    """Build the dataclass `kind` from a dictionary; unknown and missing keys raise, named with `source`."""
-    if not isinstance(document, dict):
-        raise ConfigurationError("CFG-KEYS", f"{source}: expected an object for {kind.__name__}, found {document!r}")
-    hints = typing.get_type_hints(kind)
-    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(document) - set(known))
-    required = {name for name, field in known.items() if _is_required(field)}
-    missing = sorted(required - set(document))
-    if unknown or missing:
-        raise ConfigurationError(
-            "CFG-KEYS",
-            f"{source}: {kind.__name__} has unknown keys {unknown} and lacks {missing}; known: {sorted(known)}",
-        )
-    values = {key: _convert(hints[key], item, f"{source}: {key}") for key, item in document.items()}
-    return kind(**values)
-
-
-def _is_required(field: "dataclasses.Field[Any]") -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _convert(hint: Any, value: Any, source: str) -> Any:
-    """Convert one JSON value to the annotated type: dataclass, tuple, dictionary, optional or scalar."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _convert(next(argument for argument in arguments if argument is not type(None)), value, source)
-    if dataclasses.is_dataclass(hint):
-        return from_document(typing.cast(type, hint), value, source=source)
-    if origin is tuple:
-        return _convert_tuple(arguments, value, source)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ConfigurationError("CFG-TYPE", f"{source}: expected an object, found {value!r}")
-        return {key: _convert(arguments[1], item, f"{source}.{key}") for key, item in value.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint in (int, float, str, bool) and type(value) is not hint:
-        raise ConfigurationError("CFG-TYPE", f"{source}: expected {hint.__name__}, found {value!r}")
-    return value
-
-
-def _convert_tuple(arguments: tuple[Any, ...], value: Any, source: str) -> tuple[Any, ...]:
-    """Convert a JSON list to a tuple of the annotated length and types."""
-    if not isinstance(value, list):
-        raise ConfigurationError("CFG-TYPE", f"{source}: expected a list, found {value!r}")
-    hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-    if len(hints) != len(value):
-        raise ConfigurationError("CFG-TYPE", f"{source}: expected {len(hints)} values, found {value!r}")
-    return tuple(_convert(hint, item, source) for hint, item in zip(hints, value, strict=True))
+def read_document(path: Path, kind: type[T], *, remedy: str) -> T:
+    """A JSON file as the annotated type; another form raises `DataError` (JSON): file, key, value and the remedy."""
+    return typed(kind, read_json(path, remedy=remedy), source=str(path), remedy=remedy)

@@ -1,5 +1,7 @@
 """Scores of nnU-Net's components from its probabilities, and its masks as nnDetection's own conversion boxes them."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +87,14 @@ def test_the_axial_axis_of_kits_is_the_last_one(baselines_sample: Path) -> None:
     labels = sorted((baselines_sample / "nnUNet_raw" / "Dataset501_KitsSample").glob("labelsT?/*.nii.gz"))
     assert len(labels) == 14
     assert {read_mask(path, (2,)).grid.axis_of(0) for path in labels} == {2}
+
+
+def test_an_array_that_claims_endless_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    described = {"descr": "<f4", "fortran_order": False, "shape": (2, 10**6, 10**6, 10**3)}
+    np.lib.format.write_array_header_1_0(header, described)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("probabilities.npy", header.getvalue())
+    grid = Grid((2, 3, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    with pytest.raises(DataError, match="PROB-FORM.*the shape is"):
+        read_probability_scores(tmp_path / "a.npz", (1,), grid)

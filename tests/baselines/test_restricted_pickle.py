@@ -154,3 +154,24 @@ def test_the_traps_are_refused_by_file_and_type(name: str, named: str, baselines
     path = baselines_sample / "traps" / f"{name}_boxes.pkl"
     with pytest.raises(IntegrityError, match=rf"{name}_boxes\.pkl holds the type {named}"):
         load_pickle(path)
+
+
+def doubled(levels: int) -> list[object]:
+    """Lists that hold the one below twice: 2^levels values in a few bytes."""
+    value: list[object] = ["a"]
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+def test_shared_lists_that_stand_for_endless_values_are_refused_soon(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(doubled(40)))
+    with pytest.raises(IntegrityError, match="PKL-SIZE.*stands for more than"):
+        load_pickle(path)
+
+
+def test_a_list_that_is_shared_within_reason_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(doubled(5)))
+    assert load_pickle(path) == doubled(5)

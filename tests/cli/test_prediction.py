@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from nnanomaly.inference.case_work import CaseWork
 from nnanomaly.inference.prediction_files import BOXES_KEYS
 from nnanomaly.plans import Plans
 
@@ -43,7 +44,9 @@ def test_every_case_is_written_whole_and_has_a_status(
     assert caplog.messages[-1] == "2 cases, 0 of them failed or without an organ: preds"
     cases = ("test_0", "test_1")
     written = files_in(Path("preds"))
-    assert written == DOCUMENTS | {"detections/status.csv"} | set().union(*map(outputs_of, cases))
+    assert written == DOCUMENTS | {"detections/status.csv", "detections/run.json"} | set().union(
+        *map(outputs_of, cases)
+    )
     assert status_of(Path("preds")) == {(case, organ): "ok" for case in cases for organ in ORGANS}
 
 
@@ -118,7 +121,7 @@ def test_a_truncated_image_costs_only_its_case(shell: Any, raw: Path, model: Pla
     shell.truncate(raw / "imagesTs" / "test_1_0000.nii.gz")
     assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
     written = files_in(Path("preds"))
-    assert written == DOCUMENTS | {"detections/status.csv"} | outputs_of("test_0")
+    assert written == DOCUMENTS | {"detections/status.csv", "detections/run.json"} | outputs_of("test_0")
     status = status_of(Path("preds"))
     assert status["test_1", ""] == "failed"
     assert status["test_0", "kidney_left"] == status["test_0", "kidney_right"] == "ok"
@@ -378,3 +381,33 @@ def test_the_number_of_threads_is_recorded_where_the_report_reads_it(shell: Any,
     assert shell("predict", "-i", "imagesTs", "-o", "preds") == 0
     (table,) = run_section(Path("preds")).tables
     assert ["num_threads", str(torch.get_num_threads())] in [list(row) for row in table.rows]
+
+
+def test_a_prediction_that_was_stopped_is_called_unfinished_by_all_who_read_it(
+    shell: Any, model: Plans, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ("predict", "-i", "imagesTs", "-o", "preds", "-npp", 0, "-nps", 0)
+    write, written = CaseWork.write, []
+
+    def stop_after_one(self: CaseWork, predicted: Any) -> Any:
+        if written:
+            raise KeyboardInterrupt
+        written.append(write(self, predicted))
+        return written[-1]
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(CaseWork, "write", stop_after_one)
+        assert shell(*arguments) == 130
+    assert shell("report", "preds", "-o", "report") == 4
+    assert "preds is unfinished: 1 of 2 cases (missing: test_1)" in caplog.text
+    assert "is unfinished: 1 of 2 cases" in Path("report/index.html").read_text()
+    Path("references").mkdir()
+    for case in ("test_0", "test_1"):
+        shutil.copy("preds/test_0.nii.gz", f"references/{case}.nii.gz")
+    assert shell("evaluate_folder", "references", "preds", "-l", 1, "--allow_missing") == 4
+    assert caplog.messages[-1].startswith("preds is unfinished: 1 of 2 cases")
+    assert "1 of 2" in json.loads(Path("preds/detection_summary.json").read_text())["unfinished"]
+    assert shell(*arguments, "--continue_prediction") == 0
+    caplog.clear()
+    assert shell("report", "preds", "-o", "report") == 0
+    assert "unfinished" not in caplog.text + Path("report/index.html").read_text()

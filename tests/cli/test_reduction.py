@@ -57,7 +57,7 @@ def test_training_a_reduction_makes_it_part_of_calibration_and_prediction_and_op
     assert 0 <= calibration["score_threshold"] < 1
     assert calibration["false_candidates_per_organ"] <= 2.0
     assert shell("predict", "-i", "imagesTs", "-o", "out", "-d", 501) == 0
-    for path in Path("out/detections").glob("*.json"):
+    for path in Path("out/detections").glob("*_boxes.json"):
         scores = [candidate["score"] for candidate in read_json(path)["candidates"]]
         assert scores == sorted(scores, reverse=True)
         assert all(calibration["score_threshold"] < score < 1 for score in scores)
@@ -93,7 +93,7 @@ def test_a_reduction_works_with_inpainting_more_noise_levels_and_followed_lesion
     assert calibration["inpaint_threshold"] is not None
     assert len(calibration["statistics"]["extra"]) == 1
     assert shell("predict", "-i", "imagesTs", "-o", "out", "-d", 501) == 0
-    found = [c for path in Path("out/detections").glob("*.json") for c in read_json(path)["candidates"]]
+    found = [c for path in Path("out/detections").glob("*_boxes.json") for c in read_json(path)["candidates"]]
     assert all(calibration["score_threshold"] < candidate["score"] < 1 for candidate in found)
 
 

@@ -63,9 +63,9 @@ def test_a_label_that_is_not_there_is_refused_with_those_that_are(write_task: Ca
     [
         ({"modality": {"0": "FLAIR", "1": "T1w"}}, "one channel of CT"),
         ({"modality": {"0": "MRI"}}, "one channel of CT"),
-        ({"labels": None}, "no sound labels"),
-        ({"training": {}}, "no sound training"),
-        ({"training": ["./imagesTr/liver_0.nii.gz"]}, "not image and label"),
+        ({"labels": None}, "labels: expected an object"),
+        ({"training": {}}, "training: expected a list"),
+        ({"training": ["./imagesTr/liver_0.nii.gz"]}, "training.0.: expected an object"),
         ({"test": ["../../etc/passwd.nii.gz"]}, "passwd"),
         ({"test": ["./imagesTs/liver_9.nrrd"]}, "liver_9.nrrd"),
     ],

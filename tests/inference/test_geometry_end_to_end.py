@@ -181,7 +181,7 @@ def make_plans(preprocessing: PreprocessingPlan = PLAN, inference: InferencePlan
         preprocessing=preprocessing,
         vqgan=PAPER.vqgan,
         classifier=PAPER.classifier,
-        ddpm=replace(PAPER.ddpm, process=process),
+        ddpm=replace(PAPER.ddpm, process=process, widths=(8,)),
         inference=inference,
         reasons={},
     )

@@ -223,7 +223,7 @@ def test_a_prediction_folder_holds_masks_and_three_documents_and_the_rest_in_sub
     documents = {"dataset.json", "plans.json", "predict_from_raw_data_args.json"}
     files = set(content(project.predictions))
     ours = {f"{folder}/{name}" for folder in ("anomaly_maps", "reconstructions") for name in masks}
-    boxes = {f"detections/{case}_boxes.json" for case in CASES} | {"detections/status.csv"}
+    boxes = {f"detections/{case}_boxes.json" for case in CASES} | {"detections/status.csv", "detections/run.json"}
     assert files == masks | documents | ours | boxes | ({"summary.json"} & files)
     arguments = json.loads((project.predictions / "predict_from_raw_data_args.json").read_text())
     assert arguments["plans_identity"] == project.plans.identity

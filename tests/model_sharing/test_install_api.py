@@ -1,5 +1,6 @@
 """An installed model predicts what the original predicts; an archive that is wrong changes nothing."""
 
+import contextlib
 import json
 import os
 import resource
@@ -26,8 +27,9 @@ from nnanomaly.model_sharing.archive import describe_files, pack, unpack
 from nnanomaly.model_sharing.export_api import export_model
 from nnanomaly.model_sharing.install_api import install_model
 from nnanomaly.paths import Paths
+from nnanomaly.plans import load_plans
 from nnanomaly.utilities import replacement
-from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError
+from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError, UserError
 from nnanomaly.utilities.json_io import to_document
 from nnanomaly.utilities.leftovers import temporary_folder, temporary_name
 
@@ -119,6 +121,20 @@ class Rewriter:
         """Change top keys of a JSON member."""
         path = self.folder / name
         path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    def edit_in(self, name: str, key: str, **changes: object) -> None:
+        """Change keys of an object in a JSON member."""
+        document = json.loads((self.folder / name).read_text())
+        self.edit(name, **{key: {**document[key], **changes}})
+
+    def stage(self, stage: str, **changes: object) -> None:
+        """Change the plans of a stage, and what the weights say of their plans, as a forger would."""
+        configurations = json.loads((self.folder / "plans.json").read_text())["configurations"]
+        self.edit_in("plans.json", "configurations", **{stage: {**configurations[stage], **changes}})
+        with contextlib.suppress(UserError):
+            plans = load_plans(self.folder / "plans.json")
+            for path in (self.folder / "fold_0").glob("*.safetensors"):
+                self.edit(f"fold_0/{path.stem}.json", plans_identity=plans.identity_of(path.stem))
 
     def weights(self, name: str, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
         """Change the tensors of a stage."""
@@ -258,6 +274,51 @@ FAULTS: dict[str, tuple[str, Callable[[Rewriter], Path]]] = {
             ]
         ),
     ),
+    "a dataset that is a command": (
+        "MODEL-CONTENT",
+        signed(
+            lambda r: [
+                r.edit(n, **{k: "Dataset501_a; touch evil"})
+                for n, k in (("plans.json", "dataset_name"), ("manifest.json", "dataset"))
+            ]
+        ),
+    ),
+    "a dataset of another direction of writing": (
+        "MODEL-CONTENT",
+        signed(
+            lambda r: [
+                r.edit(n, **{k: "Dataset501_a\u202eb"})
+                for n, k in (("plans.json", "dataset_name"), ("manifest.json", "dataset"))
+            ]
+        ),
+    ),
+    "plans without organs": ("MODEL-CONTENT", signed(lambda r: r.edit("plans.json", organs=[]))),
+    "plans of an organ that climbs": ("MODEL-CONTENT", signed(lambda r: r.edit("plans.json", organs=["../../x"]))),
+    "plans of an organ twice": ("MODEL-CONTENT", signed(lambda r: r.edit("plans.json", organs=["kidney", "kidney"]))),
+    "networks without channels": ("MODEL-CONTENT", signed(lambda r: r.stage("ddpm", widths=[0, 0]))),
+    "networks of endless blocks": ("MODEL-CONTENT", signed(lambda r: r.stage("ddpm", blocks_per_level=10**7))),
+    "networks of vast widths": ("MODEL-CONTENT", signed(lambda r: r.stage("classifier", widths=[4096] * 8))),
+    "networks that the weights do not fill": ("MODEL-CONTENT", signed(lambda r: r.stage("vqgan", num_codes=2**19))),
+    "samples without end": ("MODEL-CONTENT", signed(lambda r: r.edit_in("plans.json", "inference", num_samples=10**9))),
+    "noise levels without end": (
+        "MODEL-CONTENT",
+        signed(lambda r: r.edit_in("plans.json", "inference", extra_sigmas=[0.5] * 10**5)),
+    ),
+    "patches without end": (
+        "MODEL-CONTENT",
+        signed(lambda r: r.edit_in("plans.json", "preprocessing", patch_size=[4000] * 3)),
+    ),
+    "an ending that is a tag": ("MODEL-CONTENT", signed(lambda r: r.edit("dataset.json", file_ending=".<img>"))),
+    "an ending that climbs": ("MODEL-CONTENT", signed(lambda r: r.edit("dataset.json", file_ending="./../../x"))),
+    "a channel that steers the terminal": (
+        "MODEL-CONTENT",
+        signed(lambda r: r.edit("dataset.json", channel_names={"0": "CT\x1b[2J"})),
+    ),
+    "facts of other types": ("MODEL-CONTENT", signed(lambda r: r.edit("fold_0/ddpm.json", validation=[1]))),
+    "a number that is none": (
+        "MODEL-CONTENT",
+        signed(lambda r: (r.folder / "fold_0" / "ddpm.json").write_text('{"iteration": 1e999}')),
+    ),
     "plans of another model": ("MODEL-CONTENT", signed(lambda r: r.edit("plans.json", plans_name="other"))),
     "a fold that climbs": ("MODEL-CONTENT", signed(lambda r: r.edit("manifest.json", folds=["../x"]))),
     "no fold": ("MODEL-CONTENT", signed(lambda r: r.edit("manifest.json", folds=[]))),
@@ -293,6 +354,17 @@ def test_a_wrong_archive_is_refused_in_one_line_and_nothing_is_installed(
     assert str(paths.results_folder()) not in str(raised.value).replace(str(archive), "")
     assert list(paths.results_folder().iterdir()) == []
     assert not list(tmp_path.rglob("*evil*"))
+
+
+def test_weights_of_another_network_are_refused_before_it_is_built(
+    exported: SimpleNamespace, paths: Paths, tmp_path: Path
+) -> None:
+    (tmp_path / "stranger").mkdir()
+    rewriter = Rewriter(exported.archive, tmp_path / "stranger")
+    rewriter.stage("vqgan", num_codes=2**19)
+    rewriter.sign()
+    with pytest.raises(IntegrityError, match="CKPT-WEIGHTS.*has the shape"):
+        install(paths, rewriter.pack())
 
 
 def test_whatever_byte_changes_the_archive_is_taken_whole_or_refused(exported: SimpleNamespace, tmp_path: Path) -> None:

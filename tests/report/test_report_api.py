@@ -9,7 +9,7 @@ import pytest
 
 from nnanomaly.report.pages import HERE
 from nnanomaly.report.report_api import ReportOptions, build_report
-from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.errors import ConfigurationError, DataError
 
 NIIVUE_SHA256 = "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
 
@@ -130,3 +130,38 @@ def test_a_folder_without_predictions_is_refused(tmp_path: Path) -> None:
 def test_the_viewer_is_the_unchanged_file_of_its_package() -> None:
     viewer = (HERE / "assets" / "niivue.umd.js").read_bytes()
     assert hashlib.sha256(viewer).hexdigest() == NIIVUE_SHA256
+
+
+def test_a_candidates_file_of_other_types_costs_only_its_case(drawn: SimpleNamespace, tmp_path: Path) -> None:
+    path = sorted((drawn.predictions / "detections").glob("*_boxes.json"))[0]
+    good = path.read_text()
+    document = json.loads(good)
+    document["patches"][0]["spacing_mm"] = ["1", 1, 1]
+    path.write_text(json.dumps(document))
+    try:
+        report = build_report(drawn.predictions, tmp_path / "report", _options(drawn))
+    finally:
+        path.write_text(good)
+    (fault,) = report.faults.values()
+    assert "patches[0]: spacing_mm: expected float, found '1'. Predict the case again." in fault
+    assert "1 cases, 1 organs" in (tmp_path / "report" / "index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("listed", ["notes.txt", "../notes.txt", "cases", "assets/../notes.txt", "cases/notes.txt"])
+def test_a_list_of_files_of_others_removes_none_of_them(drawn: SimpleNamespace, tmp_path: Path, listed: str) -> None:
+    output = tmp_path / "report"
+    (output / "cases").mkdir(parents=True)
+    kept = [tmp_path / "notes.txt", output / "notes.txt", output / "cases" / "notes.txt"]
+    for path in kept:
+        path.write_text("mine")
+    (output / "report.json").write_text(json.dumps({"files": [listed]}))
+    build_report(drawn.predictions, output, _options(drawn))
+    assert [path.read_text() for path in kept] == ["mine"] * 3
+
+
+@pytest.mark.parametrize("content", ["[]", '{"files": 1}', '{"files": [1]}', "{"])
+def test_a_report_json_that_is_none_is_refused(drawn: SimpleNamespace, tmp_path: Path, content: str) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.json").write_text(content)
+    with pytest.raises(DataError, match=r"JSON.*report\.json.*-o"):
+        build_report(drawn.predictions, tmp_path / "report", _options(drawn))

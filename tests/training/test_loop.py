@@ -154,3 +154,30 @@ def test_a_checkpoint_of_other_plans_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / LATEST, {"plans_identity": "of another plan", "iteration": 3})
     with pytest.raises(IntegrityError, match="of another p,.*abc"):
         train(tmp_path, settings(), resume=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iteration": "4"},
+        {"iteration": -4},
+        {"finished": 1},
+        {"validation": []},
+        {"modules": {}},
+        {"modules": {"layer": {"weight": torch.zeros(7)}}},
+        {"optimizers": {"layer": {}}},
+        {"optimizers": None},
+        {"num_averaged": "x"},
+        {"averaged_weights": 1},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_is_none_of_this_training_is_refused_in_one_line(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    train(tmp_path, settings())
+    path = tmp_path / "checkpoint_final.pth"
+    save_checkpoint(path, {**load_checkpoint(path), **changes})
+    with pytest.raises(IntegrityError, match="CKPT-FIELD.*checkpoint_final.pth does not hold the state") as refused:
+        train(tmp_path, settings(num_iterations=30), resume=True)
+    assert "\n" not in str(refused.value)

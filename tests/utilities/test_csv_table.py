@@ -46,3 +46,13 @@ def test_no_written_cell_is_a_formula_and_reading_gives_the_text_as_it_was(tmp_p
     assert cells[:5] == ["'=1+1", "'+cmd", "'-left kidney", "'@sum", "-3.5"]
     rows = read_table(tmp_path / "t.csv", required=("case", "text"), codes=("T-TABLE", "T-ROWS"), example="case,text")
     assert [row.values["text"] for row in rows] == texts
+
+
+def test_a_table_of_endless_width_or_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("case" + ",x" * 1_000_000 + "\n")
+    with pytest.raises(DataError, match="has 1000001 columns, but at most 1000 are read"):
+        read_table(path, required=("case",), codes=("A", "B"), example="case")
+    monkeypatch.setattr("nnanomaly.utilities.csv_table.MAX_BYTES", 10)
+    with pytest.raises(DataError, match="but at most 10 are read"):
+        read_table(path, required=("case",), codes=("A", "B"), example="case")
