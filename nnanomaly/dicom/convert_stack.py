@@ -10,7 +10,7 @@ from nnanomaly.dicom.limits import bounded
 from nnanomaly.dicom.pixels import read_stack
 from nnanomaly.dicom.report import SKIPPED, TAKEN, SeriesOutcome
 from nnanomaly.dicom.series import NamedStack
-from nnanomaly.dicom.stack_geometry import StackGeometry, stack_geometry
+from nnanomaly.dicom.stack_geometry import StackGeometry, distance_warnings, stack_geometry
 from nnanomaly.dicom.straighten import straighten
 from nnanomaly.imageio.nifti import write_volume
 from nnanomaly.utilities.errors import DataError, EnvironmentFault, UserError
@@ -52,11 +52,21 @@ def convert_stack(task: StackTask) -> SeriesOutcome:
     except UserError as error:
         if not (stack.chosen or isinstance(error, EnvironmentFault)):
             (task.images / f"{stack.case}{ENDING}").unlink(missing_ok=True)  # of an earlier run: no longer true
-        return replace(blank, code=error.code, reason=str(error).removeprefix(f"[NNA-{error.code}] "))
+        return replace(blank, code=error.code, reason=_reason(error, stack))
     except MemoryError:
         return replace(blank, code="DCM-KILLED", reason="reading the series took more memory than its size explains.")
     except OSError as error:  # not str(error): it names the file
         return replace(blank, code="DCM-HEADER", reason=f"a file cannot be read ({error.strerror}).")
+
+
+def _reason(error: UserError, stack: NamedStack) -> str:
+    """What is wrong; of a part of a series also why it is a part, which may be the cause."""
+    return f"{error.message}{' (' + apart(stack) + ')' if stack.apart_by else ''}"
+
+
+def apart(stack: NamedStack) -> str:
+    """That a stack is not all of its series, and why."""
+    return f"a part of its series, whose slices differ in {', '.join(stack.apart_by)}"
 
 
 def skipped(stack: NamedStack, code: str, reason: str) -> SeriesOutcome:
@@ -86,6 +96,7 @@ def _convert(task: StackTask, blank: SeriesOutcome) -> SeriesOutcome:
     if not task.correct_tilt:
         check_tilt(geometry)
     array, noticed = read_stack(geometry)
+    noticed += distance_warnings(geometry)
     grid = geometry.grid
     if geometry.tilt_degrees:
         array, grid = straighten(array, grid, geometry.drift_mm)
@@ -94,7 +105,7 @@ def _convert(task: StackTask, blank: SeriesOutcome) -> SeriesOutcome:
     return replace(
         blank,
         status=TAKEN,
-        warnings=(*warnings, *noticed),
+        warnings=(*([apart(task.stack)] if task.stack.apart_by else []), *warnings, *noticed),
         shape=grid.shape,
         spacing_mm=grid.spacing_mm,
         tilt_degrees=geometry.tilt_degrees,
