@@ -76,6 +76,8 @@ def export_dicom(argv: Arguments = None) -> int:
     parser.add_argument("-dicom", type=Path, required=True, help="folder with the series that were converted")
     parser.add_argument("-o", type=Path, required=True, help="folder for the DICOM files; they name the patients")
     _add_case_table(parser)
+    options.add_lesion_values(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace objects of other predictions in -o")
     options.add_processes(parser)
     return run_command(parser, argv, _export)
 
@@ -84,17 +86,16 @@ def _export(arguments: argparse.Namespace) -> int:
     from nnanomaly.dicom.extra import require_extra
 
     require_extra()
-    from nnanomaly.dicom.export_api import export_folder
+    from nnanomaly.dicom.export_api import ExportOptions, export_folder
 
+    wanted = ExportOptions(
+        case_table=arguments.t,
+        lesion_values=tuple(arguments.l),
+        overwrite=arguments.overwrite,
+        num_processes=arguments.np,
+    )
     with progress_bar("exporting") as show:
-        failed = export_folder(
-            arguments.i,
-            arguments.dicom,
-            arguments.o,
-            case_table=arguments.t,
-            num_processes=arguments.np,
-            progress=show,
-        )
+        failed = export_folder(arguments.i, arguments.dicom, arguments.o, wanted, progress=show)
     return PARTIAL if failed else 0
 
 
