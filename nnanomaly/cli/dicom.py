@@ -34,6 +34,11 @@ def convert_dicom(argv: Arguments = None) -> int:
         help="CSV to write, with the case that each series became; it leads back to patients (default: none)",
     )
     parser.add_argument("--correct_tilt", action="store_true", help="straighten scans with a tilted gantry")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace other images of chosen case ids, and the table of -write_table",
+    )
     options.add_processes(parser)
     return run_command(parser, argv, _convert)
 
@@ -50,6 +55,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         case_table=arguments.t,
         write_case_table=arguments.write_table,
         correct_tilt=arguments.correct_tilt,
+        overwrite=arguments.overwrite,
         num_processes=arguments.np,
     )
     with progress_bar("converting") as show:

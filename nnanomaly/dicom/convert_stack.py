@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from nnanomaly.dicom.kinds import check_kind
@@ -12,9 +13,9 @@ from nnanomaly.dicom.report import SKIPPED, TAKEN, SeriesOutcome
 from nnanomaly.dicom.series import NamedStack
 from nnanomaly.dicom.stack_geometry import StackGeometry, distance_warnings, stack_geometry
 from nnanomaly.dicom.straighten import straighten
-from nnanomaly.imageio.nifti import write_volume
+from nnanomaly.imageio.nifti import read_volume, write_volume
 from nnanomaly.utilities.errors import DataError, EnvironmentFault, UserError
-from nnanomaly.volume import Volume
+from nnanomaly.volume import SAME_GRID_MM, Volume
 
 MEMORY_BYTES, MEMORY_BYTES_PER_VOXEL = 1 << 30, 32
 SECONDS, SECONDS_PER_FILE = 120.0, 1.0
@@ -31,6 +32,8 @@ class StackTask:
     """Folder for the image."""
     correct_tilt: bool
     """Whether a tilted stack is straightened; else it is skipped."""
+    overwrite: bool = False
+    """Whether another image of a case id that the user chose is replaced."""
 
 
 def convert_stack(task: StackTask) -> SeriesOutcome:
@@ -90,6 +93,21 @@ def check_tilt(geometry: StackGeometry) -> None:
         )
 
 
+def _check_free(path: Path, volume: Volume) -> None:
+    """Refuse to replace another image, or what is none: `DataError` (DCM-EXISTS)."""
+    if not path.exists():
+        return
+    try:
+        there = read_volume(path)
+    except UserError:
+        there = None
+    same = there is not None and there.grid.shape == volume.grid.shape and np.array_equal(there.array, volume.array)
+    if not same or there is None or there.grid.largest_corner_distance_mm(volume.grid) > SAME_GRID_MM:
+        raise DataError(
+            "DCM-EXISTS", f"{path.name} is there already, and is another image. Choose another id, or --overwrite."
+        )
+
+
 def _convert(task: StackTask, blank: SeriesOutcome) -> SeriesOutcome:
     warnings = check_kind(task.stack.headers)
     geometry = stack_geometry(task.stack.headers)
@@ -101,7 +119,10 @@ def _convert(task: StackTask, blank: SeriesOutcome) -> SeriesOutcome:
     if geometry.tilt_degrees:
         array, grid = straighten(array, grid, geometry.drift_mm)
         noticed.append(f"a tilt of {geometry.tilt_degrees:.3g} degrees was taken out")
-    write_volume(task.images / f"{task.stack.case}{ENDING}", Volume(array[None], grid))
+    path, volume = task.images / f"{task.stack.case}{ENDING}", Volume(array[None], grid)
+    if task.stack.chosen and not task.overwrite:  # a made-up id belongs to this series alone
+        _check_free(path, volume)
+    write_volume(path, volume)
     return replace(
         blank,
         status=TAKEN,
