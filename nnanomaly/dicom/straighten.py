@@ -42,10 +42,10 @@ def straighten(
 def _shifted(plane: NDArray[np.float32], offset: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float32]:
     """`[Y, X]` read at its indices plus `offset`, padding kept apart from the scan."""
     shifted = np.empty(shape, np.float32)
-    ndimage.affine_transform(plane, np.ones(2), offset, output=shifted, order=1, cval=PADDING_HU)
+    ndimage.affine_transform(plane, np.eye(2), offset, output=shifted, order=1, cval=PADDING_HU)
     padding = plane == PADDING_HU
     if padding.any():
         share = np.empty(shape, np.float32)
-        ndimage.affine_transform(padding.astype(np.float32), np.ones(2), offset, output=share, order=1, cval=1.0)
+        ndimage.affine_transform(padding.astype(np.float32), np.eye(2), offset, output=share, order=1, cval=1.0)
         shifted[share > LEAST_WEIGHT] = PADDING_HU
     return shifted
