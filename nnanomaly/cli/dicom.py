@@ -35,6 +35,11 @@ def convert_dicom(argv: Arguments = None) -> int:
         help="CSV to write, with the case that each series became; it leads back to patients (default: none)",
     )
     parser.add_argument("--correct_tilt", action="store_true", help="straighten scans with a tilted gantry")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace other images of chosen case ids, and the table of -write_table",
+    )
     options.add_processes(parser)
     return run_command(parser, argv, _convert)
 
@@ -51,6 +56,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         case_table=arguments.t,
         write_case_table=arguments.write_table,
         correct_tilt=arguments.correct_tilt,
+        overwrite=arguments.overwrite,
         num_processes=arguments.np,
     )
     with progress_bar("converting") as show:
@@ -77,6 +83,8 @@ def export_dicom(argv: Arguments = None) -> int:
     parser.add_argument("-dicom", type=Path, required=True, help="folder with the series that were converted")
     parser.add_argument("-o", type=Path, required=True, help="folder for the DICOM files; they name the patients")
     _add_case_table(parser)
+    options.add_lesion_values(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace objects of other predictions in -o")
     options.add_processes(parser)
     return run_command(parser, argv, _export)
 
@@ -86,17 +94,16 @@ def _export(arguments: argparse.Namespace) -> int:
 
     require_extra()
     from nnanomaly.dataset.prediction_run import unfinished
-    from nnanomaly.dicom.export_api import export_folder
+    from nnanomaly.dicom.export_api import ExportOptions, export_folder
 
+    wanted = ExportOptions(
+        case_table=arguments.t,
+        lesion_values=tuple(arguments.l),
+        overwrite=arguments.overwrite,
+        num_processes=arguments.np,
+    )
     with progress_bar("exporting") as show:
-        failed = export_folder(
-            arguments.i,
-            arguments.dicom,
-            arguments.o,
-            case_table=arguments.t,
-            num_processes=arguments.np,
-            progress=show,
-        )
+        failed = export_folder(arguments.i, arguments.dicom, arguments.o, wanted, progress=show)
     return PARTIAL if failed or unfinished(arguments.i) else 0
 
 

@@ -56,6 +56,14 @@ def check_place(table: Path, images: Path) -> None:
         )
 
 
+def check_new(table: Path, *, read: Path | None, overwrite: bool) -> None:
+    """Refuse to write the table over one that is there, or that is read: ConfigurationError (CFG-OUTPUT)."""
+    if read is not None and table.resolve() == read.resolve():
+        raise ConfigurationError("CFG-OUTPUT", f"{table} is the table that is read (-t). Write another one.")
+    if table.exists() and not overwrite:
+        raise ConfigurationError("CFG-OUTPUT", f"{table} is there already. Name another table, or add --overwrite.")
+
+
 def write_case_table(path: Path, stacks: Sequence[NamedStack]) -> None:
     """A row per series, for `read_case_table` and for people: UID, case, hash, folder of its files."""
     first_of = {stack.series: stack for stack in reversed(stacks)}

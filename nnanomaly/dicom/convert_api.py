@@ -4,11 +4,12 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnanomaly.dicom.case_table import check_place, read_case_table, write_case_table
+from nnanomaly.dicom.case_table import check_new, check_place, read_case_table, write_case_table
 from nnanomaly.dicom.convert_stack import StackTask, convert_stack, skipped
 from nnanomaly.dicom.report import SKIPPED, SeriesOutcome, report_paths, write_report
 from nnanomaly.dicom.scan import FolderScan, scan_folder
 from nnanomaly.dicom.series import NamedStack
+from nnanomaly.dicom.traits import made_up
 from nnanomaly.utilities.case_faults import KILLED, CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_isolated
 from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault
@@ -26,6 +27,8 @@ class ConversionOptions:
     """Where to write which series became which case; None: nowhere."""
     correct_tilt: bool = False
     """Whether series with a tilted gantry are straightened; else they are skipped."""
+    overwrite: bool = False
+    """Whether other images of chosen case ids, and the table to write, are replaced."""
     num_processes: int = 1
     """Worker processes."""
 
@@ -42,8 +45,14 @@ def convert_folder(
         raise ConfigurationError("CFG-OUTPUT", f"-o {images} is a file. Name a folder.")
     if options.write_case_table is not None:
         check_place(options.write_case_table, images)
+        check_new(options.write_case_table, read=options.case_table, overwrite=options.overwrite)
     chosen = read_case_table(options.case_table) if options.case_table else {}
     scan = scan_folder(source, chosen, num_processes=options.num_processes)
+    absent = sorted(case for uid, case in chosen.items() if made_up(uid) not in {stack.series for stack in scan.stacks})
+    if absent:
+        _LOGGER.warning(
+            "%d series of %s are not in %s: cases %s", len(absent), options.case_table, source, ", ".join(absent[:5])
+        )
     outcomes = _convert(scan, images, options, progress)
     write_report(images, outcomes, num_other_files=scan.num_other_files)
     if options.write_case_table is not None:
@@ -62,7 +71,10 @@ def convert_folder(
 def _convert(
     scan: FolderScan, images: Path, options: ConversionOptions, progress: Progress | None
 ) -> list[SeriesOutcome]:
-    tasks = [StackTask(stack=stack, images=images, correct_tilt=options.correct_tilt) for stack in scan.stacks]
+    tasks = [
+        StackTask(stack=stack, images=images, correct_tilt=options.correct_tilt, overwrite=options.overwrite)
+        for stack in scan.stacks
+    ]
     outcomes = run_isolated(convert_stack, tasks, num_processes=options.num_processes, progress=progress, quote=False)
     return [
         *(

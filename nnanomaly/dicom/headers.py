@@ -6,22 +6,22 @@ parser's message may hold what the file holds.
 """
 
 import logging
-import math
 import mmap
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pydicom
 from pydicom.config import disable_value_validation
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
-PREAMBLE, MAGIC = 128, b"DICM"
+from nnanomaly.dicom.attributes import numbers, padding, reader, rescale, seconds, several, syntax
+from nnanomaly.dicom.traits import KEYWORDS, read_traits
+
 PARSER_FAULTS = (
     BytesLengthException,
     InvalidDicomError,
@@ -43,14 +43,22 @@ PARSER_FAULTS = (
 _TAGS = (
     "SOPClassUID",
     "SOPInstanceUID",
-    "StudyInstanceUID",
     "SeriesInstanceUID",
-    "PatientID",
     "ImageType",
+    "ConversionType",
+    "InstanceNumber",
+    "AcquisitionDateTime",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "ContentTime",
     "Rows",
     "Columns",
     "SamplesPerPixel",
     "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
     "PhotometricInterpretation",
     "NumberOfFrames",
     "ImageOrientationPatient",
@@ -59,9 +67,12 @@ _TAGS = (
     "RescaleSlope",
     "RescaleIntercept",
     "RescaleType",
-    "KVP",
-    "ConvolutionKernel",
+    "ModalityLUTSequence",
+    "SpacingBetweenSlices",
+    "SliceThickness",
+    "BurnedInAnnotation",
     "LossyImageCompression",
+    *KEYWORDS,
 )
 
 
@@ -103,28 +114,40 @@ class SliceHeader:
     """Slope and intercept from stored values to HU."""
     rescale_type: str
     """Unit after the rescaling, where the file says it."""
-    settings: tuple[str, ...]
-    """Tube voltage and kernel: the same all over one scan."""
+    rescale_fault: str
+    """What is wrong with the rescaling of this file, without its values; empty where nothing is, or there is none."""
+    signed: bool
+    """Whether stored values are signed."""
+    bits_stored: int
+    """Bits of a stored value that mean something, the lowest."""
+    padding: tuple[int, int] | None
+    """First and last stored value that are padding, where the file declares it."""
+    secondary: bool
+    """Whether the file says that its pixels are a picture of a screen."""
+    burned_in: bool
+    """Whether the file says that text is burnt into its pixels."""
+    traits: Mapping[str, str]
+    """Hashes of what must not, or should not, differ within a scan; see `traits.py`. Never shown."""
+    instance_number: int | None
+    """Number of the slice in its series."""
+    seconds: float | None
+    """When it was taken, in seconds of an unknown day."""
+    step_mm: float | None
+    """Spacing Between Slices, without its sign."""
+    thickness_mm: float | None
+    """Slice Thickness."""
     lossy: bool
     """Whether the pixels were once compressed with loss."""
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM; the index of a medium (DICOMDIR) does not count."""
-    if path.name.upper() == "DICOMDIR":
-        return False
-    with path.open("rb") as file:
-        return file.read(PREAMBLE + len(MAGIC))[PREAMBLE:] == MAGIC
-
-
 def read_header(path: Path) -> SliceHeader | None:
-    """The header of a DICOM file; None where it cannot be parsed, or names no series."""
+    """The header of a DICOM file, whose series UID may be empty; None where nothing can be parsed."""
     try:
         with quiet_libraries():
             header = _header(path, read_tags(path, _TAGS))
     except PARSER_FAULTS:
         return None
-    return header if header.series_uid else None
+    return header if header.series_uid or header.sop_class else None
 
 
 def read_tags(path: Path, tags: Sequence[str] | None, *, stop_before_pixels: bool = True) -> pydicom.Dataset:
@@ -135,6 +158,7 @@ def read_tags(path: Path, tags: Sequence[str] | None, *, stop_before_pixels: boo
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         return pydicom.dcmread(
             mapped,  # type: ignore[arg-type]  # a file for all that is asked of it here
+            force=True,  # files without a preamble are common; whoever calls has looked at the start of the file
             stop_before_pixels=stop_before_pixels,
             specific_tags=None if tags is None else list(tags),
         )
@@ -158,55 +182,38 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def _header(path: Path, dataset: pydicom.Dataset) -> SliceHeader:
-    text = _reader(dataset, lambda value: str(value).strip(), default="")
-    number = _reader(dataset, int, default=0)
-    slope, intercept = _numbers(dataset, "RescaleSlope", 1), _numbers(dataset, "RescaleIntercept", 1)
+    text = reader(dataset, lambda value: str(value).strip(), default="")
+    number = reader(dataset, int, default=0)
+    length = reader(dataset, lambda value: abs(float(value)), default=None)
+    slope_and_intercept, rescale_fault = rescale(dataset)
     return SliceHeader(
         path=path,
         series_uid=text("SeriesInstanceUID"),
         instance_uid=text("SOPInstanceUID"),
         patient=text("PatientID") or text("StudyInstanceUID"),
-        sop_class=text("SOPClassUID"),
-        transfer_syntax=str(dataset.file_meta.get("TransferSyntaxUID", "")),
-        image_type=tuple(str(item) for item in _several(dataset.get("ImageType"))),
+        sop_class=text("SOPClassUID") or str(dataset.file_meta.get("MediaStorageSOPClassUID", "") or ""),
+        transfer_syntax=syntax(dataset),
+        image_type=tuple(str(item).strip().upper() for item in several(dataset.get("ImageType"))),
         shape=(number("Rows"), number("Columns")),
         samples_per_pixel=number("SamplesPerPixel") or 1,
         bits_allocated=number("BitsAllocated"),
         photometric=text("PhotometricInterpretation"),
         num_frames=number("NumberOfFrames") or 1,
-        orientation=_numbers(dataset, "ImageOrientationPatient", 6),
-        position_mm=_numbers(dataset, "ImagePositionPatient", 3),
-        pixel_spacing_mm=_numbers(dataset, "PixelSpacing", 2),
-        rescale=None if slope is None or intercept is None else (slope[0], intercept[0]),
+        orientation=numbers(dataset, "ImageOrientationPatient", 6),
+        position_mm=numbers(dataset, "ImagePositionPatient", 3),
+        pixel_spacing_mm=numbers(dataset, "PixelSpacing", 2),
+        rescale=slope_and_intercept,
+        rescale_fault=rescale_fault,
         rescale_type=text("RescaleType").upper(),
-        settings=(text("KVP"), text("ConvolutionKernel")),
+        signed=number("PixelRepresentation") == 1,
+        bits_stored=number("BitsStored") or number("BitsAllocated"),
+        padding=padding(dataset, number("BitsAllocated"), signed=number("PixelRepresentation") == 1),
+        secondary=bool(text("ConversionType")),
+        burned_in=text("BurnedInAnnotation").upper() == "YES",
+        traits=read_traits(text),
+        instance_number=reader(dataset, int, default=None)("InstanceNumber"),
+        seconds=seconds(text),
+        step_mm=length("SpacingBetweenSlices"),
+        thickness_mm=length("SliceThickness"),
         lossy=text("LossyImageCompression") == "01",
     )
-
-
-def _reader(dataset: pydicom.Dataset, convert: Callable[[Any], Any], *, default: Any) -> Callable[[str], Any]:
-    """A function from a keyword to its converted value, or to the default where there is none of that kind."""
-
-    def read(keyword: str) -> Any:
-        value = dataset.get(keyword)
-        try:
-            return default if value is None or value == "" else convert(value)
-        except (TypeError, ValueError, ArithmeticError):
-            return default
-
-    return read
-
-
-def _numbers(dataset: pydicom.Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """That many finite numbers, or None."""
-    try:
-        values = tuple(float(value) for value in _several(dataset.get(keyword)))
-    except (TypeError, ValueError, ArithmeticError):
-        return None
-    return values if len(values) == count and all(math.isfinite(value) for value in values) else None
-
-
-def _several(value: Any) -> list[Any]:
-    if value is None or value == "":
-        return []
-    return list(value) if isinstance(value, (list, tuple, pydicom.multival.MultiValue)) else [value]

@@ -1,23 +1,20 @@
-"""From the files of a folder to stacks: the slices of one series that lie in one orientation and have one form.
+"""From the files of a folder to stacks with names: the slices of one series that may be one scan.
 
-A series may hold more than one stack, such as a localiser or a slice of another orientation among its slices; each is
-then judged by itself. Names are made up here: a case is called by a hash of its series' UID, a patient by a hash of
+A series may hold more than one stack, such as a localiser or a second phase among its slices; each is then judged by
+itself. Names are made up here: a case is called by a hash of its series' UID, a patient by a hash of
 the least of the UIDs of his series. A hash of the patient's number would be none: there are too few such numbers, one
 could try them all.
 """
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from nnanomaly.dicom.headers import SliceHeader
+from nnanomaly.dicom.split import split_series
+from nnanomaly.dicom.traits import made_up
 from nnanomaly.utilities.errors import DataError
 
-SAME_DIRECTION = 1e-3
-HASH_LENGTH = 12
 CASE_PREFIX, PATIENT_PREFIX = "ct", "pt"
 
 
@@ -35,11 +32,8 @@ class NamedStack:
     """Made-up name of the patient, the same for all his series in the folder."""
     headers: tuple[SliceHeader, ...]
     """The files, in no particular order."""
-
-
-def made_up(text: str) -> str:
-    """A name that tells nothing of the text it is made from: the first digits of its SHA-256."""
-    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+    apart_by: tuple[str, ...] = ()
+    """In what the series' slices differ, where this is not all of the series."""
 
 
 def find_stacks(headers: Iterable[SliceHeader], chosen_cases: Mapping[str, str]) -> list[NamedStack]:
@@ -48,22 +42,25 @@ def find_stacks(headers: Iterable[SliceHeader], chosen_cases: Mapping[str, str])
     Raises `DataError` (CASE-ID) where two stacks would get the same name.
     """
     series: dict[str, list[SliceHeader]] = defaultdict(list)
-    patients: dict[str, set[str]] = defaultdict(set)
     for header in sorted(headers, key=lambda header: header.path):
         series[header.series_uid].append(header)
-        patients[header.patient].add(header.series_uid)
+    patients = _patient_names(series)
     stacks = []
     for uid in sorted(series):
-        groups = sorted(_split(series[uid]), key=lambda group: (-len(group), group[0].instance_uid))
-        for number, group in enumerate(groups, start=1):
+        scans = sorted(
+            split_series(series[uid]),
+            key=lambda scan: (-len(scan.headers), min(header.instance_uid for header in scan.headers)),
+        )
+        for number, scan in enumerate(scans, start=1):
             case = chosen_cases.get(uid, f"{CASE_PREFIX}_{made_up(uid)}")
             stacks.append(
                 NamedStack(
                     series=made_up(uid),
                     case=case if number == 1 else f"{case}_{number}",
                     chosen=uid in chosen_cases,
-                    patient=f"{PATIENT_PREFIX}_{made_up(min(patients[group[0].patient]))}",
-                    headers=tuple(group),
+                    patient=patients[scan.headers[0].patient],
+                    headers=scan.headers,
+                    apart_by=scan.apart_by if len(scans) > 1 else (),
                 )
             )
     for case, number in Counter(stack.case for stack in stacks).items():
@@ -72,22 +69,18 @@ def find_stacks(headers: Iterable[SliceHeader], chosen_cases: Mapping[str, str])
     return stacks
 
 
-def _split(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
-    """Groups of the same kind, image type, matrix and orientation."""
-    groups: list[list[SliceHeader]] = []
-    for header in headers:
-        home = next((group for group in groups if _belongs(header, group[0])), None)
-        if home is None:
-            groups.append([header])
-        else:
-            home.append(header)
-    return groups
-
-
-def _belongs(header: SliceHeader, first: SliceHeader) -> bool:
-    form = (header.sop_class, header.image_type, header.shape)
-    if form != (first.sop_class, first.image_type, first.shape):
-        return False
-    if header.orientation is None or first.orientation is None:
-        return header.orientation is first.orientation
-    return bool(np.allclose(header.orientation, first.orientation, rtol=0, atol=SAME_DIRECTION))
+def _patient_names(series: Mapping[str, Iterable[SliceHeader]]) -> dict[str, str]:
+    """Made-up name of every patient: of the least UID of his series, and of a slice where others share that UID."""
+    uids: dict[str, set[str]] = defaultdict(set)
+    least_instance: dict[tuple[str, str], str] = {}
+    for uid, headers in series.items():
+        for header in headers:
+            uids[header.patient].add(uid)
+            key = header.patient, uid
+            least_instance[key] = min(least_instance.get(key, header.instance_uid), header.instance_uid)
+    least = {patient: min(of_patient) for patient, of_patient in uids.items()}
+    num_patients = Counter(uid for _, uid in least_instance)
+    return {
+        patient: f"{PATIENT_PREFIX}_{made_up(uid if num_patients[uid] == 1 else uid + least_instance[patient, uid])}"
+        for patient, uid in least.items()
+    }

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.dicom.headers import SliceHeader
+from nnanomaly.dicom.split import SAME_POSITION_MM
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Grid, Triple
 
 FEWEST_SLICES = 16
 GAP_TOLERANCE_MM, GAP_TOLERANCE = 0.05, 0.01
 LARGEST_TILT_DEGREES = 0.1
-SAME_POSITION_MM = 0.01
+THIN = 0.1
+"""By what part of their distance slices may be thinner without a word."""
 ORTHONORMAL_TOLERANCE = 1e-3
 SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.05, 20.0
 
@@ -47,8 +49,8 @@ def stack_geometry(headers: Sequence[SliceHeader]) -> StackGeometry:
     """Sort the slices and check that they lie regularly.
 
     Raises `DataError`: DCM-GEOMETRY (no position, no orthonormal orientation), DCM-SPACING (none, impossible or
-    several), DCM-SHORT, DCM-POSITION (all at one place), DCM-MISSING (gaps of several steps), DCM-INCREMENT
-    (irregular gaps, or slices beside the line).
+    several), DCM-SHORT, DCM-MIXED (two scans in one), DCM-POSITION (all at one place), DCM-MISSING (gaps of several
+    steps, or only every second slice), DCM-INCREMENT (irregular gaps, or slices beside the line).
     """
     axes = _axes(headers[0])
     spacing_mm = _pixel_spacing(headers)
@@ -64,8 +66,10 @@ def stack_geometry(headers: Sequence[SliceHeader]) -> StackGeometry:
         else:
             kept.append(index)
     _check_number(len(kept), len(headers))
+    _check_instance_numbers([headers[index] for index in kept])
     positions = np.array([headers[index].position_mm for index in kept])
     step_mm = _check_gaps(along[kept])
+    _check_step(step_mm, [headers[index] for index in kept])
     drift = _drift(positions, axes, step_mm)
     tilt = math.degrees(math.atan2(float(np.linalg.norm(drift)), step_mm))
     tilted = tilt > LARGEST_TILT_DEGREES
@@ -110,6 +114,45 @@ def _check_number(num_positions: int, num_files: int) -> None:
         raise DataError("DCM-POSITION", f"all {num_files} slices lie at the same position.")
     if num_positions < FEWEST_SLICES:
         raise DataError("DCM-SHORT", f"{num_positions} slices, but {FEWEST_SLICES} are needed for a volume.")
+
+
+def _check_instance_numbers(headers: Sequence[SliceHeader]) -> None:
+    """Refuse slices at different places of which every number is there twice."""
+    numbers = [header.instance_number for header in headers]
+    if None not in numbers and 1 < len(set(numbers)) <= len(numbers) / 2:
+        raise DataError(
+            "DCM-MIXED",
+            f"{len(numbers)} slices have only {len(set(numbers))} instance numbers: two scans in one series, which "
+            "nothing else tells apart. Export each by itself.",
+        )
+
+
+def _check_step(step_mm: float, headers: Sequence[SliceHeader]) -> None:
+    """Refuse every second slice of a scan: its Spacing Between Slices and its instance numbers both say so."""
+    stated = {header.step_mm for header in headers}
+    numbers = [header.instance_number for header in headers]
+    (stated_mm,) = stated if len(stated) == 1 else (None,)
+    if not stated_mm or None in numbers:
+        return
+    steps = set(np.abs(np.diff(np.array(numbers, int))).tolist())
+    ratio = round(step_mm / stated_mm)
+    if ratio >= 2 and abs(step_mm - ratio * stated_mm) <= GAP_TOLERANCE_MM and steps == {ratio}:
+        raise DataError(
+            "DCM-MISSING",
+            f"slices lie {step_mm:.4g} mm apart, but their spacing is {stated_mm:.4g} mm and their numbers go up by "
+            f"{ratio}: only one in {ratio} is there. Export all.",
+        )
+
+
+def distance_warnings(geometry: StackGeometry) -> list[str]:
+    """What the headers say of the distance of slices, where their positions say otherwise. Positions hold."""
+    step_mm, first = geometry.grid.spacing_mm[0], geometry.headers[0]
+    found = []
+    if first.step_mm and abs(first.step_mm - step_mm) > max(GAP_TOLERANCE_MM, GAP_TOLERANCE * step_mm):
+        found.append(f"Spacing Between Slices says {first.step_mm:.4g} mm, the positions {step_mm:.4g} mm")
+    if first.thickness_mm and first.thickness_mm < (1 - THIN) * step_mm:
+        found.append(f"slices of {first.thickness_mm:.4g} mm lie {step_mm:.4g} mm apart: between them nothing was seen")
+    return found
 
 
 def _check_gaps(along_mm: Matrix) -> float:

@@ -16,7 +16,7 @@ from nnanomaly.paths import DATASET_JSON, PLANS_JSON, Paths, calibration_json
 from nnanomaly.plans import HEAD, STAGES, Plans, load_plans, save_plans, training_command
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.files import copy_atomically
-from nnanomaly.utilities.json_io import read_document
+from nnanomaly.utilities.json_io import read_document, to_document, write_json
 
 
 def load_calibration(

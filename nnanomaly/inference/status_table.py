@@ -70,6 +70,11 @@ def write_status(output: Path, rows: Sequence[Row], *, keep_earlier: bool, part:
     return [*earlier, *rows]
 
 
+def read_status(output: Path) -> list[Row]:
+    """The rows of all tables of a folder of predictions: of the whole, and of its parts."""
+    return [row for path in sorted((output / DETECTIONS).glob("status*.csv")) for row in _read(path)]
+
+
 def _read(path: Path) -> list[Row]:
     """The rows of a table; none of a file that is missing or is something else."""
     if not path.is_file():

@@ -437,3 +437,46 @@ def test_a_tilted_series_is_straightened_on_request(shell: Fault, new_series: Fa
     x, y, z = (affine[:3, :3] @ [i, j, k]) + affine[:3, 3:]
     np.testing.assert_allclose(image[i, j, k], 10 * x + 5 * y + 2 * (z + 700), atol=0.02)
     assert i.size >= 18 * 11 * 10
+
+
+def test_an_image_of_a_chosen_id_that_is_another_one_is_kept(shell: Fault, new_series: Fault) -> None:
+    one, two = new_series(name="one", seed=1), new_series(name="two", seed=2)
+    one.write(Path("in1"))
+    two.write(Path("in2"))
+    Path("cases.csv").write_text(f"series_uid,case\n{one.uid},kidney_1\n")
+    convert = ("convert_dicom", "in1", "-o", "imagesTr", "-t", "cases.csv", "-write_table", "secret/table.csv")
+    assert shell(*convert)[0] == 0
+    path = Path("imagesTr/kidney_1_0000.nii.gz")
+    before = path.read_bytes()
+    status, text = shell(*convert)
+    assert (status, "NNA-CFG-OUTPUT" in text, "--overwrite" in text) == (2, True, True)
+    assert shell(*convert, "--overwrite")[0] == 0
+    assert shell(*convert[:6])[0] == 0, "the same image again"
+    Path("cases.csv").write_text(f"series_uid,case\n{two.uid},kidney_1\n1.2.3,kidney_7\n")
+    status, text = shell("convert_dicom", "in2", "-o", "imagesTr", "-t", "cases.csv")
+    assert (status, "(DCM-EXISTS)" in text) == (3, True)
+    assert path.read_bytes() == before
+    assert shell("convert_dicom", "in2", "-o", "imagesTr", "-t", "cases.csv", "--overwrite")[0] == 0
+    assert path.read_bytes() != before
+
+
+def test_the_table_that_is_read_is_not_written_over(shell: Fault, new_series: Fault) -> None:
+    series = new_series()
+    series.write(Path("in"))
+    Path("cases.csv").write_text(f"series_uid,case\n{series.uid},kidney_1\n1.2.3,kidney_7\n")
+    before = Path("cases.csv").read_text()
+    status, text = shell(
+        "convert_dicom", "in", "-o", "out", "-t", "cases.csv", "-write_table", "cases.csv", "--overwrite"
+    )
+    assert (status, "NNA-CFG-OUTPUT" in text) == (2, True)
+    assert Path("cases.csv").read_text() == before
+
+
+def test_series_of_the_table_that_are_not_there_are_named(
+    shell: Fault, new_series: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    series = new_series()
+    series.write(Path("in"))
+    Path("cases.csv").write_text(f"series_uid,case\n{series.uid},kidney_1\n1.2.3,kidney_7\n")
+    assert shell("convert_dicom", "in", "-o", "out", "-t", "cases.csv")[0] == 0
+    assert "1 series of cases.csv are not in in: cases kidney_7" in caplog.text

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from nnanomaly.dicom.convert_stack import StackTask, convert_stack
-from nnanomaly.dicom.headers import SliceHeader, is_dicom, read_header
+from nnanomaly.dicom.folder_files import DICOM, kind_of_file
+from nnanomaly.dicom.headers import SliceHeader, read_header
 from nnanomaly.dicom.limits import bounded
 from nnanomaly.dicom.report import SKIPPED, TAKEN
 from nnanomaly.dicom.series import find_stacks
@@ -42,10 +43,10 @@ def test_a_header_holds_geometry_and_encoding_and_nothing_that_names_the_patient
 
 
 def test_what_is_no_dicom_is_told_apart(tmp_path: Path, slice_file: Path) -> None:
-    assert is_dicom(slice_file)
+    assert kind_of_file(slice_file) == DICOM
     for name, content in (("empty", b""), ("text", b"x" * 200), ("DICOMDIR", slice_file.read_bytes())):
         (tmp_path / name).write_bytes(content)
-        assert not is_dicom(tmp_path / name)
+        assert kind_of_file(tmp_path / name) != DICOM
 
 
 def test_any_500_patches_of_a_header_give_a_header_or_none(tmp_path: Path, slice_file: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnanomaly.dicom.headers import SliceHeader
-from nnanomaly.dicom.stack_geometry import stack_geometry
+from nnanomaly.dicom.stack_geometry import distance_warnings, stack_geometry
 from nnanomaly.utilities.errors import DataError
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -33,7 +33,17 @@ def stack(positions: Sequence[Sequence[float]], **changes: object) -> list[Slice
         pixel_spacing_mm=(0.8, 0.7),
         rescale=(1.0, 0.0),
         rescale_type="HU",
-        settings=(),
+        rescale_fault="",
+        signed=False,
+        bits_stored=16,
+        padding=None,
+        secondary=False,
+        burned_in=False,
+        traits={},
+        instance_number=None,
+        seconds=None,
+        step_mm=None,
+        thickness_mm=None,
         lossy=False,
     )
     first = replace(first, **changes)
@@ -141,3 +151,26 @@ def test_a_slice_that_differs_from_the_others_is_refused() -> None:
     assert code_of(headers[:-1]) == "DCM-SHORT"
     assert code_of(stack(along_z([1.0] * 16))) == "DCM-POSITION"
     assert code_of(stack(along_z(30.0 * np.arange(16)))) == "DCM-SPACING"
+
+
+def test_every_number_twice_is_two_scans() -> None:
+    slices = stack([(0, 0, 2.0 * number) for number in range(20)])
+    mixed = [replace(header, instance_number=number // 2) for number, header in enumerate(slices)]
+    with pytest.raises(DataError, match="DCM-MIXED.*only 10 instance numbers"):
+        stack_geometry(mixed)
+
+
+def test_every_second_slice_of_a_scan_is_no_scan() -> None:
+    slices = stack([(0, 0, 4.0 * number) for number in range(20)])
+    second = [replace(header, instance_number=2 * number, step_mm=2.0) for number, header in enumerate(slices)]
+    with pytest.raises(DataError, match="DCM-MISSING.*only one in 2 is there"):
+        stack_geometry(second)
+    numbered = [replace(header, instance_number=number, step_mm=2.0) for number, header in enumerate(slices)]
+    (warning,) = distance_warnings(stack_geometry(numbered))
+    assert warning == "Spacing Between Slices says 2 mm, the positions 4 mm"
+
+
+def test_thin_slices_far_apart_are_said() -> None:
+    slices = stack([(0, 0, 10.0 * number) for number in range(20)], thickness_mm=1.0)
+    (warning,) = distance_warnings(stack_geometry(slices))
+    assert warning.startswith("slices of 1 mm lie 10 mm apart")
