@@ -18,13 +18,12 @@ from torch.nn import functional
 from nnanomaly.device import autocast
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.diffusion.inpainting import inpaint
-from nnanomaly.diffusion.noise import gaussian, generator_for
-from nnanomaly.diffusion.schedule import karras_sigmas
+from nnanomaly.diffusion.noise import generator_for, step_noise
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.detectors import Detector
 from nnanomaly.inference.patch_map import PatchArray, PatchReconstruction, residual_of_patch
 from nnanomaly.inference.postprocessing import find_candidates
-from nnanomaly.inference.reconstruct import HEUN_GUIDANCE, SMALLEST_SIGMA, LatentModels
+from nnanomaly.inference.reconstruct import LatentModels, ways_of
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.preprocessing.preprocessor import IMAGE
@@ -57,8 +56,8 @@ class Inpainting:
 
 def build_inpainter(codec: Codec, models: LatentModels, *, seed: int, device: torch.device) -> Inpainter:
     """Inpainter of latents: the mean of `num_samples` draws, from the highest noise the network was trained for."""
-    plan, ways = models.inference, HEUN_GUIDANCE[models.inference.guidance](models)
-    sigmas = karras_sigmas(SMALLEST_SIGMA, models.diffusion.max_sigma, NUM_LEVELS).flip(0)
+    plan, process, ways = models.inference, models.process, ways_of(models)
+    sigmas = process.grid(process.largest_sigma, NUM_LEVELS).flip(0)
 
     @torch.no_grad()
     def draw(image: PatchArray, mask: BoolArray, name: str) -> FloatArray:
@@ -73,7 +72,7 @@ def build_inpainter(codec: Codec, models: LatentModels, *, seed: int, device: to
                 hidden,
                 sigmas,
                 num_resamplings=NUM_RESAMPLINGS,
-                noise=lambda _: gaussian(u.shape[1:], generators),
+                noise=step_noise(process.noise, u.shape[1:], generators),
             )
             decoded = codec.decode(drawn).float()
         mean: FloatArray = decoded.mean(dim=0).clamp(-1, 1)[0].cpu().numpy()
