@@ -1,4 +1,4 @@
-"""Candidates too large to be reconstructed away are drawn anew from what surrounds them (METHOD 8.6).
+"""Candidates too large to be reconstructed away are drawn anew from what surrounds them (METHOD 6.3).
 
 A large lesion survives noise that leaves its outline, and with it the lesion, in the latent. Here the first map only
 says where it may lie: latents under the mask are forgotten altogether and drawn from the model of healthy organs.

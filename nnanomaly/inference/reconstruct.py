@@ -1,6 +1,6 @@
 """The healthy reconstruction of organ patches: encode, go up to the noise level, come down guided, decode.
 
-METHOD sections 3 and 5. A *round trip* maps latents `u` [B, C, Z, Y, X] to healthy latents: a sampler and a form of
+METHOD 3 and 5.1. A *round trip* maps latents `u` [B, C, Z, Y, X] to healthy latents: a sampler and a form of
 guidance of the plan, in the process that the U-Net was trained in. Noise is keyed by the names of the patches, so
 batches, parts and reruns agree.
 """

@@ -1,4 +1,4 @@
-"""Healthy or not, from a noisy latent; its gradient guides the reconstruction (METHOD section 4).
+"""Healthy or not, from a noisy latent; its gradient guides the reconstruction (METHOD 4).
 
 Legend: B batch, C channels, S = (Z, Y, X) voxels of the latent. Input is the VP-scaled noisy latent (unit variance at
 every noise level), output two logits in the order of `OrganState`. The trunk is dynamic-network-architectures' residual

@@ -1,4 +1,4 @@
-"""Healthy or unhealthy from a noisy latent: cross-entropy over all noise levels (METHOD section 4)."""
+"""Healthy or unhealthy from a noisy latent: cross-entropy over all noise levels (METHOD 4)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The model of healthy latents: one denoising loss per batch (METHOD section 2)."""
+"""The model of healthy latents: one denoising loss per batch (METHOD 2)."""
 
 from collections.abc import Callable
 

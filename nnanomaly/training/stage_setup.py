@@ -37,7 +37,7 @@ from nnanomaly.utilities.errors import DataError, EnvironmentFault
 logger = logging.getLogger(__name__)
 MAX_VALIDATION_BATCHES = 8
 CLASSIFIER_SIGMAS = (0.1, 0.3, 0.6, 1.0)
-"""Levels at which the AUC is measured, besides that of the reconstruction (METHOD section 4)."""
+"""Levels at which the AUC is measured, besides that of the reconstruction (METHOD 4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

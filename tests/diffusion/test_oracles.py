@@ -1,6 +1,6 @@
 """Our schedules and steps beside those of diffusers and MONAI (development only), to 1e-5 where they are right.
 
-Where one of them is wrong for our purpose (METHOD 7.1) a test states what it does and what ours does instead; such a
+Where one of them is wrong for our purpose (METHOD 3.2) a test states what it does and what ours does instead; such a
 test fails when the peer is mended, and is then to be turned round.
 """
 

