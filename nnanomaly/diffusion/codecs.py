@@ -89,7 +89,7 @@ class RangeCodec:
     """The codebook's range mapped to [-1, 1]: `u = 2 (z - low) / (high - low) - 1` (METHOD 1.7, `paper`).
 
     The latents' standard deviation is then well below 1 (0.22 for Gaussian codes), and the same time of a schedule is a
-    higher noise level than it looks (METHOD 0.3).
+    higher noise level than it looks (METHOD 1.7).
     """
 
     to_latent: Transform

@@ -33,7 +33,7 @@ def classifier_guidance(denoise: Denoiser, log_prob: LogProb, *, schedule: Noise
 def classifier_drift(log_prob: LogProb, *, scale: float) -> Drift:
     """VP: `scale g`, which `ddpm_sample` turns into the mean shift `mu + scale betatilde g` (the same paper, alg. 1).
 
-    At equal scale it moves the sample about twice as far as `classifier_guidance` does under DDIM (METHOD 0.5).
+    At equal scale it moves the sample about twice as far as `classifier_guidance` does under DDIM (METHOD 3.4).
     """
     return lambda x_t, t: scale * log_prob_gradient(log_prob, x_t, t)[0]
 

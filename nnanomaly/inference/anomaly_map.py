@@ -1,6 +1,6 @@
 """From an organ patch and its healthy reconstruction to an anomaly map, all on the patch grid.
 
-Arrays are `[Z, Y, X]`; residuals are in HU; distances in mm, negative inside the organ. METHOD sections 5, 8.3a, 8.5.
+Arrays are `[Z, Y, X]`; residuals are in HU; distances in mm, negative inside the organ. METHOD 5.1, 6.1, 6.2.
 """
 
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def absolute_residual(image_hu: FloatArray, healthy_hu: FloatArray, *, sigma_vox
 
 
 def dissimilarity(image_hu: FloatArray, healthy_hu: FloatArray, *, sigma_voxels: Triple) -> FloatArray:
-    """Mean over cubic windows of 1 - SSIM of the smoothed images, in [0, 2]; sigma 0 = not smoothed (METHOD 8.11).
+    """Mean over cubic windows of 1 - SSIM of the smoothed images, in [0, 2]; sigma 0 = not smoothed (METHOD 6.5).
 
     Windows that do not fit into the patch are left out; `ValueError` if none fits.
     """
@@ -124,9 +124,9 @@ def measure_residuals(
 
 
 def residual_zscore(residual: Residual, statistics: ResidualStatistics) -> FloatArray:
-    """z = (r - mean) / (std + std0) with the bin's mean and std and std0 the median std over bins (METHOD 8.3a).
+    """z = (r - mean) / (std + std0) with the bin's mean and std and std0 the median std over bins (METHOD 6.1).
 
-    The mean over all noise levels, each with its own residual and statistics (METHOD 8.10).
+    The mean over all noise levels, each with its own residual and statistics (METHOD 6.4).
     """
     levels = [_zscore_of_level(residual, statistics)]
     levels += [_zscore_of_level(*level) for level in zip(residual.extra, statistics.extra, strict=True)]

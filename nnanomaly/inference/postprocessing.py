@@ -1,4 +1,4 @@
-"""From an anomaly map to a mask and scored candidates (METHOD section 5, steps 4 to 7)."""
+"""From an anomaly map to a mask and scored candidates (METHOD 5.3 to 5.5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def otsu_threshold(anomaly: FloatArray, coverage: BoolArray) -> float:
 
 
 def threshold_mask(anomaly: FloatArray, threshold: float, plan: InferencePlan) -> BoolArray:
-    """Voxels above the threshold, and those above `plan.hysteresis * threshold` that touch them (METHOD section 5)."""
+    """Voxels above the threshold, and those above `plan.hysteresis * threshold` that touch them (METHOD 5.3)."""
     return np.asarray(apply_hysteresis_threshold(anomaly, plan.hysteresis * threshold, threshold))
 
 

@@ -14,7 +14,7 @@ from nnanomaly.volume import Triple
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 RADIUS_MM = (2.5, 50.0)
-"""Radii are log-uniform (METHOD 8)."""
+"""Radii are log-uniform (METHOD 7)."""
 PLACE_SHARES = (0.4, 0.4, 0.2)
 """Of `PLACES`."""
 NUMBERS = ((0, 0.25), (1, 0.45), (2, 0.2), (3, 0.1))

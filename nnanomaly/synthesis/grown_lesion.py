@@ -1,4 +1,4 @@
-"""One lesion of a kind, grown into a healthy organ: shape, content, edge, displaced surroundings, noise (METHOD 8).
+"""One lesion of a kind, grown into a healthy organ: shape, content, edge, displaced surroundings, noise (METHOD 7).
 
 Images and masks are `[Z, Y, X]` of one grid, intensities in HU, sizes in mm.
 """

@@ -1,4 +1,4 @@
-"""Kinds of lesions: how dark, how textured, with which core (METHOD 8, last paragraph). Intensities in HU."""
+"""Kinds of lesions: how dark, how textured, with which core (METHOD 7). Intensities in HU."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

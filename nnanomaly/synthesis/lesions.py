@@ -19,7 +19,7 @@ from nnanomaly.volume import Shape, Triple
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 EDGE_MM = (0.5, 2.0)
-"""Range of the width over which a lesion fades into its surroundings (METHOD 8)."""
+"""Range of the width over which a lesion fades into its surroundings (METHOD 7)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

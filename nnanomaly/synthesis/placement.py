@@ -1,4 +1,4 @@
-"""Where a lesion lies in an organ: a centre drawn by its signed distance to the organ's surface (METHOD 8)."""
+"""Where a lesion lies in an organ: a centre drawn by its signed distance to the organ's surface (METHOD 7)."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -23,7 +23,7 @@ from nnanomaly.volume import Grid, Volume
 
 DIAMETERS_MM = (10.0, 20.0, 30.0, 40.0)
 CONTRASTS_HU = (-120.0, -60.0, 50.0)
-"""Fluid, solid and hyperdense against enhanced parenchyma (METHOD 8, last paragraph)."""
+"""Fluid, solid and hyperdense against enhanced parenchyma (METHOD 7)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

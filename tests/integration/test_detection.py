@@ -1,4 +1,4 @@
-"""Does it detect? METHOD 10, items 9 and 10: a phantom, a model trained for minutes, spheres, and no lesion at all."""
+"""Does it detect? A phantom, a model trained for minutes, spheres, and no lesion at all."""
 
 import math
 from dataclasses import dataclass
@@ -113,7 +113,7 @@ def test_without_a_lesion_there_are_no_more_candidates_than_calibrated(trained: 
 
 
 def test_otsu_finds_something_in_every_healthy_organ(trained: Trained) -> None:
-    """Why the paper's threshold cannot be the default: it splits any histogram, a healthy one too (METHOD 0.1)."""
+    """Why the paper's threshold cannot be the default: it splits any histogram, a healthy one too (METHOD 5.4)."""
     healthy = healthy_validation_patches(trained.paths.preprocessed(DATASET), trained.plans, 0)
     for name, patch in healthy.items():
         anomaly = trained.map_of(np.asarray(patch.array), patch.grid, str(patch.metadata["organ"]))
