@@ -79,8 +79,8 @@ def detector_of(side: str, place: str, paths: Paths, plans: Plans, fold: int | s
     if place == "organ":
         return detect
     residuals = []
-    for name, patch in healthy_validation_patches(paths.preprocessed(plans.dataset_name), plans, fold).items():
-        seen = reconstruct_patch(patch.array, name, reconstruct=itself, plans=plans)
+    for patch in healthy_validation_patches(paths.preprocessed(plans.dataset_name), plans, fold).values():
+        seen = reconstruct_patch(patch.array, str(patch.metadata["organ"]), reconstruct=itself, plans=plans)
         residual = residual_of_patch(patch.array, patch.grid, seen, plans.inference)
         value = detect(seen, residual, NO_STATISTICS)
         residuals.append(replace(residual, value_hu=value, covered=organ_of(residual)))

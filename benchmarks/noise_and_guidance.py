@@ -120,7 +120,7 @@ def reconstruct(paths: Paths, plans: Plans, setting: Setting, known: Sequence[Kn
     varied = replace(plans, inference=inference)
     trained = load_trained_fold(paths, varied, 0, choose_device("cpu"))
     return [
-        reconstruct_patch(k.trial.array, k.trial.name, reconstruct=trained.reconstruct, plans=varied).healthy_hu
+        reconstruct_patch(k.trial.array, k.trial.organ, reconstruct=trained.reconstruct, plans=varied).healthy_hu
         for k in known
     ]
 

@@ -140,7 +140,7 @@ def make_examples(folder: Path, trials: list[Trial], plans: Plans, *, variants: 
             if (folder / f"{name}.json").is_file():
                 continue
             edited = varied(trial, seed=plans.head.training.seed, variant=variant)
-            seen = reconstruct_patch(edited.array, name, reconstruct=itself, plans=plans)
+            seen = reconstruct_patch(edited.array, trial.organ, reconstruct=itself, plans=plans)
             residual = residual_of_patch(edited.array, trial.grid, seen, plans.inference)
             example = training_example(seen, residual, NO_STATISTICS, edited.lesions, window_hu=window)
             save_patch(folder, name, example, metadata={"grid": to_document(trial.grid), "variant": variant})

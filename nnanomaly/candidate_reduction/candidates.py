@@ -37,9 +37,9 @@ class CandidateFinder:
     plans: Plans
     """Plans of the fold."""
 
-    def find(self, array: NDArray[np.floating], grid: Grid, name: str) -> tuple[list[Region], Floats]:
-        """Regions of a patch `[3, Z, Y, X]` and their features `[N, F]`; `name` keys the noise."""
-        seen, anomaly = read_patch(array, grid, name, model=self.model, plans=self.plans)
+    def find(self, array: NDArray[np.floating], grid: Grid, organ: str) -> tuple[list[Region], Floats]:
+        """Regions of a patch `[3, Z, Y, X]` of an organ and their features `[N, F]`."""
+        seen, anomaly = read_patch(array, grid, organ, model=self.model, plans=self.plans)
         regions = find_regions(anomaly, self.model.calibration.threshold, grid, self.plans.inference)
         scene = scene_of_patch(array, grid, anomaly=anomaly, healthy_hu=seen.healthy_hu, plans=self.plans)
         return regions, features_on_own_grid(regions, scene)
@@ -50,17 +50,17 @@ def collect_candidates(
 ) -> WeakCandidates:
     """Candidates of healthy organs as they are, of the same with inserted lesions, and of unhealthy organs, by name."""
     negatives, positives = [np.zeros((0, len(FEATURES)))], [np.zeros((0, len(FEATURES)))]
-    for name, patch in all_shown(healthy.items(), "healthy organs"):
-        negatives.append(finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, name)[1])
-    for name, patch in all_shown(with_organ(healthy).items(), "inserted lesions"):
+    for patch in all_shown(list(healthy.values()), "healthy organs"):
+        negatives.append(finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, _organ(patch))[1])
+    for patch in all_shown(list(with_organ(healthy).values()), "inserted lesions"):
         for variant in _variants(finder.plans):
-            regions, features, lesions = _inserted(name, patch, variant, finder)
+            regions, features, lesions = _inserted(patch, variant, finder)
             on_lesion = np.array([_on_lesion(region, lesions) for region in regions], dtype=float)
             positives.append(features[on_lesion == 1])
             negatives.append(features[on_lesion == 0])
     bags: dict[tuple[str, str], list[Floats]] = defaultdict(list)
-    for name, patch in all_shown(unhealthy.items(), "unhealthy organs"):
-        features = finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, name)[1]
+    for patch in all_shown(list(unhealthy.values()), "unhealthy organs"):
+        features = finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, _organ(patch))[1]
         bags[(patch.metadata["case"], patch.metadata["organ"])].append(features)
     together = [np.concatenate(features) for features in bags.values()]
     return WeakCandidates(
@@ -76,14 +76,16 @@ def _variants(plans: Plans) -> Sequence[int]:
     return range(first, first + VARIANTS)
 
 
-def _inserted(
-    name: str, patch: StoredPatch, variant: int, finder: CandidateFinder
-) -> tuple[list[Region], Floats, BoolArray]:
+def _inserted(patch: StoredPatch, variant: int, finder: CandidateFinder) -> tuple[list[Region], Floats, BoolArray]:
     """Regions of an edited patch, their features, and its lesions `[Z, Y, X]`."""
     kinds = [kind for kind in KINDS if kind not in finder.plans.head.held_out_kinds]
-    edited = edited_patch(name, patch, variant, kinds, finder.plans)
-    regions, features = finder.find(edited.array, patch.grid, f"{name}__v{variant}")
+    edited = edited_patch(patch, variant, kinds, finder.plans)
+    regions, features = finder.find(edited.array, patch.grid, _organ(patch))
     return regions, features, edited.lesions
+
+
+def _organ(patch: StoredPatch) -> str:
+    return str(patch.metadata["organ"])
 
 
 def _on_lesion(region: Region, lesions: BoolArray) -> float:

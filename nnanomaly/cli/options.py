@@ -204,6 +204,7 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="cases that are written in the background; 0: one after the other (default %(default)s)",
     )
+    _add_samples(parser)
     _add_parts(parser)
     parser.add_argument("--continue_prediction", "--c", action="store_true", help="skip the cases that are complete")
     parser.add_argument(
@@ -265,6 +266,16 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 def _add_trainer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-tr", default=TRAINER, help="trainer; there is only one (default %(default)s)")
+
+
+def _add_samples(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-num_samples",
+        type=int,
+        default=None,
+        help="samples of the noise that are averaged: more give steadier maps and a surer score_spread, and take "
+        "longer (default: as planned)",
+    )
 
 
 def _add_parts(parser: argparse.ArgumentParser) -> None:

@@ -35,6 +35,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         save_autoencoded=arguments.save_autoencoded,
         num_preprocessing=arguments.npp,
         num_writing=arguments.nps,
+        num_samples=arguments.num_samples,
     )
     if arguments.val:
         return PARTIAL if predict_validation(Paths.from_env(), wanted) else 0

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 def generator_for(*keys: str, seed: int) -> torch.Generator:
-    """A CPU generator that depends on the keys (case, organ, tile, ..) and the seed, and on nothing else, ever.
+    """A CPU generator that depends on the keys (what a patch holds, number of the sample, ..) and the seed alone, ever.
 
     Keys are kept apart: ("ab", "c") and ("a", "bc") differ.
     """

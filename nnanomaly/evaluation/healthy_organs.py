@@ -3,15 +3,13 @@
 Reads the candidates files of a prediction folder. A candidate belongs to the organ whose patches' middle is nearest.
 """
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nnanomaly.paths import BOXES_ENDING, DETECTIONS
+from nnanomaly.roi.nearest_organ import nearest_organ, patch_centers
 from nnanomaly.utilities.json_io import from_document, read_json
 from nnanomaly.volume import Grid
 
@@ -45,13 +43,8 @@ def count_in_healthy_organs(predictions: Path, healthy: Collection[tuple[str, st
 
 def organ_centers(document: dict[str, Any], source: str) -> dict[str, tuple[float, ...]]:
     """World position (z, y, x) of the middle of each organ's patches, from a candidates document."""
-    corners: dict[str, list[np.ndarray[Any, Any]]] = {}
+    grids = []
     for patch in document["patches"]:
         fields = {key: patch[key] for key in ("shape", "spacing_mm", "origin_mm", "direction")}
-        corners.setdefault(patch["organ"], []).append(from_document(Grid, fields, source=source).corners_mm())
-    return {organ: tuple(np.concatenate(found).mean(axis=0).tolist()) for organ, found in corners.items()}
-
-
-def nearest_organ(center_mm: list[float], centers: dict[str, tuple[float, ...]]) -> str:
-    """The organ whose middle is nearest to a world position."""
-    return min(centers, key=lambda organ: math.dist(centers[organ], center_mm))
+        grids.append((patch["organ"], from_document(Grid, fields, source=source)))
+    return patch_centers(grids)

@@ -16,8 +16,9 @@ import numpy as np
 from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
 from nnanomaly.evaluation.auroc import AUROC, Scored, auroc, undefined
 from nnanomaly.evaluation.bootstrap import Bootstrap
-from nnanomaly.evaluation.healthy_organs import nearest_organ, organ_centers
+from nnanomaly.evaluation.healthy_organs import organ_centers
 from nnanomaly.paths import BOXES_ENDING, DETECTIONS
+from nnanomaly.roi.nearest_organ import nearest_organ
 from nnanomaly.utilities.json_io import read_json
 
 NO_ROI = "no_roi"

@@ -1,6 +1,5 @@
 """The fingerprint of a raw dataset on disk: scans and organ masks are read case by case, in several processes."""
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
 from nnanomaly.roi.organ_masks import load_organ_mask
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError, UserError
+from nnanomaly.utilities.voxel_hash import voxel_hash
 
 SEED = 1234
 NUM_SAMPLES = 10_000_000
@@ -94,7 +94,7 @@ def _measure(task: _CaseTask) -> CaseFingerprint | str:
             case=task.case,
             labels=task.labels,
             num_samples=task.num_samples,
-            generator=np.random.default_rng((SEED, zlib.crc32(task.case.encode()))),
+            generator=np.random.default_rng((SEED, int(voxel_hash(image.array), 16))),
         )
     except (UserError, OSError, MemoryError) as error:
         return str(error) or type(error).__name__

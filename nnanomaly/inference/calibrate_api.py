@@ -3,6 +3,7 @@ another checkpoint than the final one a file beside it."""
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +69,10 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
     """Residual statistics and thresholds of a trained fold on patches of healthy organs (by name); writes nothing."""
     stored, before = list(healthy.values()), plans.inference.before_reduction
     reconstructions, residuals = [], []
-    for name, patch in all_shown(healthy.items(), "calibration"):
-        reconstruction = reconstruct_patch(patch.array, name, reconstruct=trained.reconstruct, plans=plans)
+    for patch in all_shown(stored, "calibration"):
+        organ = str(patch.metadata["organ"])
+        reconstruction = reconstruct_patch(patch.array, organ, reconstruct=trained.reconstruct, plans=plans)
+        reconstruction = replace(reconstruction, samples=())  # of all organs they would fill the memory
         reconstructions.append(reconstruction)
         residuals.append(residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference))
     statistics, inpaint_threshold = healthy_statistics(residuals, plans.inference), None
@@ -83,7 +86,7 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
         how = Inpainting(
             inpaint=trained.inpaint, detect=trained.detect, statistics=statistics, threshold=inpaint_threshold
         )
-        reconstructions, maps = _after_inpainting(healthy, reconstructions, how, plans)
+        reconstructions, maps = _after_inpainting(stored, reconstructions, how, plans)
     threshold, rate = choose_threshold(maps, num_organs, before)
     score_threshold = None
     if trained.reducer is not None:
@@ -103,12 +106,13 @@ def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], pla
 
 
 def _after_inpainting(
-    patches: Mapping[str, StoredPatch], firsts: Sequence[PatchReconstruction], how: Inpainting, plans: Plans
+    patches: Sequence[StoredPatch], firsts: Sequence[PatchReconstruction], how: Inpainting, plans: Plans
 ) -> tuple[list[PatchReconstruction], list[tuple[FloatArray, Grid]]]:
     """Patches and their maps as prediction makes them: large candidates of the first map are drawn anew."""
     reconstructions, maps = [], []
-    for (name, patch), first in zip(patches.items(), firsts, strict=True):
-        seen = with_large_candidates_inpainted(patch.array, patch.grid, name, first=first, how=how, plans=plans)
+    for patch, first in zip(patches, firsts, strict=True):
+        organ = str(patch.metadata["organ"])
+        seen = with_large_candidates_inpainted(patch.array, patch.grid, organ, first=first, how=how, plans=plans)
         residual = residual_of_patch(patch.array, patch.grid, seen, plans.inference)
         reconstructions.append(seen)
         maps.append((how.detect(seen, residual, how.statistics), patch.grid))

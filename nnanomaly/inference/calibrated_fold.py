@@ -36,5 +36,6 @@ def load_calibrated_fold(
         detect=trained.detect,
         inpaint=trained.inpaint,
         reducer=trained.reducer,
+        sampled=trained.sampled,
         calibration=calibration,
     )

@@ -1,13 +1,16 @@
 """Loading a trained fold: autoencoder, U-Net, classifier, and whether the classifier is good enough to guide."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint
+from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.inference.detectors import Detector, ensemble_detector, head_detector, residual_detector
-from nnanomaly.inference.inpainting import Inpainter, build_inpainter
+from nnanomaly.inference.inpainting import Inpainter, Sampled, build_inpainter
 from nnanomaly.inference.reconstruct import LatentModels, Reconstructor, build_reconstructor
 from nnanomaly.inference.reducer import Reducer
 from nnanomaly.inference.reducer_file import load_reducer
@@ -35,6 +38,8 @@ class TrainedFold:
     """Draws large candidates anew; None = the plan does not ask for it."""
     reducer: Reducer | None = None
     """What sorts candidates out, where the plans say so."""
+    sampled: Callable[[int], Sampled] | None = None
+    """Reconstruction and inpainting with another number of samples."""
 
 
 def load_trained_fold(
@@ -71,14 +76,29 @@ def load_trained_fold(
         path = paths.fold(plans.dataset_name, plans.plans_name, REDUCTION, fold) / REDUCER_JSON
         reducer = load_reducer(path, plans, checkpoints, fold=fold)
         checkpoints = {**checkpoints, REDUCTION: checkpoint_hash(path)}
+    sampled = partial(_sampled, codec, models, seed=seed, device=device)
+    reconstruct, inpaint = sampled(plans.inference.num_samples)
     return TrainedFold(
-        reconstruct=build_reconstructor(codec, models, seed=seed, device=device),
+        reconstruct=reconstruct,
         detect=detect,
-        inpaint=build_inpainter(codec, models, seed=seed, device=device) if plans.inference.inpaint_rounds else None,
+        inpaint=inpaint,
+        sampled=sampled,
         guidance=guidance,
         guidance_reason=reason,
         checkpoints=checkpoints,
         reducer=reducer,
+    )
+
+
+def _sampled(codec: Codec, models: LatentModels, num_samples: int, *, seed: int, device: torch.device) -> Sampled:
+    """What averages `num_samples` samples; no more at once than the plan was made for, since memory bounds them."""
+    planned = models.inference.num_samples
+    models = replace(models, inference=replace(models.inference, num_samples=num_samples))
+    return Sampled(
+        build_reconstructor(codec, models, seed=seed, device=device, most_at_once=planned),
+        build_inpainter(codec, models, seed=seed, device=device, most_at_once=planned)
+        if models.inference.inpaint_rounds
+        else None,
     )
 
 

@@ -5,8 +5,10 @@ says where it may lie: latents under the mask are forgotten altogether and drawn
 Arrays are `[Z, Y, X]` on the patch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,9 +24,10 @@ from nnanomaly.diffusion.noise import gaussian, generator_for
 from nnanomaly.diffusion.schedule import karras_sigmas
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.detectors import Detector
-from nnanomaly.inference.patch_map import PatchArray, PatchReconstruction, residual_of_patch
+from nnanomaly.inference.finite import finite
+from nnanomaly.inference.patch_map import PatchArray, PatchReconstruction, noise_key, residual_of_patch
 from nnanomaly.inference.postprocessing import find_candidates
-from nnanomaly.inference.reconstruct import HEUN_GUIDANCE, SMALLEST_SIGMA, LatentModels
+from nnanomaly.inference.reconstruct import HEUN_GUIDANCE, SMALLEST_SIGMA, LatentModels, Reconstructor
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.preprocessing.preprocessor import IMAGE
@@ -33,12 +36,21 @@ from nnanomaly.volume import Grid, Triple
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 Inpainter = Callable[[PatchArray, BoolArray, str], FloatArray]
-"""(image in [-1, 1], mask, name that keys the noise) -> image with the masked part drawn anew, in [-1, 1]."""
+"""(image in [-1, 1], mask, key of the noise) -> image with the masked part drawn anew, in [-1, 1]."""
 LARGE_MM = 30.0
 NUM_LEVELS, NUM_RESAMPLINGS = 8, 2
 """Together 18 evaluations of the network; the conditional mean is met to about two thirds, more cost more seconds."""
 FEATHER_MM = 5.0
 """Width of the seam between what was drawn and the reconstruction around it."""
+
+
+class Sampled(NamedTuple):
+    """What averages samples of the noise."""
+
+    reconstruct: Reconstructor
+    """Patches to healthy reconstructions."""
+    inpaint: Inpainter | None
+    """Draws large candidates anew; None = the plan does not ask for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,31 +67,44 @@ class Inpainting:
     """Threshold on these maps; lower than that of candidates of any size, since large ones are rarer."""
 
 
-def build_inpainter(codec: Codec, models: LatentModels, *, seed: int, device: torch.device) -> Inpainter:
-    """Inpainter of latents: the mean of `num_samples` draws, from the highest noise the network was trained for."""
+def build_inpainter(
+    codec: Codec, models: LatentModels, *, seed: int, device: torch.device, most_at_once: int | None = None
+) -> Inpainter:
+    """Inpainter of latents: the mean of `num_samples` draws, from the highest noise the network was trained for.
+
+    `most_at_once` draws pass the network as one batch; None = all.
+    """
     plan, ways = models.inference, HEUN_GUIDANCE[models.inference.guidance](models)
     sigmas = karras_sigmas(SMALLEST_SIGMA, models.diffusion.max_sigma, NUM_LEVELS).flip(0)
 
     @torch.no_grad()
-    def draw(image: PatchArray, mask: BoolArray, name: str) -> FloatArray:
+    def draw(image: PatchArray, mask: BoolArray, key: str) -> FloatArray:
         x = torch.from_numpy(np.asarray(image, dtype=np.float32)[None, None]).to(device)
-        generators = [generator_for(name, "inpaint", str(k), seed=seed) for k in range(plan.num_samples)]
+        generators = [generator_for(key, "inpaint", str(k), seed=seed) for k in range(plan.num_samples)]
+        decoded, step = [], most_at_once or plan.num_samples
         with autocast(device, plan.precision):
             u = codec.encode(x).float()
             hidden = latent_mask(torch.from_numpy(mask).to(device), u)
-            drawn = inpaint(
-                ways.down(),
-                u.repeat_interleave(plan.num_samples, dim=0),
-                hidden,
-                sigmas,
-                num_resamplings=NUM_RESAMPLINGS,
-                noise=lambda _: gaussian(u.shape[1:], generators),
-            )
-            decoded = codec.decode(drawn).float()
-        mean: FloatArray = decoded.mean(dim=0).clamp(-1, 1)[0].cpu().numpy()
+            for batch in (generators[k : k + step] for k in range(0, plan.num_samples, step)):
+                drawn = inpaint(
+                    ways.down(),
+                    u.repeat_interleave(len(batch), dim=0),
+                    hidden,
+                    sigmas,
+                    num_resamplings=NUM_RESAMPLINGS,
+                    noise=partial(_noise_of, u.shape[1:], batch),
+                )
+                decoded.append(codec.decode(drawn).float())
+        whole = finite(torch.cat(decoded), "what was drawn anew")
+        mean: FloatArray = whole.mean(dim=0).clamp(-1, 1)[0].cpu().numpy()
         return mean
 
     return draw
+
+
+def _noise_of(shape: Sequence[int], generators: Sequence[torch.Generator], _: int) -> Tensor:
+    """What an inpainting step draws: fresh noise of every generator."""
+    return gaussian(shape, generators)
 
 
 def latent_mask(mask: Tensor, latent: Tensor) -> Tensor:
@@ -89,7 +114,7 @@ def latent_mask(mask: Tensor, latent: Tensor) -> Tensor:
 
 
 def with_large_candidates_inpainted(
-    array: PatchArray, grid: Grid, name: str, *, first: PatchReconstruction, how: Inpainting, plans: Plans
+    array: PatchArray, grid: Grid, organ: str, *, first: PatchReconstruction, how: Inpainting, plans: Plans
 ) -> PatchReconstruction:
     """The reconstruction whose large candidates are drawn anew; `first` itself where the first map has none.
 
@@ -102,7 +127,7 @@ def with_large_candidates_inpainted(
         mask = large_candidates(how.detect(seen, residual, how.statistics), how.threshold, grid, plans.inference)
         if not mask.any() or np.array_equal(mask, before):
             break
-        drawn = how.inpaint(array[IMAGE], mask, f"{name} round {number}")
+        drawn = how.inpaint(array[IMAGE], mask, f"{noise_key(array, organ)} round {number}")
         drawn_hu = denormalise(drawn, plans.preprocessing.window_hu)
         seen, before = stitched(first, drawn_hu, feathered(mask, grid.spacing_mm)), mask
     return seen
@@ -129,4 +154,5 @@ def stitched(first: PatchReconstruction, drawn_hu: FloatArray, weight: FloatArra
     """The drawn part set into the reconstructions of all noise levels; small lesions beside it stay visible."""
     healthy_hu = weight * drawn_hu + (1 - weight) * first.healthy_hu
     extra = tuple(stitched(level, drawn_hu, weight) for level in first.extra)
-    return replace(first, healthy_hu=healthy_hu.astype(np.float32), extra=extra)
+    samples = tuple(stitched(sample, drawn_hu, weight) for sample in first.samples)
+    return replace(first, healthy_hu=healthy_hu.astype(np.float32), extra=extra, samples=samples)

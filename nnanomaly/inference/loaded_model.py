@@ -1,7 +1,7 @@
 """Which trained model predicts, and loading it with everything a case needs; shared by the command and Python."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from nnanomaly.inference.checkpoint_choice import check_checkpoint
 from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.paths import PLANS_JSON, Paths, calibration_json, check_fold, fold_order
 from nnanomaly.plans import Plans, load_plans
-from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.errors import ConfigurationError, UserError
 from nnanomaly.utilities.json_io import to_document
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,28 @@ class LoadedModel:
     """Trained folds."""
     provenance: dict[str, Any]
     """Folds, checkpoints and calibration, for predict_from_raw_data_args.json."""
+
+    def with_num_samples(self, num_samples: int | None) -> "LoadedModel":
+        """The same model, which averages so many samples of the noise; None = as planned.
+
+        Raises ConfigurationError (CFG-SAMPLES) for a number that cannot be, or of a reconstruction without noise.
+        """
+        if num_samples is None or num_samples == self.plans.inference.num_samples:
+            return self
+        draws = self.plans.inference.encode == "noise" or self.plans.inference.sampler in ("one_step", "ddpm")
+        if not draws:
+            raise ConfigurationError(
+                "CFG-SAMPLES", "num_samples: this model reconstructs without noise, so that all samples are the same."
+            )
+        try:
+            inference = replace(self.plans.inference, num_samples=num_samples)
+        except UserError as error:
+            raise ConfigurationError(
+                "CFG-SAMPLES", f"num_samples {num_samples} does not fit the model: {error}"
+            ) from error
+        folds = {name: fold.with_num_samples(num_samples) for name, fold in self.folds.items()}
+        provenance = {**self.provenance, "inference": to_document(inference)}
+        return replace(self, folds=folds, provenance=provenance)
 
 
 def choose_dataset(paths: Paths, dataset: str | None, request: ModelRequest) -> str:

@@ -25,6 +25,7 @@ from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.roi.distance import signed_distance_mm
+from nnanomaly.utilities.voxel_hash import voxel_hash
 from nnanomaly.volume import Grid
 
 FloatArray = NDArray[np.float32]
@@ -47,10 +48,22 @@ class PatchReconstruction:
     """Its reconstruction from the same noise without guidance, where the plan compares with it."""
     extra: tuple["PatchReconstruction", ...] = ()
     """The same at the extra noise levels."""
+    samples: tuple["PatchReconstruction", ...] = ()
+    """The reconstruction of every sample of the noise alone, where it is the mean of several."""
 
 
-def reconstruct_patch(array: PatchArray, name: str, *, reconstruct: Reconstructor, plans: Plans) -> PatchReconstruction:
-    """Reconstruct a patch; `name` keys the noise."""
+def noise_key(array: PatchArray, organ: str) -> str:
+    """What keys the noise of a patch `[3, Z, Y, X]`: its voxels as they are stored, and the name of its organ.
+
+    No name of a case or file, so that a scan that is renamed, or goes into another part, is predicted alike.
+    """
+    return voxel_hash(np.asarray(array, dtype=np.float16), organ)
+
+
+def reconstruct_patch(
+    array: PatchArray, organ: str, *, reconstruct: Reconstructor, plans: Plans
+) -> PatchReconstruction:
+    """Reconstruct a patch of an organ; the two key the noise."""
     window = plans.preprocessing.window_hu
     image_hu = denormalise(np.asarray(array[IMAGE], dtype=np.float32), window)
 
@@ -61,9 +74,10 @@ def reconstruct_patch(array: PatchArray, name: str, *, reconstruct: Reconstructo
             autoencoded_hu=denormalise(result.autoencoded[0, 0].numpy(), window),
             unguided_hu=None if result.unguided is None else denormalise(result.unguided[0, 0].numpy(), window),
             extra=tuple(in_hu(level) for level in result.extra),
+            samples=tuple(in_hu(sample) for sample in result.samples),
         )
 
-    return in_hu(reconstruct([array[IMAGE]], [name]))
+    return in_hu(reconstruct([array[IMAGE]], [noise_key(array, organ)]))
 
 
 def residual_of_patch(

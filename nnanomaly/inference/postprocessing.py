@@ -10,7 +10,7 @@ from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 
 from nnanomaly.plans import InferencePlan
 from nnanomaly.roi.components import Component, find_components
-from nnanomaly.roi.lesion_size import equivalent_diameter_mm
+from nnanomaly.roi.lesion_size import axial_diameter_mm, equivalent_diameter_mm
 from nnanomaly.volume import Box, Grid, Shape, Triple
 
 FloatArray = NDArray[np.float32]
@@ -29,14 +29,21 @@ class Candidate:
     """Voxels."""
     volume_mm3: float
     """Volume."""
-    diameter_mm: float
+    equivalent_diameter_mm: float
     """Diameter of the sphere of that volume."""
+    axial_diameter_mm: float
+    """Greatest diameter in an axial slice, as one reads it on a scan and as the evaluation bins sizes."""
     score: float
     """95th percentile of the anomaly map in the component, or its probability where the plan reduces candidates."""
     score_max: float
     """Maximum of the anomaly map in the component."""
     score_mean: float
     """Mean of the anomaly map in the component."""
+    score_spread: float | None = None
+    """Standard deviation, over the samples of the noise, of the 95th percentile of the map that each alone gives;
+    None where the reconstruction is one sample."""
+    organ: str | None = None
+    """The organ whose patches have their middle nearest; None before patches are composed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +114,14 @@ def find_regions(anomaly: FloatArray, threshold: float, grid: Grid, plan: Infere
     kept: list[Region] = []
     for component in find_components(mask):
         candidate = _describe(component, anomaly, grid)
-        if candidate.num_voxels >= plan.min_voxels and candidate.diameter_mm >= plan.min_diameter_mm:
+        if candidate.num_voxels >= plan.min_voxels and candidate.equivalent_diameter_mm >= plan.min_diameter_mm:
             kept.append(Region(candidate, component))
     return sorted(kept, key=lambda region: -region.candidate.score)
+
+
+def score_of(values: NDArray[np.floating]) -> float:
+    """The score of a candidate from the values of a map in it: their 95th percentile."""
+    return float(np.percentile(values, 95))
 
 
 def _describe(component: Component, anomaly: FloatArray, grid: Grid) -> Candidate:
@@ -121,8 +133,9 @@ def _describe(component: Component, anomaly: FloatArray, grid: Grid) -> Candidat
         center_mm=(z, y, x),
         num_voxels=component.num_voxels,
         volume_mm3=volume_mm3,
-        diameter_mm=equivalent_diameter_mm(volume_mm3),
-        score=float(np.percentile(values, 95)),
+        equivalent_diameter_mm=equivalent_diameter_mm(volume_mm3),
+        axial_diameter_mm=axial_diameter_mm(component.mask, grid),
+        score=score_of(values),
         score_max=float(values.max()),
         score_mean=float(values.mean()),
     )

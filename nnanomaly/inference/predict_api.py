@@ -52,6 +52,8 @@ class PredictionOptions:
     """Whether the image after encoding and decoding alone is written too."""
     num_preprocessing: int = 1
     """Cases that are read and preprocessed while another one is predicted; 0 = one after the other."""
+    num_samples: int | None = None
+    """Samples of the noise that are averaged; None = as the plans of the model say."""
     num_writing: int = 1
     """Cases that are written meanwhile."""
 
@@ -111,7 +113,7 @@ def _predict(
     only: Sequence[str] | None = None,
 ) -> list[str]:
     """Load the model, write the folder; `only` names the cases that are predicted, None = all of the folder."""
-    model = load_model(paths, dataset, options.model)
+    model = load_model(paths, dataset, options.model).with_num_samples(options.num_samples)
     found = list_cases(images_folder, model.description.file_ending)
     cases = [case for case in found if only is None or case in only][options.part_id :: options.num_parts]
     masks_folder = options.organ_masks or masks_beside(images_folder)

@@ -16,7 +16,7 @@ class Prediction:
     """The prediction of one case; arrays are `[Z, Y, X]` as SimpleITK's, their transposes `[i, j, k]` as nibabel's."""
 
     case: str
-    """Case id, which keyed the noise."""
+    """Case id."""
     mask: NDArray[np.bool_]
     """Lesions."""
     anomaly_map: NDArray[np.float32]

@@ -37,8 +37,8 @@ def write_folder_documents(
     """dataset.json, plans.json and the arguments; with `resume`, a folder of another model is refused."""
     arguments = output / ARGUMENTS_JSON
     remove_leftovers(*(output / name for name in ("", MAPS, RECONSTRUCTIONS, AUTOENCODED, DETECTIONS)))
-    if resume and arguments.is_file() and read_json(arguments).get("folds") != provenance["folds"]:
-        raise ConfigurationError("CFG-RESUME", f"{output} holds predictions of another model. Choose another folder.")
+    if resume and arguments.is_file():
+        _refuse_another_model(output, read_json(arguments), provenance)
     values = list(description.lesion_values) or [1]
     document: dict[str, Any] = {
         "channel_names": {str(number): name for number, name in enumerate(description.channel_names)},
@@ -51,6 +51,19 @@ def write_folder_documents(
     write_json(output / DATASET_JSON, document)
     save_plans(output / PLANS_JSON, plans)
     write_json(arguments, provenance)
+
+
+def _refuse_another_model(output: Path, earlier: Any, provenance: dict[str, Any]) -> None:
+    """ConfigurationError (CFG-RESUME) where the cases in a folder would not be of one kind."""
+    if earlier.get("folds") != provenance["folds"]:
+        raise ConfigurationError("CFG-RESUME", f"{output} holds predictions of another model. Choose another folder.")
+    before, now = (document.get("inference", {}).get("num_samples") for document in (earlier, provenance))
+    if before != now:
+        raise ConfigurationError(
+            "CFG-RESUME",
+            f"{output} holds predictions of {before} samples of the noise each, not {now}. Choose another folder, or "
+            f"add -num_samples {before}.",
+        )
 
 
 def mask_value(description: DatasetDescription) -> int:

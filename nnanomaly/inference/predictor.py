@@ -1,26 +1,29 @@
 """One case through a trained model: patches, reconstructions, maps, composition, candidates. Arrays in, arrays out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from nnanomaly.dataset.patch_store import patch_name
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.candidate_features import Scene
 from nnanomaly.inference.composition import Composite, compose
 from nnanomaly.inference.detectors import Detector
+from nnanomaly.inference.finite import finite
 from nnanomaly.inference.following import Scan, further_patches, only_lesion
-from nnanomaly.inference.inpainting import Inpainter, Inpainting, with_large_candidates_inpainted
+from nnanomaly.inference.inpainting import Inpainter, Inpainting, Sampled, with_large_candidates_inpainted
 from nnanomaly.inference.patch_map import PatchReconstruction, reconstruct_patch, residual_of_patch
-from nnanomaly.inference.postprocessing import Candidate, find_regions, mask_of, otsu_threshold
+from nnanomaly.inference.postprocessing import Candidate, Region, find_regions, mask_of, otsu_threshold
 from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.inference.reducer import Reducer
 from nnanomaly.inference.reduction import Sorter, scene_of_patch, sorter
+from nnanomaly.inference.spread import SeenByFold, SeenPatch, with_spread
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.preprocessor import COVERAGE, OrganPatch, preprocess_case
+from nnanomaly.roi.nearest_organ import nearest_organ, patch_centers
 from nnanomaly.volume import Box, Grid, Volume
 
 FloatArray = NDArray[np.float32]
@@ -42,6 +45,14 @@ class FoldModel:
     """Draws large candidates anew."""
     reducer: Reducer | None = None
     """What sorts candidates out, where the plans say so."""
+    sampled: Callable[[int], Sampled] | None = None
+    """Reconstruction and inpainting with another number of samples than the plans say."""
+
+    def with_num_samples(self, num_samples: int) -> "FoldModel":
+        """The same fold, which averages so many samples of the noise."""
+        assert self.sampled is not None  # loaded folds have it
+        reconstruct, inpaint = self.sampled(num_samples)
+        return replace(self, reconstruct=reconstruct, inpaint=inpaint)
 
 
 class PatchReading(NamedTuple):
@@ -51,6 +62,17 @@ class PatchReading(NamedTuple):
     """The healthy one, after inpainting if there was any."""
     anomaly: FloatArray
     """Its map `[Z, Y, X]`."""
+
+
+class PatchLook(NamedTuple):
+    """A patch and what the folds make of it."""
+
+    patch: OrganPatch
+    """The patch."""
+    maps: FloatArray
+    """`[3, Z, Y, X]`: anomaly map, healthy reconstruction and autoencoded image (HU), averaged over folds."""
+    folds: Sequence[SeenByFold]
+    """What each fold saw."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,44 +127,41 @@ def find_patches(image: Volume, masks: Mapping[str, Volume], *, case: str, plans
 def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Sequence[FoldModel]) -> CaseResult:
     """Reconstruct the patches of a case and find lesions on the scan's own grid."""
     calibrated = float(np.mean([model.calibration.threshold for model in models]))
-    patches = list(found.patches)
-    maps = [_average_maps(patch, models, plans) for patch in patches]
+    looks = [_look(patch, models, plans) for patch in found.patches]
     if found.scan is not None:
-        _follow(patches, maps, found.scan, threshold=calibrated, models=models, plans=plans)
+        _follow(looks, found.scan, threshold=calibrated, models=models, plans=plans)
+    patches, maps = [look.patch for look in looks], [look.maps for look in looks]
     covered = [np.asarray(patch.array[COVERAGE]) > 0.5 for patch in patches]
     composite = compose([(p.grid, m, c) for p, m, c in zip(patches, maps, covered, strict=True)], grid)
     scenes = _scenes(patches, maps, plans)
     keep = sorter_of(models, scenes[: len(found.patches)], scenes[len(found.patches) :])
-    mask, candidates, threshold = detect_lesions(composite, grid, plans.inference, calibrated, keep=keep)
+    mask, regions, threshold = detect_lesions(composite, grid, plans.inference, calibrated, keep=keep)
+    seen = [SeenPatch(p.array, p.grid, c, look.folds) for p, c, look in zip(patches, covered, looks, strict=True)]
+    regions = with_spread(regions, seen, grid, plans.inference)
+    centers = patch_centers((patch.organ, patch.grid) for patch in patches)
     return CaseResult(
         composite=composite,
         mask=mask,
-        candidates=candidates,
+        candidates=[
+            replace(region.candidate, organ=nearest_organ(region.candidate.center_mm, centers)) for region in regions
+        ],
         threshold=threshold,
         patches=patches,
         status=found.status,
     )
 
 
-def _follow(
-    patches: list[OrganPatch],
-    maps: list[FloatArray],
-    scan: Scan,
-    *,
-    threshold: float,
-    models: Sequence[FoldModel],
-    plans: Plans,
-) -> None:
-    """Append the patches further out that the candidates of each organ lead to, and their maps; no more than six."""
-    most, number = len(patches) + MOST_FURTHER, 0
-    while number < min(len(patches), most):
-        patch, anomaly = patches[number], maps[number][0]
-        known = [other.grid for other in patches if other.organ == patch.organ]
+def _follow(looks: list[PatchLook], scan: Scan, *, threshold: float, models: Sequence[FoldModel], plans: Plans) -> None:
+    """Append the patches further out that the candidates of each organ lead to; no more than six."""
+    most, number = len(looks) + MOST_FURTHER, 0
+    while number < min(len(looks), most):
+        patch, anomaly = looks[number].patch, looks[number].maps[0]
+        known = [other.patch.grid for other in looks if other.patch.organ == patch.organ]
         further = further_patches(patch, anomaly, threshold=threshold, scan=scan, known=known, plans=plans)
-        for other in further[: most - len(patches)]:
-            seen = only_lesion(other, _average_maps(other.patch, models, plans), plans.inference.hysteresis * threshold)
-            patches.append(seen[0])
-            maps.append(seen[1])
+        for other in further[: most - len(looks)]:
+            look = _look(other.patch, models, plans)
+            reduced, maps = only_lesion(other, look.maps, plans.inference.hysteresis * threshold)
+            looks.append(look._replace(patch=reduced, maps=maps))
         number += 1
 
 
@@ -152,32 +171,36 @@ def _status(patches: list[OrganPatch]) -> str:
     return "truncated_roi" if patches[0].instance.touches_border else "ok"
 
 
-def _average_maps(patch: OrganPatch, models: Sequence[FoldModel], plans: Plans) -> FloatArray:
-    """`[3, Z, Y, X]`: anomaly map, healthy reconstruction and autoencoded image of a patch, averaged over folds."""
-    name = patch_name(patch.case, patch.organ, tile=patch.tile, num_tiles=patch.num_tiles)
-    per_fold = []
+def _look(patch: OrganPatch, models: Sequence[FoldModel], plans: Plans) -> PatchLook:
+    """Send a patch through all folds and average what they say."""
+    per_fold, folds = [], []
     for model in models:
-        reading = read_patch(patch.array, patch.grid, name, model=model, plans=plans)
-        seen = reading.reconstruction
-        per_fold.append(np.stack([reading.anomaly, seen.healthy_hu, seen.autoencoded_hu]))
-    return np.mean(per_fold, axis=0, dtype=np.float32)
+        seen, anomaly = read_patch(patch.array, patch.grid, patch.organ, model=model, plans=plans)
+        per_fold.append(np.stack([anomaly, seen.healthy_hu, seen.autoencoded_hu]))
+        folds.append(SeenByFold(seen, model.detect, model.calibration.statistics))
+    return PatchLook(patch, np.mean(per_fold, axis=0, dtype=np.float32), folds)
 
 
-def read_patch(array: NDArray[np.floating], grid: Grid, name: str, *, model: FoldModel, plans: Plans) -> PatchReading:
-    """Reconstruct a patch `[3, Z, Y, X]`, draw its large candidates anew if the plan says so, and map it."""
-    seen = reconstruct_patch(array, name, reconstruct=model.reconstruct, plans=plans)
+def read_patch(array: NDArray[np.floating], grid: Grid, organ: str, *, model: FoldModel, plans: Plans) -> PatchReading:
+    """Reconstruct a patch `[3, Z, Y, X]`, draw its large candidates anew if the plan says so, and map it.
+
+    Raises `DataError` (NET-NONFINITE) where a network answers with what is no number.
+    """
+    seen = reconstruct_patch(array, organ, reconstruct=model.reconstruct, plans=plans)
     statistics, threshold = model.calibration.statistics, model.calibration.inpaint_threshold
     if model.inpaint is not None and threshold is not None:
         how = Inpainting(inpaint=model.inpaint, detect=model.detect, statistics=statistics, threshold=threshold)
-        seen = with_large_candidates_inpainted(array, grid, name, first=seen, how=how, plans=plans)
+        seen = with_large_candidates_inpainted(array, grid, organ, first=seen, how=how, plans=plans)
     residual = residual_of_patch(array, grid, seen, plans.inference)
-    return PatchReading(seen, model.detect(seen, residual, statistics))
+    anomaly = model.detect(seen, residual, statistics)
+    finite(torch.from_numpy(anomaly), "the anomaly map")
+    return PatchReading(seen, anomaly)
 
 
 def detect_lesions(
     composite: Composite | None, grid: Grid, plan: InferencePlan, calibrated: float, *, keep: Sorter | None = None
-) -> tuple[NDArray[np.bool_], list[Candidate], float | None]:
-    """Mask `[Z, Y, X]`, candidates and threshold from the first of the composed maps, in indices of the whole scan.
+) -> tuple[NDArray[np.bool_], list[Region], float | None]:
+    """Mask `[Z, Y, X]`, regions and threshold from the first of the composed maps, in indices of the whole scan.
 
     `calibrated` is the threshold unless the plan asks for Otsu's, which is None without a map. `keep` sorts out
     candidates; it is asked only if there are any.
@@ -192,7 +215,7 @@ def detect_lesions(
     if keep is not None and regions:
         regions = keep(regions, inner)
     mask[composite.box.slices] = mask_of(regions, inner.shape)
-    return mask, [_moved(region.candidate, composite.box.start) for region in regions], threshold
+    return mask, [_moved(region, composite.box.start) for region in regions], threshold
 
 
 def sorter_of(
@@ -214,9 +237,10 @@ def _scenes(patches: Sequence[OrganPatch], maps: Sequence[FloatArray], plans: Pl
     ]
 
 
-def _moved(candidate: Candidate, offset: tuple[int, int, int]) -> Candidate:
-    """The candidate in indices of the whole scan."""
-    box = candidate.box
+def _moved(region: Region, offset: tuple[int, int, int]) -> Region:
+    """The region in indices of the whole scan."""
+    box = region.component.box
     z, y, x = (int(a + b) for a, b in zip(box.start, offset, strict=True))
     dz, dy, dx = box.shape
-    return replace(candidate, box=Box((z, y, x), (z + dz, y + dy, x + dx)))
+    moved = Box((z, y, x), (z + dz, y + dy, x + dx))
+    return Region(replace(region.candidate, box=moved), replace(region.component, box=moved))

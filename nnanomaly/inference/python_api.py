@@ -66,21 +66,29 @@ class Predictor:
         return self.model.plans.organs
 
     @memory_fault(REMEDY)
-    def predict(self, image: Image, *, organ_masks: OrganMasks | None = None, case: str | None = None) -> Prediction:
+    def predict(
+        self,
+        image: Image,
+        *,
+        organ_masks: OrganMasks | None = None,
+        case: str | None = None,
+        num_samples: int | None = None,
+    ) -> Prediction:
         """Find lesions in one scan.
 
         `image`: a NIfTI file, a SimpleITK image, a nibabel image, or a tuple (array `[i, j, k]`, affine to RAS mm), in
         HU. `organ_masks`: for every organ one of the same (not 0 = organ), or the folder or label map of the case as it
-        lies in `organMasksTs`; may be left out for a file, whose masks are then looked for beside it. `case` keys
-        the noise: the same name gives the same voxels, and those of `nnanomaly_predict`; by default it is the name
-        of the file, or "case".
+        lies in `organMasksTs`; may be left out for a file, whose masks are then looked for beside it. `case` is
+        what errors and the result call it; by default the name of the file, or "case". Noise is keyed by the voxels:
+        a scan gives the same result under every name, and that of `nnanomaly_predict`. `num_samples`: samples of the
+        noise that are averaged; None = as planned.
         Raises ConfigurationError (CFG-IMAGE, CFG-MASKS) and DataError, with the codes of `nnanomaly_predict`.
         """
         name = case_of(image) if case is None else case
         check_case_id(name, Path("case"))
         with threadpool_limits(1, user_api="blas"):  # as in nnanomaly_predict: small matrices, and the same sums
             scan, masks = read_input(image, organ_masks, organs=self.organs, description=self.model.description)
-            models = list(self.model.folds.values())
+            models = list(self.model.with_num_samples(num_samples).folds.values())
             result = predict_case(scan, masks, case=name, plans=self.model.plans, models=models)
         anomaly, healthy = over_scan(result.composite, scan)
         return Prediction(

@@ -1,7 +1,8 @@
 """The healthy reconstruction of organ patches: encode, go up to the noise level, come down guided, decode.
 
 METHOD sections 3 and 5. A *round trip* maps latents `u` [B, C, Z, Y, X] to healthy latents; which one is a plan choice
-and an entry in `ROUND_TRIPS`. Noise is keyed by the names of the patches, so batches, parts and reruns agree.
+and an entry in `ROUND_TRIPS`. Noise is keyed by what the patches hold, so that batches, parts, reruns and
+renamed scans agree.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from nnanomaly.diffusion.guidance import (
 from nnanomaly.diffusion.noise import gaussian, generator_for, step_noise
 from nnanomaly.diffusion.samplers import ddim_invert, ddim_sample, ddpm_sample, heun
 from nnanomaly.diffusion.schedule import NoiseSchedule, cosine_schedule, karras_sigmas, per_item, strided_times
+from nnanomaly.inference.finite import finite
 from nnanomaly.networks.classifier import OrganState
 from nnanomaly.networks.conditioning import NULL_CLASS
 from nnanomaly.plans import DiffusionPlan, InferencePlan
@@ -45,9 +47,12 @@ class Reconstruction(NamedTuple):
     """The reconstruction of the same noise without guidance, where the plan compares with it."""
     extra: tuple["Reconstruction", ...] = ()
     """The same at the extra noise levels of the plan."""
+    samples: tuple["Reconstruction", ...] = ()
+    """The same of every sample of the noise alone; empty where there is one."""
 
 
 Reconstructor = Callable[[Sequence[NDArray[np.floating]], Sequence[str]], Reconstruction]
+"""(patches `[Z, Y, X]`, keys of their noise) -> reconstructions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,36 +69,60 @@ class LatentModels:
     """Solver, level, guidance."""
 
 
-def build_reconstructor(codec: Codec, models: LatentModels, *, seed: int, device: torch.device) -> Reconstructor:
-    """Function from patches (`[Z, Y, X]` in [-1, 1]) and their names to reconstructions; averages `num_samples`.
+def build_reconstructor(
+    codec: Codec, models: LatentModels, *, seed: int, device: torch.device, most_at_once: int | None = None
+) -> Reconstructor:
+    """Function from patches (`[Z, Y, X]` in [-1, 1]) and keys of noise to reconstructions; averages `num_samples`.
 
-    All samples of all patches pass the networks as one batch, in the precision of the plan. Every noise level has
-    noise of its own; with and without guidance it is the same.
+    `most_at_once` samples (None = all) of all patches pass the networks as one batch, in the precision of the plan.
+    Every noise level has noise of its own; with and without guidance it is the same. The first samples do not depend
+    on how many follow. Raises `DataError` (NET-NONFINITE) where the networks answer with what is no number.
     """
     plan = models.inference
     levels = [_round_trip_at(models, sigma=sigma) for sigma in plan.sigmas]
     unguided = [_round_trip_at(models, sigma=sigma, guidance_scale=0.0) for sigma in plan.sigmas]
-    samples, compares = plan.num_samples, plan.residual_of == "unguided"
+    samples, compares = range(plan.num_samples), plan.residual_of == "unguided"
+    batches = [samples[k : k + (most_at_once or len(samples))] for k in samples[:: most_at_once or len(samples)]]
+
+    def decoded_of(round_trip: RoundTrip, u: Tensor, keys: Sequence[str], level: int) -> Tensor:
+        """`[B, num_samples, 1, Z, Y, X]`, not clamped."""
+        decoded = []
+        for batch in batches:
+            whole = [(key, str(k), *([f"level {level}"] if level else [])) for key in keys for k in batch]
+            generators = [generator_for(*key, seed=seed) for key in whole]
+            drawn = codec.decode(round_trip(u.repeat_interleave(len(batch), dim=0), generators))
+            decoded.append(torch.unflatten(drawn.float(), 0, (len(keys), len(batch))))
+        return finite(torch.cat(decoded, dim=1), "the healthy reconstruction")
 
     @torch.no_grad()
-    def reconstruct(patches: Sequence[NDArray[np.floating]], names: Sequence[str]) -> Reconstruction:
+    def reconstruct(patches: Sequence[NDArray[np.floating]], keys: Sequence[str]) -> Reconstruction:
         x = torch.from_numpy(np.stack(patches)[:, None].astype(np.float32)).to(device)
-
-        def mean_of(round_trip: RoundTrip, u: Tensor, level: int) -> Tensor:
-            keys = [(name, str(k), *([f"level {level}"] if level else [])) for name in names for k in range(samples)]
-            drawn = round_trip(u.repeat_interleave(samples, dim=0), [generator_for(*key, seed=seed) for key in keys])
-            decoded = torch.unflatten(codec.decode(drawn).float(), 0, (len(names), samples))
-            return decoded.mean(dim=1).clamp(-1, 1).cpu()
-
         with autocast(device, plan.precision):
-            u = codec.encode(x).float()
-            autoencoded = codec.decode(u).float().clamp(-1, 1).cpu()
-            healthy = [mean_of(trip, u, level) for level, trip in enumerate(levels)]
-            without = [mean_of(trip, u, level) if compares else None for level, trip in enumerate(unguided)]
-        first, *extra = (Reconstruction(h, autoencoded, w) for h, w in zip(healthy, without, strict=True))
-        return first._replace(extra=tuple(extra))
+            u = finite(codec.encode(x).float(), "the code of the autoencoder")
+            autoencoded = finite(codec.decode(u).float(), "the answer of the autoencoder").clamp(-1, 1).cpu()
+            healthy = [decoded_of(trip, u, keys, level) for level, trip in enumerate(levels)]
+            without = [decoded_of(trip, u, keys, level) if compares else None for level, trip in enumerate(unguided)]
+        return _averaged(autoencoded, healthy, without)
 
     return reconstruct
+
+
+def _averaged(autoencoded: Tensor, healthy: Sequence[Tensor], without: Sequence[Tensor | None]) -> Reconstruction:
+    """The mean over the samples, and each of several alone; `[B, S, 1, Z, Y, X]` per noise level."""
+
+    def of(pick: Callable[[Tensor], Tensor]) -> Reconstruction:
+        first, *extra = (
+            Reconstruction(pick(h).clamp(-1, 1).cpu(), autoencoded, None if w is None else pick(w).clamp(-1, 1).cpu())
+            for h, w in zip(healthy, without, strict=True)
+        )
+        return first._replace(extra=tuple(extra))
+
+    def sample(number: int) -> Callable[[Tensor], Tensor]:
+        return lambda drawn: drawn[:, number]
+
+    count = healthy[0].shape[1]
+    alone = tuple(of(sample(number)) for number in range(count)) if count > 1 else ()
+    return of(lambda drawn: drawn.mean(dim=1))._replace(samples=alone)
 
 
 def _round_trip_at(models: LatentModels, **changes: float) -> RoundTrip:

@@ -1,10 +1,9 @@
 """Making the examples of a fold once and keeping them on disk: every reconstruction is paid for a single time.
 
-Which example has which lesions follows from (seed, name of the patch, variant) alone; what is there already and belongs
-to the same networks is kept, so that a run that was stopped goes on where it was.
+Which example has which lesions follows from (seed, voxels of the patch, variant) alone; what is there already and
+belongs to the same networks is kept, so that a run that was stopped goes on where it was.
 """
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,13 @@ import numpy as np
 from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch, read_metadata, save_patch
 from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
 from nnanomaly.inference.detectors import Detector
-from nnanomaly.inference.patch_map import PatchReconstruction, healthy_statistics, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.patch_map import (
+    PatchReconstruction,
+    healthy_statistics,
+    noise_key,
+    reconstruct_patch,
+    residual_of_patch,
+)
 from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.lesion_head.examples import WEIGHT, EditedPatch, FloatArray, edit_patch, training_example, vary_patch
 from nnanomaly.lesion_head.self_training import guess_lesions
@@ -25,11 +30,10 @@ from nnanomaly.preprocessing.preprocessor import ORGAN
 from nnanomaly.synthesis.kinds import KINDS
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
 from nnanomaly.utilities.progress import all_shown
-from nnanomaly.volume import Grid
 
 logger = logging.getLogger(__name__)
 STATISTICS_JSON = "residual_statistics.json"
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Counts up when the generator of lesions changes, so that old examples are not mixed with new ones."""
 
 
@@ -85,7 +89,7 @@ def make_guessed_examples(
     for name, patch in all_shown(patches.items(), "unhealthy organs"):
         if (folder / f"{name}.json").is_file():
             continue
-        reconstruction, residual = _look(np.asarray(patch.array, dtype=np.float32), patch.grid, name, maker)
+        reconstruction, residual = _look(np.asarray(patch.array, dtype=np.float32), patch, maker)
         guess = guess_lesions(detect(reconstruction, residual, statistics))
         example = training_example(reconstruction, residual, statistics, guess.lesions, window_hu=window)
         example[WEIGHT] *= guess.counts
@@ -124,8 +128,8 @@ def _statistics(folder: Path, patches: Mapping[str, StoredPatch], maker: Example
     if path.is_file() and read_json(path)["of"] == wanted:
         return from_document(ResidualStatistics, read_json(path)["statistics"], source=str(path))
     residuals = []
-    for name, patch in all_shown(patches.items(), "healthy residuals"):
-        residuals.append(_look(np.asarray(patch.array, dtype=np.float32), patch.grid, name, maker)[1])
+    for patch in all_shown(list(patches.values()), "healthy residuals"):
+        residuals.append(_look(np.asarray(patch.array, dtype=np.float32), patch, maker)[1])
     statistics = healthy_statistics(residuals, maker.plans.inference)
     write_json(path, {"of": wanted, "statistics": to_document(statistics)})
     return statistics
@@ -144,35 +148,35 @@ def _ensure(
     example_name = f"{name}__v{variant}"
     if (folder / f"{example_name}.json").is_file():
         return
-    edited = edited_patch(name, patch, variant, kinds, maker.plans)
-    reconstruction, residual = _look(edited.array, patch.grid, example_name, maker)
+    edited = edited_patch(patch, variant, kinds, maker.plans)
+    reconstruction, residual = _look(edited.array, patch, maker)
     window = maker.plans.preprocessing.window_hu
     example = training_example(reconstruction, residual, statistics, edited.lesions, window_hu=window)
     metadata = {"grid": to_document(patch.grid), "variant": variant, "kinds": list(edited.kinds)}
     save_patch(folder, example_name, example, metadata=metadata)
 
 
-def _look(array: FloatArray, grid: Grid, name: str, maker: ExampleMaker) -> tuple[PatchReconstruction, Residual]:
-    """What the networks make of a patch `[3, Z, Y, X]`, and what differs from it."""
-    reconstruction = reconstruct_patch(array, name, reconstruct=maker.reconstruct, plans=maker.plans)
-    return reconstruction, residual_of_patch(array, grid, reconstruction, maker.plans.inference)
+def _look(array: FloatArray, patch: StoredPatch, maker: ExampleMaker) -> tuple[PatchReconstruction, Residual]:
+    """What the networks make of a patch, edited to `array` `[3, Z, Y, X]`, and what differs from it."""
+    organ = str(patch.metadata["organ"])
+    reconstruction = reconstruct_patch(array, organ, reconstruct=maker.reconstruct, plans=maker.plans)
+    return reconstruction, residual_of_patch(array, patch.grid, reconstruction, maker.plans.inference)
 
 
-def edited_patch(name: str, patch: StoredPatch, variant: int, kinds: Sequence[str], plans: Plans) -> EditedPatch:
+def edited_patch(patch: StoredPatch, variant: int, kinds: Sequence[str], plans: Plans) -> EditedPatch:
     """The patch as it is (without kinds), or varied and with lesions."""
     array = np.asarray(patch.array, dtype=np.float32)
     if not kinds:
         return EditedPatch(array=array, lesions=np.zeros(array.shape[1:], dtype=bool), kinds=())
-    rng = generator_of_edit(name, variant, seed=plans.head.training.seed)
+    rng = generator_of_edit(patch, variant, seed=plans.head.training.seed)
     window = plans.preprocessing.window_hu
     edited = edit_patch(array, spacing_mm=patch.grid.spacing_mm, window_hu=window, kinds=kinds, rng=rng)
     return vary_patch(edited, rng)
 
 
-def generator_of_edit(name: str, variant: int, *, seed: int) -> np.random.Generator:
-    """What draws the lesions of a variant of a patch: it depends on these three alone."""
-    key = int.from_bytes(hashlib.sha256(f"{name}/{variant}".encode()).digest()[:8], "little")
-    return np.random.default_rng((seed, key))
+def generator_of_edit(patch: StoredPatch, variant: int, *, seed: int) -> np.random.Generator:
+    """What draws the lesions of a variant of a patch: it depends on the patch's voxels, on its organ and on these."""
+    return np.random.default_rng((seed, variant, int(noise_key(patch.array, str(patch.metadata["organ"])), 16)))
 
 
 def example_names(folder: Path) -> list[str]:

@@ -102,8 +102,8 @@ def run_section(predictions: Path) -> Section:
     document = read_json(plans) if plans.is_file() else {}
     rows += [[f"plans: {key}", str(document[key])] for key in ("preset", "dataset_name") if key in document]
     text = (
-        "How the predictions were made. The noise of every sample is seeded by the names of case and organ; the seed "
-        "of the training stands in the debug.json of the trained model, not in the predictions."
+        "How the predictions were made. The noise of every sample is seeded by the voxels of the patch and the organ; "
+        "the seed of the training stands in the debug.json of the trained model, not in the predictions."
     )
     if not rows:
         text = "The predictions do not say how they were made."

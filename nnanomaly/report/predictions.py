@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnanomaly.evaluation.healthy_organs import nearest_organ, organ_centers
+from nnanomaly.evaluation.healthy_organs import organ_centers
 from nnanomaly.paths import ARGUMENTS_JSON, BOXES_ENDING, DATASET_JSON, DETECTIONS
+from nnanomaly.roi.nearest_organ import nearest_organ
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import from_document, read_json
 from nnanomaly.volume import Grid

@@ -104,8 +104,9 @@ def _drawn_scenes(paths: Paths, plans: Plans, fold: int | str) -> Iterator[Scene
 def drawn_scenes(patches: Mapping[str, StoredPatch], reference: Callable[[str], Volume | None]) -> Iterator[Scene]:
     """One scene per case with drawn lesions, on the grid of the drawing; cases without any are left out."""
     by_case: dict[str, list[ScenePatch]] = {}
-    for name, patch in patches.items():
-        by_case.setdefault(str(patch.metadata["case"]), []).append(ScenePatch(name, patch.array, patch.grid))
+    for patch in patches.values():
+        seen = ScenePatch(str(patch.metadata["organ"]), patch.array, patch.grid)
+        by_case.setdefault(str(patch.metadata["case"]), []).append(seen)
     for case, of_case in by_case.items():
         mask = reference(case)
         if mask is not None and np.any(mask.array):

@@ -97,12 +97,15 @@ def try_configurations(
     num_false = np.zeros(len(configurations), dtype=np.int64)
     for group in group_by(enumerate(configurations), reconstruction_of):
         reconstruct = partial(reconstruct_patch, reconstruct=load_for(group[0][1]).reconstruct, plans=plans)
-        seen = {name: reconstruct(patch.array, name) for name, patch in all_shown(healthy.items(), "healthy organs")}
+        seen = {
+            name: replace(reconstruct(patch.array, str(patch.metadata["organ"])), samples=())  # they fill the memory
+            for name, patch in all_shown(healthy.items(), "healthy organs")
+        }
         makers = [_calibrated(load_for, same, healthy, seen) for same in all_shown(group_by(group, map_of), "maps")]
         for cut in (cut for maker in makers for cut in maker.cuts):
             num_false[cut.number] = cut.num_false
         for index, trial in enumerate(all_shown(trials, "trials")):
-            reconstruction = reconstruct(trial.array, trial.name)
+            reconstruction = reconstruct(trial.array, trial.organ)
             for maker in makers:
                 for number, found in _counts(trial, reconstruction, maker):
                     counts[number, index] = found

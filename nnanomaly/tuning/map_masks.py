@@ -76,4 +76,4 @@ def _without_limits(plan: InferencePlan) -> InferencePlan:
 
 
 def _is_large(candidate: Candidate, plan: InferencePlan) -> bool:
-    return candidate.num_voxels >= plan.min_voxels and candidate.diameter_mm >= plan.min_diameter_mm
+    return candidate.num_voxels >= plan.min_voxels and candidate.equivalent_diameter_mm >= plan.min_diameter_mm

@@ -33,8 +33,8 @@ BoolArray = NDArray[np.bool_]
 class ScenePatch(NamedTuple):
     """A patch of a scene."""
 
-    name: str
-    """Keys the noise."""
+    organ: str
+    """Which organ it shows."""
     array: PatchArray
     """`[3, Z, Y, X]`."""
     grid: Grid
@@ -67,7 +67,7 @@ class SceneTraces:
 
 def scene_of_trial(trial: Trial) -> Scene:
     """A patch with a lesion in it, measured on its own grid."""
-    patch = ScenePatch(trial.name, trial.array, trial.grid)
+    patch = ScenePatch(trial.organ, trial.array, trial.grid)
     return Scene(name=trial.name, patches=[patch], grid=trial.grid, lesions=trial.lesions)
 
 
@@ -88,7 +88,7 @@ def trace_scene(scene: Scene, model: FoldModel, plans: Plans, *, criteria: Crite
 
 def _layers(patch: ScenePatch, model: FoldModel, plans: Plans) -> tuple[Grid, FloatArray, BoolArray]:
     """What of a patch is composed, in the order of `_views`: the map first, as the detection wants it."""
-    reconstruction, anomaly = read_patch(patch.array, patch.grid, patch.name, model=model, plans=plans)
+    reconstruction, anomaly = read_patch(patch.array, patch.grid, patch.organ, model=model, plans=plans)
     organ = np.asarray(patch.array[ORGAN], dtype=np.float32)
     gate = organ_gate(signed_distance_mm(organ > 0.5, patch.grid.spacing_mm), plans.inference.organ_gate_mm)
     layers = (anomaly, reconstruction.image_hu, reconstruction.autoencoded_hu, reconstruction.healthy_hu, gate, organ)

@@ -108,7 +108,7 @@ def _try(trained: TrainedFold, plans: Plans, healthy: Mapping[str, StoredPatch],
     model = FoldModel(
         reconstruct=trained.reconstruct, detect=trained.detect, inpaint=trained.inpaint, calibration=calibration
     )
-    maps = [read_patch(trial.array, trial.grid, trial.name, model=model, plans=plans).anomaly for trial in trials]
+    maps = [read_patch(trial.array, trial.grid, trial.organ, model=model, plans=plans).anomaly for trial in trials]
     otsu = plans.inference.threshold == "otsu"
 
     def threshold(anomaly: FloatArray, trial: Trial) -> float:

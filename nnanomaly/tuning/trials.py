@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.dataset.patch_store import StoredPatch
+from nnanomaly.inference.patch_map import noise_key
 from nnanomaly.lesion_head.example_store import generator_of_edit, with_organ
 from nnanomaly.lesion_head.examples import edit_patch
 from nnanomaly.preprocessing.normalization import denormalise, normalise
@@ -30,9 +31,11 @@ class Trial:
     """A patch and its lesions."""
 
     name: str
-    """Keys the noise of the reconstruction."""
+    """What tables call it."""
     case: str
     """Whose patch it is: trials of one case are no independent evidence."""
+    organ: str
+    """Which organ it shows."""
     array: NDArray[np.floating]
     """`[3, Z, Y, X]`: image in [-1, 1], organ, coverage."""
     grid: Grid
@@ -46,10 +49,11 @@ def inserted_trials(
 ) -> list[Trial]:
     """One trial per patch of a healthy organ, each with one inserted lesion; sizes and contrasts take turns.
 
-    Patches without a voxel of the organ (tiles beside it) are left out.
+    Patches without a voxel of the organ (tiles beside it) are left out. Their turn follows from their voxels, not
+    from their names.
     """
     rng = np.random.default_rng(seed)
-    places = with_organ(patches)
+    places = dict(sorted(with_organ(patches).items(), key=lambda item: _key(item[1])))
     drawn = draw_insertions(len(places), diameters_mm=diameters_mm, contrasts_hu=CONTRASTS_HU, rng=rng)
     trials = []
     for (name, patch), insertion in zip(places.items(), drawn, strict=True):
@@ -58,9 +62,21 @@ def inserted_trials(
         inserted = insert(image_hu, organ, insertion, spacing_mm=patch.grid.spacing_mm, rng=rng)
         array = np.array(patch.array, dtype=np.float32)
         array[IMAGE] = normalise(inserted.image_hu, window_hu)
-        case = str(patch.metadata["case"])
-        trials.append(Trial(name=name, case=case, array=array, grid=patch.grid, lesions=inserted.mask))
+        trials.append(
+            Trial(
+                name=name,
+                case=str(patch.metadata["case"]),
+                organ=str(patch.metadata["organ"]),
+                array=array,
+                grid=patch.grid,
+                lesions=inserted.mask,
+            )
+        )
     return trials
+
+
+def _key(patch: StoredPatch) -> str:
+    return noise_key(patch.array, str(patch.metadata["organ"]))
 
 
 def generated_trials(
@@ -69,13 +85,14 @@ def generated_trials(
     """`variants` trials per patch of a healthy organ, from the generator that the lesion head is trained with.
 
     None to three lesions of every kind, size and place; what got none, perhaps a distractor, is a negative trial.
-    Patches without a voxel of the organ are left out. What a trial holds follows from seed, patch and variant alone.
+    Patches without a voxel of the organ are left out. What a trial holds follows from seed, variant and the
+    voxels of the patch alone.
     """
     trials = []
     for name, patch in with_organ(patches).items():
         array = np.asarray(patch.array, dtype=np.float32)
         for variant in range(1, variants + 1):
-            rng = generator_of_edit(name, variant, seed=seed)
+            rng = generator_of_edit(patch, variant, seed=seed)
             edited = edit_patch(
                 array, spacing_mm=patch.grid.spacing_mm, window_hu=window_hu, kinds=tuple(KINDS), rng=rng
             )
@@ -83,6 +100,7 @@ def generated_trials(
                 Trial(
                     name=f"{name}__v{variant}",
                     case=str(patch.metadata["case"]),
+                    organ=str(patch.metadata["organ"]),
                     array=edited.array.astype(np.float16),  # as patches are stored
                     grid=patch.grid,
                     lesions=edited.lesions,
@@ -102,5 +120,6 @@ def drawn_trials(patches: Mapping[str, StoredPatch], reference: Callable[[str], 
         mask = by_case[case]
         if mask is not None:
             lesions = sample_labels_on_grid(mask, patch.grid)[0] > 0
-            trials.append(Trial(name=name, case=case, array=patch.array, grid=patch.grid, lesions=np.asarray(lesions)))
+            organ, known = str(patch.metadata["organ"]), np.asarray(lesions)
+            trials.append(Trial(name=name, case=case, organ=organ, array=patch.array, grid=patch.grid, lesions=known))
     return trials

@@ -22,7 +22,7 @@ def known() -> Known:
     healthy = np.full(SHAPE, 100.0, dtype=np.float32)
     array = np.ones((3, *SHAPE), dtype=np.float32)
     grid = Grid(SHAPE, (3.0, 3.0, 3.0), (0.0, 0.0, 0.0))
-    trial = Trial(name="a", case="a", array=array, grid=grid, lesions=lesion)
+    trial = Trial(name="a", case="a", organ="kidney_left", array=array, grid=grid, lesions=lesion)
     return Known(trial=trial, image_hu=np.where(lesion, 40, healthy).astype(np.float32), healthy_hu=healthy)
 
 

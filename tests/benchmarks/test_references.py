@@ -140,7 +140,7 @@ def test_what_the_denoiser_takes_for_noise_is_taken_off_the_scan(tiny_plans: Cal
 def test_drawn_lesions_move_with_the_scan() -> None:
     lesions = block(5, 11)
     array = np.stack([2.0 * lesions - 1, block(2, 14), np.ones(SHAPE)]).astype(np.float32)
-    trial = Trial(name="a", case="a", array=array, grid=GRID, lesions=lesions)
+    trial = Trial(name="a", case="a", organ="kidney_left", array=array, grid=GRID, lesions=lesions)
     same = varied(trial, seed=0, variant=0)
     np.testing.assert_array_equal(same.array, array)
     np.testing.assert_array_equal(same.lesions, lesions)
@@ -156,7 +156,12 @@ def test_an_example_is_the_scan_the_distance_to_the_organ_and_the_drawn_lesions(
 ) -> None:
     plans, lesions = tiny_plans("default", dataset=DATASET), block(5, 11)
     array = np.stack([np.where(lesions, -0.5, 0.25), block(2, 14), np.ones(SHAPE)]).astype(np.float32)
-    make_examples(tmp_path, [Trial(name="a", case="a", array=array, grid=GRID, lesions=lesions)], plans, variants=2)
+    make_examples(
+        tmp_path,
+        [Trial(name="a", case="a", organ="kidney_left", array=array, grid=GRID, lesions=lesions)],
+        plans,
+        variants=2,
+    )
     assert list_patches(tmp_path) == ["a__v0", "a__v1", "a__v2"]
     example = load_patch(tmp_path, "a__v0", verify=True).array
     image, distance = (example[HEAD_INPUTS.index(name)] for name in PLAN_ABOVE.inputs)

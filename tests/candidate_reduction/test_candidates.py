@@ -62,7 +62,7 @@ def finder(tiny_plans: Callable[..., Plans]) -> CandidateFinder:
     return CandidateFinder(model=model, plans=plans)
 
 
-def without_lesions(name: str, patch: StoredPatch, variant: int, *_: object) -> EditedPatch:
+def without_lesions(patch: StoredPatch, variant: int, *_: object) -> EditedPatch:
     return EditedPatch(array=np.asarray(patch.array), lesions=np.zeros(GRID.shape, dtype=bool), kinds=())
 
 
@@ -89,7 +89,7 @@ def test_candidates_on_inserted_lesions_are_positives_beside_them_negatives_and_
     lesions[BLOCKS["centre"]] = True
     lesions[BLOCKS["far"][0], BLOCKS["far"][1], 11] = True  # a third of that block
 
-    def insert(name: str, patch: StoredPatch, variant: int, *_: object) -> EditedPatch:
+    def insert(patch: StoredPatch, variant: int, *_: object) -> EditedPatch:
         array = patch_with("corner", "centre", "far").astype(np.float32)
         return EditedPatch(array=array, lesions=lesions | _large(variant), kinds=("cyst",))
 
@@ -110,9 +110,9 @@ def test_lesions_are_of_variants_that_the_head_was_not_trained_on(
 ) -> None:
     seen: list[int] = []
 
-    def insert(name: str, patch: StoredPatch, variant: int, *rest: object) -> EditedPatch:
+    def insert(patch: StoredPatch, variant: int, *rest: object) -> EditedPatch:
         seen.append(variant)
-        return without_lesions(name, patch, variant)
+        return without_lesions(patch, variant)
 
     monkeypatch.setattr(module, "edited_patch", insert)
     collect_candidates({"b": stored("left", "far")}, {}, finder)

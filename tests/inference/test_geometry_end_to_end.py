@@ -22,6 +22,7 @@ from nnanomaly.imageio.nifti import read_volume
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.detectors import residual_detector
+from nnanomaly.inference.patch_map import noise_key
 from nnanomaly.inference.prediction_files import write_case
 from nnanomaly.inference.predictor import CaseResult, FoldModel, predict_case
 from nnanomaly.inference.reconstruct import Reconstruction
@@ -135,7 +136,7 @@ class Case:
 
     def grids(self, organ: str, plans: Plans) -> dict[str, Grid]:
         patches = preprocess_case(*self._volumes(), plans.preprocessing, case="case", organ=organ)
-        return {patch.name: patch.grid for patch in patches}
+        return {noise_key(patch.array, organ): patch.grid for patch in patches}
 
     def predict(self, organ: str, plans: Plans, model: FoldModel) -> CaseResult:
         image, mask = self._volumes()

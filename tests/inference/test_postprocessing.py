@@ -92,7 +92,7 @@ def test_a_candidate_knows_its_box_centre_and_volume_in_the_world() -> None:
     assert (candidate.box.start, candidate.box.stop) == ((5, 5, 5), (8, 8, 8))
     assert candidate.center_mm == (112.0, 6.0, -44.0)
     assert candidate.volume_mm3 == 54.0
-    assert candidate.diameter_mm == pytest.approx((6 * 54 / np.pi) ** (1 / 3))
+    assert candidate.equivalent_diameter_mm == pytest.approx((6 * 54 / np.pi) ** (1 / 3))
 
 
 def test_the_calibrated_threshold_leaves_at_most_the_wanted_number_of_candidates() -> None:

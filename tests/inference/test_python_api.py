@@ -133,13 +133,36 @@ def test_the_masks_of_a_file_are_found_beside_it(case: SimpleNamespace, predicto
     assert beside.anomaly_map.any()
 
 
-def test_the_name_of_a_case_keys_its_noise_and_not_where_its_masks_are_looked_for(
+def test_a_scan_is_predicted_alike_under_three_names_and_not_alike_with_other_noise(
     case: SimpleNamespace, predictor: Predictor
 ) -> None:
-    named, again = (predictor.predict(case.image, case="another") for _ in range(2))
-    assert named.case == "another"
-    np.testing.assert_array_equal(named.anomaly_map, again.anomaly_map)
-    assert (named.anomaly_map != predictor.predict(case.image).anomaly_map).any()
+    first, *others = (predictor.predict(case.image, case=name) for name in (CASE, "another", "0"))
+    assert first.candidates and first.mask.any()
+    for named in others:
+        np.testing.assert_array_equal(named.anomaly_map, first.anomaly_map)
+        np.testing.assert_array_equal(named.mask, first.mask)
+        assert named.candidates == first.candidates
+    scan, affine = with_affine(case.image)
+    scan = scan.copy()
+    scan[24, 12, 10] += 100  # a voxel of the left kidney: other noise in its patch, and there alone
+    changed = predictor.predict((scan, affine), organ_masks={o: with_affine(p) for o, p in case.masks.items()})
+    assert (changed.anomaly_map != first.anomaly_map)[..., 20:].any()
+
+
+def test_more_samples_change_the_map_and_several_have_a_spread(case: SimpleNamespace, predictor: Predictor) -> None:
+    planned, five = predictor.predict(case.image), predictor.predict(case.image, num_samples=5)
+    assert (planned.anomaly_map != five.anomaly_map).any()
+    assert all(found.score_spread is not None and found.score_spread > 0 for found in planned.candidates)
+    one = predictor.predict(case.image, num_samples=1)
+    assert one.candidates and all(found.score_spread is None for found in one.candidates)
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_a_number_of_samples_that_cannot_be_is_refused(
+    number: int, case: SimpleNamespace, predictor: Predictor
+) -> None:
+    with pytest.raises(ConfigurationError, match="NNA-CFG-SAMPLES"):
+        predictor.predict(case.image, num_samples=number)
 
 
 def test_the_result_goes_back_to_nibabel_on_the_grid_of_the_scan(case: SimpleNamespace, predictor: Predictor) -> None:

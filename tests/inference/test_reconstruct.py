@@ -18,6 +18,7 @@ from nnanomaly.inference.reconstruct import ROUND_TRIPS, LatentModels, build_rec
 from nnanomaly.networks.classifier import OrganState
 from nnanomaly.networks.conditioning import NULL_CLASS
 from nnanomaly.plans import InferencePlan
+from nnanomaly.utilities.errors import DataError
 
 CPU = torch.device("cpu")
 STD = 0.5
@@ -375,3 +376,46 @@ def test_a_batch_of_4_is_freely_guided_like_four_batches_of_1() -> None:
     together = trip(u, [generator_for(str(k), seed=1) for k in range(4)])
     alone = [trip(u[k : k + 1], [generator_for(str(k), seed=1)]) for k in range(4)]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_the_samples_come_alone_as_well_and_the_first_are_the_same_however_many_follow() -> None:
+    plan, inputs = replace(ONE_STEP, num_samples=3), patches(2)
+    result = build_reconstructor(IdentityCodec(), models(plan), seed=0, device=CPU)(inputs, ["a", "b"])
+    assert len(result.samples) == 3
+    mean = torch.stack([sample.healthy for sample in result.samples]).mean(dim=0)
+    assert torch.allclose(mean, result.healthy, atol=1e-6)
+    assert not torch.equal(result.samples[0].healthy, result.samples[1].healthy)
+    more = build_reconstructor(
+        IdentityCodec(), models(replace(plan, num_samples=7)), seed=0, device=CPU, most_at_once=3
+    )(inputs, ["a", "b"])
+    assert len(more.samples) == 7
+    for few, many in zip(result.samples, more.samples[:3], strict=True):
+        assert torch.equal(few.healthy, many.healthy)
+
+
+def test_a_single_sample_is_not_listed_twice() -> None:
+    result = build_reconstructor(IdentityCodec(), models(ONE_STEP), seed=0, device=CPU)(patches(1), ["a"])
+    assert ONE_STEP.num_samples == 1 and result.samples == ()
+
+
+class Overflowing(nn.Module):
+    """Finite weights whose answer is not: what a damaged or hostile checkpoint does."""
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        return x * 3e38 * 3e38 * 0
+
+
+@pytest.mark.parametrize("plan", [ONE_STEP, HEUN, DDIM, DDPM], ids=["one_step", "heun", "ddim", "ddpm"])
+def test_networks_that_answer_with_no_numbers_are_refused(plan: InferencePlan) -> None:
+    broken = replace(models(replace(plan, num_steps=3)), unet=Overflowing())
+    with pytest.raises(DataError, match="NNA-NET-NONFINITE.*reconstruction"):
+        build_reconstructor(IdentityCodec(), broken, seed=0, device=CPU)(patches(1), ["a"])
+
+
+def test_an_autoencoder_that_answers_with_no_numbers_is_refused() -> None:
+    class Broken(IdentityCodec):
+        def encode(self, x: Tensor) -> Tensor:
+            return x / 0
+
+    with pytest.raises(DataError, match="NNA-NET-NONFINITE.*code of the autoencoder"):
+        build_reconstructor(Broken(), models(ONE_STEP), seed=0, device=CPU)(patches(1), ["a"])

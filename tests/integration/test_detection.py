@@ -45,8 +45,8 @@ class Trained:
                 patch.setenv(name, value)
             return int(getattr(cli, command)([str(argument) for argument in arguments]))
 
-    def map_of(self, array: np.ndarray, grid: object, name: str) -> np.ndarray:
-        seen = reconstruct_patch(array, name, reconstruct=self.fold.reconstruct, plans=self.plans)
+    def map_of(self, array: np.ndarray, grid: object, organ: str) -> np.ndarray:
+        seen = reconstruct_patch(array, organ, reconstruct=self.fold.reconstruct, plans=self.plans)
         residual = residual_of_patch(array, grid, seen, self.plans.inference)  # type: ignore[arg-type]
         return anomaly_map(residual, self.calibration.statistics, self.plans.inference)
 
@@ -75,8 +75,8 @@ def test_inserted_spheres_of_fluid_rise_over_the_calibrated_threshold(
 ) -> None:
     window, found, tried = trained.plans.preprocessing.window_hu, 0, 0
     rng = np.random.default_rng(0)
-    for name, patch in healthy_validation_patches(trained.paths.preprocessed(DATASET), trained.plans, 0).items():
-        before = trained.map_of(np.asarray(patch.array), patch.grid, name)
+    for patch in healthy_validation_patches(trained.paths.preprocessed(DATASET), trained.plans, 0).values():
+        before = trained.map_of(np.asarray(patch.array), patch.grid, str(patch.metadata["organ"]))
         sphere = insert_sphere(
             denormalise(np.asarray(patch.array[IMAGE], np.float32), window),
             np.asarray(patch.array[ORGAN]) > 0.5,
@@ -90,7 +90,10 @@ def test_inserted_spheres_of_fluid_rise_over_the_calibrated_threshold(
         array = np.array(patch.array, dtype=np.float32)
         array[IMAGE] = normalise(sphere.image_hu, window)
         tried += 1
-        found += trained.map_of(array, patch.grid, name)[sphere.mask].max() > trained.calibration.threshold
+        found += (
+            trained.map_of(array, patch.grid, str(patch.metadata["organ"]))[sphere.mask].max()
+            > trained.calibration.threshold
+        )
     assert tried >= 6
     assert found >= share * tried
 
@@ -113,6 +116,6 @@ def test_otsu_finds_something_in_every_healthy_organ(trained: Trained) -> None:
     """Why the paper's threshold cannot be the default: it splits any histogram, a healthy one too (METHOD 0.1)."""
     healthy = healthy_validation_patches(trained.paths.preprocessed(DATASET), trained.plans, 0)
     for name, patch in healthy.items():
-        anomaly = trained.map_of(np.asarray(patch.array), patch.grid, name)
+        anomaly = trained.map_of(np.asarray(patch.array), patch.grid, str(patch.metadata["organ"]))
         threshold = otsu_threshold(anomaly, np.asarray(patch.array[COVERAGE]) > 0.5)
         assert find_candidates(anomaly, threshold, patch.grid, trained.plans.inference)[1], name

@@ -145,9 +145,12 @@ def test_drawn_scenes_hold_all_patches_of_a_case_and_only_cases_with_a_lesion(pl
 
     array = np.zeros((3, *SHAPE), dtype=np.float16)
     cases = {"a": "lesion", "b": "clear", "c": "lesion", "d": "nobody drew"}
-    patches = {name: StoredPatch(array=array, grid=GRID, metadata={"case": case}) for name, case in cases.items()}
+    patches = {
+        name: StoredPatch(array=array, grid=GRID, metadata={"case": case, "organ": name})
+        for name, case in cases.items()
+    }
     (scene,) = drawn_scenes(patches, reference)
-    assert (scene.name, [p.name for p in scene.patches], scene.grid) == ("lesion", ["a", "c"], SCAN)
+    assert (scene.name, [p.organ for p in scene.patches], scene.grid) == ("lesion", ["a", "c"], SCAN)
     assert (scene.lesions == cube(SCAN, 8)).all()
 
 

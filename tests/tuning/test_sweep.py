@@ -31,7 +31,7 @@ def cube(start: int) -> np.ndarray:
 
 
 def trial(lesions: np.ndarray, name: str = "a") -> Trial:
-    return Trial(name=name, case="case", array=np.zeros((3, *SHAPE)), grid=GRID, lesions=lesions)
+    return Trial(name=name, case="case", organ="kidney_left", array=np.zeros((3, *SHAPE)), grid=GRID, lesions=lesions)
 
 
 def stored(case: str = "case") -> StoredPatch:
@@ -39,7 +39,7 @@ def stored(case: str = "case") -> StoredPatch:
     array[IMAGE] = normalise(np.full(SHAPE, 100.0), WINDOW)
     array[ORGAN, 1:11, 1:11, 1:23] = 1
     array[COVERAGE] = 1
-    return StoredPatch(array=array, grid=GRID, metadata={"case": case})
+    return StoredPatch(array=array, grid=GRID, metadata={"case": case, "organ": "kidney_left"})
 
 
 def test_what_lies_over_the_threshold_is_matched_with_the_lesions() -> None:
