@@ -6,6 +6,9 @@ import torch
 from torch import nn
 
 from nnanomaly.diffusion.codecs import Codec, HaarCodec, IdentityCodec, RangeCodec, StandardisedCodec
+from nnanomaly.diffusion.noise import NOISES
+from nnanomaly.diffusion.process import EDM, VP, Process
+from nnanomaly.diffusion.schedule import SCHEDULES
 from nnanomaly.networks.autoencoder import Autoencoder, FixedAutoencoder
 from nnanomaly.networks.classifier import LatentClassifier
 from nnanomaly.networks.conditioning import ClassConditionedUNet
@@ -15,7 +18,7 @@ from nnanomaly.networks.lesion_head import LesionHead
 from nnanomaly.networks.unet import UNet3D
 from nnanomaly.networks.unet_factorised import FactorisedUNet
 from nnanomaly.networks.vqgan import VQGAN
-from nnanomaly.plans import Plans, VQGANPlan
+from nnanomaly.plans import DiffusionPlan, Plans, VQGANPlan
 
 
 def _fixed(codec: Codec) -> Callable[[VQGANPlan], Autoencoder]:
@@ -29,6 +32,17 @@ AUTOENCODERS: dict[str, Callable[[VQGANPlan], Autoencoder]] = {
     "identity": _fixed(IdentityCodec()),
 }
 UNETS: dict[str, type[UNet3D] | type[FactorisedUNet]] = {"unet3d": UNet3D, "factorised": FactorisedUNet}
+
+
+PROCESSES: dict[str, Callable[[DiffusionPlan], Process]] = {
+    "edm": lambda plan: EDM(
+        noise=NOISES[plan.noise],
+        log_sigma_mean=plan.log_sigma_mean,
+        log_sigma_std=plan.log_sigma_std,
+        largest_sigma=plan.max_sigma,
+    ),
+    "ddpm": lambda plan: VP(noise=NOISES[plan.noise], schedule=SCHEDULES[plan.schedule](plan.num_timesteps)),
+}
 
 
 def build_vqgan(plans: Plans) -> Autoencoder:
@@ -53,6 +67,11 @@ def build_unet(plans: Plans) -> nn.Module:
     network = ClassConditionedUNet(unet) if plans.ddpm.class_dropout > 0 else unet
     # Every activation follows the layout of the weights; convolutions of few channels run up to twice as fast in it.
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
+def build_process(plan: DiffusionPlan) -> Process:
+    """The diffusion process that a network of this plan is trained and asked in."""
+    return PROCESSES[plan.process](plan)
 
 
 def build_classifier(plans: Plans) -> LatentClassifier:

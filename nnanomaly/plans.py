@@ -51,7 +51,7 @@ NO_PART_OF_A_NETWORK = ("training", "gate", "self_training_iterations", "crop_mm
 """Fields of a stage that decide how it is trained, and not what it is."""
 LATER_FIELDS: dict[str, dict[str, object]] = {
     "vqgan": {"codec": "vq", "kl_weight": 1e-6},
-    "ddpm": {"class_dropout": 0.0},
+    "ddpm": {"class_dropout": 0.0, "schedule": "cosine", "noise": "gaussian"},
     "inference": {"residual_of": "input", "extra_sigmas": []},
 }
 """Fields younger than schema 1, and the values at which they change nothing: an identity leaves these out."""
@@ -321,12 +321,22 @@ class DiffusionPlan:
     """Augmented encodings of each patch that are cached for training."""
     class_dropout: float = 0.0
     """Share of labels withheld in training on both classes, for `free` guidance; 0 = healthy organs, no labels."""
+    schedule: str = "cosine"
+    """Noise of the steps: `cosine` or `linear` (ddpm only)."""
+    noise: str = "gaussian"
+    """`gaussian` (white) or `pyramid` (with structure of up to 8 voxels, for codecs `haar` and `identity`)."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         _require_choice("architecture", self.architecture, ("unet3d", "factorised"))
         _require_choice("process", self.process, ("edm", "ddpm"))
         _require_choice("latent_scaling", self.latent_scaling, ("standardise", "codebook_range"))
+        _require_choice("schedule", self.schedule, ("cosine", "linear"))
+        _require_choice("noise", self.noise, ("gaussian", "pyramid"))
+        noisy = self.schedule == "cosine" or self.num_timesteps >= 1000
+        _require(
+            noisy, "schedule", self.schedule, "needs num_timesteps of 1000 or more, or its last step shows the image"
+        )
         _require(self.num_timesteps >= 2, "num_timesteps", self.num_timesteps, "must be at least 2")
         _require(0 <= self.class_dropout < 1, "class_dropout", self.class_dropout, "must lie in [0, 1)")
 
@@ -628,7 +638,7 @@ class Plans:
 
 def _other_classifier_input(ddpm: dict[str, Any]) -> dict[str, Any]:
     """The fields of the diffusion model that decide what the classifier sees, where they are not those of `default`."""
-    usual = {"process": "edm", "latent_scaling": "standardise"}
+    usual = {"process": "edm", "latent_scaling": "standardise", "schedule": "cosine", "noise": "gaussian"}
     return {f"ddpm.{name}": ddpm[name] for name, value in usual.items() if ddpm[name] != value}
 
 

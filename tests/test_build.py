@@ -8,17 +8,25 @@ import torch
 
 from nnanomaly.build import (
     AUTOENCODERS,
+    PROCESSES,
     UNETS,
     build_classifier,
     build_codec,
     build_discriminators,
+    build_process,
     build_unet,
     build_vqgan,
 )
+from nnanomaly.diffusion.noise import NOISES
+from nnanomaly.diffusion.process import VP
+from nnanomaly.diffusion.samplers import SAMPLERS
+from nnanomaly.diffusion.schedule import SCHEDULES, linear_schedule
 from nnanomaly.experiment_planning.presets import PRESETS
+from nnanomaly.inference.reconstruct import GUIDANCE
 from nnanomaly.networks.unet import UNet3D
 from nnanomaly.networks.unet_factorised import FactorisedUNet
-from nnanomaly.plans import CODECS, PLANS_NAMES, Plans
+from nnanomaly.plans import CODECS, GUIDANCE_OF, PLANS_NAMES, Plans
+from nnanomaly.utilities.errors import ConfigurationError
 
 
 def plans_of(preset: str) -> Plans:
@@ -50,6 +58,30 @@ def test_networks_of_a_preset_fit_each_other(preset: str) -> None:
         assert vqgan.decode(latent).shape == patch.shape
         assert build_unet(plans)(latent, time).shape == latent_shape
         assert build_classifier(plans)(latent, time).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("field", "table"), [("noise", NOISES), ("schedule", SCHEDULES), ("process", PROCESSES)], ids=str
+)
+def test_the_plans_offer_every_entry_of_a_table_of_the_diffusion_and_no_other(
+    field: str, table: dict[str, object]
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        replace(plans_of("paper").ddpm, **{field: "none of them"})
+    assert str(refused.value).split("must be one of ")[1].split(", ") == sorted(table, key=list(table).index)
+
+
+def test_every_sampler_and_every_guidance_of_the_plans_is_there() -> None:
+    assert set(SAMPLERS) == set(GUIDANCE_OF)
+    assert set(GUIDANCE) == {form for forms in GUIDANCE_OF.values() for form in forms}
+
+
+def test_noise_and_schedule_of_the_plans_are_those_of_the_process() -> None:
+    process = build_process(replace(plans_of("paper").ddpm, noise="pyramid", schedule="linear"))
+    assert isinstance(process, VP)
+    assert process.noise is NOISES["pyramid"]
+    assert torch.equal(process.schedule.sigma, linear_schedule(1000).sigma)
+    assert build_process(replace(plans_of("default").ddpm, noise="pyramid")).noise is NOISES["pyramid"]
 
 
 def test_architecture_of_the_plans_decides_the_unet() -> None:

@@ -240,13 +240,18 @@ def test_identity_of_a_stage_follows_the_autoencoder_but_not_its_sister(plans: P
 
 
 def test_a_file_older_than_codecs_and_classes_means_what_it_meant_and_fits_its_models(path: Path, plans: Plans) -> None:
-    younger = {"vqgan": ("codec", "kl_weight"), "ddpm": ("class_dropout",)}
+    younger = {"vqgan": ("codec", "kl_weight"), "ddpm": ("class_dropout", "schedule", "noise")}
     for stage, keys in younger.items():
         for key in keys:
             edit(path, lambda document, stage=stage, key=key: document["configurations"][stage].pop(key))
     old = load_plans(path)
     assert old == plans
-    assert (old.vqgan.codec, old.ddpm.class_dropout) == ("vq", 0.0)
+    assert (old.vqgan.codec, old.ddpm.class_dropout, old.ddpm.schedule, old.ddpm.noise) == (
+        "vq",
+        0.0,
+        "cosine",
+        "gaussian",
+    )
     # What schema 1 hashed from the start, written out.
     document = json.loads(path.read_text())
     hashed = {key: document[key] for key in ("preset", "organs", "preprocessing")}
@@ -368,6 +373,19 @@ def test_lowering_a_limit_of_the_gate_makes_no_trained_network_another(plans: Pl
 def test_the_published_preset_has_no_limits_and_ours_has() -> None:
     assert PAPER.vqgan.gate == GatePlan()
     assert max(DEFAULT.vqgan.gate.min_contrast_retention) > 0
+
+
+@pytest.mark.parametrize("change", [{"noise": "pyramid"}, {"schedule": "linear"}])
+def test_a_network_belongs_to_the_noise_it_was_trained_on(plans: Plans, change: dict[str, str]) -> None:
+    other = replace(plans, ddpm=replace(plans.ddpm, **change))
+    for stage in ("classifier", "ddpm", "head"):
+        assert other.identity_of(stage) != plans.identity_of(stage)
+    assert other.identity_of("vqgan") == plans.identity_of("vqgan")
+
+
+def test_a_linear_schedule_of_few_steps_is_refused(plans: Plans) -> None:
+    with pytest.raises(ConfigurationError, match="schedule is 'linear', but needs num_timesteps of 1000 or more"):
+        replace(plans.ddpm, schedule="linear", num_timesteps=100)
 
 
 @pytest.mark.parametrize("change", [{"latent_scaling": "codebook_range"}, {"process": "ddpm"}])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nnanomaly.diffusion.schedule import NoiseSchedule, at_least_float32, per_item
+from nnanomaly.diffusion.schedule import NoiseSchedule, at_least_float32, condition_of, per_item
 
 
 class Prediction(NamedTuple):
@@ -28,23 +28,29 @@ Network = Callable[[Tensor, Tensor], Tensor]
 Denoiser = Callable[[Tensor, Tensor], Prediction]
 
 
-def eps_denoiser(network: Network, schedule: NoiseSchedule, clamp: float | None = None) -> Denoiser:
-    """VP denoiser of a network that predicts eps from `(x_t, t)`.
-
-    `clamp` limits x0 to [-clamp, clamp] and recomputes eps from it (METHOD 2.2, ancestral sampling). A clamped denoiser
-    cannot be inverted: use it for `ddpm_sample` only.
-    """
+def eps_denoiser(network: Network, schedule: NoiseSchedule) -> Denoiser:
+    """VP denoiser of a network that predicts eps from `(x_t, t)`."""
 
     def denoise(x_t: Tensor, t: Tensor) -> Prediction:
         x_t = at_least_float32(x_t)
         eps = at_least_float32(network(x_t, t))
-        x0 = schedule.x0_from_eps(x_t, eps, t)
-        if clamp is None:
-            return Prediction(x0, eps)
-        x0 = x0.clamp(-clamp, clamp)
-        return Prediction(x0, schedule.eps_from_x0(x_t, x0, t))
+        return Prediction(schedule.x0_from_eps(x_t, eps, t), eps)
 
     return denoise
+
+
+def clamped(denoise: Denoiser, schedule: NoiseSchedule, *, limit: float) -> Denoiser:
+    """A VP denoiser whose x0 stays in [-limit, limit], eps being recomputed from it (METHOD 2.2, ancestral sampling).
+
+    It cannot be inverted: use it for `ddpm_sample` only.
+    """
+
+    def denoise_clamped(x_t: Tensor, t: Tensor) -> Prediction:
+        x_t = at_least_float32(x_t)
+        x0 = denoise(x_t, t).x0.clamp(-limit, limit)
+        return Prediction(x0, schedule.eps_from_x0(x_t, x0, t))
+
+    return denoise_clamped
 
 
 def eps_loss(network: Network, x0: Tensor, t: Tensor, *, noise: Tensor, schedule: NoiseSchedule) -> Tensor:
@@ -64,7 +70,7 @@ def edm_denoiser(network: Network, sigma_data: float = 1.0) -> Denoiser:
     def denoise(x: Tensor, sigma: Tensor) -> Prediction:
         x = at_least_float32(x)
         level, c_in = per_item(sigma, x), _input_scale(sigma, x, sigma_data)
-        output = at_least_float32(network(c_in * x, _edm_condition(sigma)))
+        output = at_least_float32(network(c_in * x, condition_of(sigma)))
         x0 = c_in**2 * sigma_data**2 * x + level * sigma_data * c_in * output
         return Prediction(x0, level * c_in**2 * x - sigma_data * c_in * output)
 
@@ -79,39 +85,10 @@ def edm_loss(network: Network, x0: Tensor, sigma: Tensor, *, noise: Tensor, sigm
     """
     x0 = at_least_float32(x0)
     level, c_in = per_item(sigma, x0), _input_scale(sigma, x0, sigma_data)
-    output = at_least_float32(network(c_in * (x0 + level * noise), _edm_condition(sigma)))
+    output = at_least_float32(network(c_in * (x0 + level * noise), condition_of(sigma)))
     return functional.mse_loss(output, c_in * (level / sigma_data * x0 - sigma_data * noise))
-
-
-def vp_to_ve(denoise: Denoiser, schedule: NoiseSchedule) -> Denoiser:
-    """A VP denoiser seen in VE coordinates: level = sigma; times are fractional, and clipped to those of the schedule.
-
-    Below `sigma_0` the network is asked at time 0 and its eps is kept, as METHOD 3.2 does for the clean image.
-    """
-
-    def denoise_ve(x: Tensor, sigma: Tensor) -> Prediction:
-        level = per_item(sigma, x)
-        eps = denoise(x / torch.sqrt(1 + level**2), schedule.time_of(sigma).to(level.dtype)).eps
-        return Prediction(x - level * eps, eps)
-
-    return denoise_ve
-
-
-def ve_to_vp(denoise: Denoiser, schedule: NoiseSchedule) -> Denoiser:
-    """A VE denoiser seen in VP coordinates: level = time of `schedule`. x0 and eps are the same in both."""
-
-    def denoise_vp(x_t: Tensor, t: Tensor) -> Prediction:
-        signal, _ = schedule.signal_and_noise(t, x_t)
-        return denoise(x_t / signal, schedule.sigma_of(t).to(x_t.device, signal.dtype))
-
-    return denoise_vp
 
 
 def _input_scale(sigma: Tensor, like: Tensor, sigma_data: float) -> Tensor:
     """`c_in` [B, 1, .., 1]."""
     return torch.rsqrt(per_item(sigma, like) ** 2 + sigma_data**2)
-
-
-def _edm_condition(sigma: Tensor) -> Tensor:
-    """What the network is told of the level: `ln(sigma) / 4`, at least float32."""
-    return at_least_float32(sigma).log() / 4

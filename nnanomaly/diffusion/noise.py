@@ -1,17 +1,23 @@
 """Noise, one generator per item, so that neither the batch an item travels in nor its neighbours change its noise.
 
-Everything is drawn on the generators' device, float32. Generators on the CPU (as `generator_for` makes them) give the
-same noise to every machine and every device; samplers move it to their state.
+A `Noise` maps a shape (C, Z, Y, X) and B generators to [B, C, Z, Y, X] of variance 1 at every voxel; a new one is a
+function here, its entry in `NOISES` and its name in the plans. Everything is drawn on the generators' device, float32.
+Generators on the CPU (as `generator_for` makes them) give the same noise to every machine and every device; samplers
+move it to their state. A batch of a training run, which is drawn anew whenever it is met, names one generator for all.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import groupby
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+Noise = Callable[[Sequence[int], Sequence[torch.Generator]], Tensor]
 
 
 def generator_for(*keys: str, seed: int) -> torch.Generator:
@@ -24,8 +30,9 @@ def generator_for(*keys: str, seed: int) -> torch.Generator:
 
 
 def gaussian(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
-    """White noise [B, *shape], one item per generator."""
-    return torch.stack([torch.randn(*shape, generator=g, device=g.device) for g in generators])
+    """White noise [B, *shape], one item per generator; neighbours that share one are drawn in one call."""
+    runs = [list(run) for _, run in groupby(generators, key=id)]
+    return torch.cat([torch.randn(len(run), *shape, generator=run[0], device=run[0].device) for run in runs])
 
 
 def pyramid(
@@ -33,7 +40,7 @@ def pyramid(
 ) -> Tensor:
     """Noise with structure at several scales, [B, *shape] for shape (C, Z, Y, X); variance 1 at every voxel.
 
-    `sum_k w_k up_k(n_k) / sqrt(sum_k w_k^2)`, `w_k = persistence^k`, n_k white on a grid coarser by 2^k (METHOD 9).
+    `sum_k w_k up_k(n_k) / sqrt(sum_k w_k^2)`, `w_k = persistence^k`, n_k white on a grid coarser by 2^k (METHOD 2.4).
     `up_k` is linear interpolation whose weights are divided by their length: plain interpolation would lower the
     variance between the coarse points.
     """
@@ -49,9 +56,16 @@ def pyramid(
     return total / math.sqrt(sum(persistence ** (2 * octave) for octave in range(num_octaves)))
 
 
-def step_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Callable[[int], Tensor]:
+NOISES: dict[str, Noise] = {
+    "gaussian": gaussian,
+    # The coarsest of four octaves spans 8 voxels; each weighs 0.8 of the coarser one, as in AnoDDPM.
+    "pyramid": partial(pyramid, num_octaves=4, persistence=1.25),
+}
+
+
+def step_noise(noise: Noise, shape: Sequence[int], generators: Sequence[torch.Generator]) -> Callable[[int], Tensor]:
     """The noise source of a stochastic sampler: each call draws the next [B, *shape]."""
-    return lambda _: gaussian(shape, generators)
+    return lambda _: noise(shape, generators)
 
 
 def _unit_interpolation(coarse: int, fine: int) -> Tensor:

@@ -5,16 +5,22 @@ Levels (METHOD 3.2): k = 0 is the clean image with sigma = 0; levels k = 1 .. K 
 `(x_k, level_k)` for k = K .. 1 and the last step ends at sigma = 0. VP samplers take the times `tau_1 < .. < tau_K` of
 a schedule, level 0 being understood, and the same tensor serves both directions; `heun` works in VE coordinates and
 takes sigmas in the order in which it walks them. Step sizes are float64 numbers; the state has at least float32.
+
+`SAMPLERS` at the end makes round trips of them: clean images up to a noise level and down again. A new sampler is its
+functions here and an entry there, and its name in the plans.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nnanomaly.diffusion.denoiser import Denoiser, Prediction
+from nnanomaly.diffusion.denoiser import Denoiser, Prediction, clamped
+from nnanomaly.diffusion.noise import step_noise
+from nnanomaly.diffusion.process import VP, Process
 from nnanomaly.diffusion.schedule import NoiseSchedule, at_least_float32
 
 
@@ -36,6 +42,36 @@ class Step(NamedTuple):
 Callback = Callable[[Step], None]
 NoiseSource = Callable[[int], Tensor]
 Drift = Callable[[Tensor, Tensor], Tensor]
+Generators = Sequence[torch.Generator]
+
+
+class Ways(NamedTuple):
+    """The denoisers of a round trip."""
+
+    up: Denoiser
+    """For the inversion, unguided."""
+    down: Callable[[], Denoiser]
+    """Makes the guided one anew for every chain: it may remember where it has been."""
+    drift: Drift | None = None
+    """The same guidance as a shift of the mean, for ancestral sampling; None = not guided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trip:
+    """Where a round trip goes."""
+
+    process: Process
+    """In which it runs."""
+    ways: Ways
+    """Who answers on it."""
+    sigma: float
+    """Noise level at which it turns."""
+    num_steps: int
+    """Steps of each way."""
+    inverts: bool
+    """Whether it goes up along the probability flow; otherwise noise is added."""
+    limit: float | None = None
+    """Clean images that ancestral sampling believes in stay in [-limit, limit]."""
 
 
 @torch.no_grad()
@@ -187,3 +223,56 @@ def _report(callback: Callback | None, step: Step) -> None:
     """Tell the callback, if there is one."""
     if callback is not None:
         callback(step)
+
+
+def _heun_trip(trip: Trip, u: Tensor, generators: Generators) -> Tensor:
+    """Second order in sigma, both ways on the same grid."""
+    sigmas = trip.process.grid(trip.sigma, trip.num_steps)
+    x = heun(trip.ways.up, u, sigmas) if trip.inverts else _noised(trip, u, generators)
+    return heun(trip.ways.down(), x, sigmas.flip(0))
+
+
+def _one_step_trip(trip: Trip, u: Tensor, generators: Generators) -> Tensor:
+    """The denoiser's clean image at the noise level: the mean over all ways down, in one evaluation."""
+    return trip.ways.up(_noised(trip, u, generators), _level(trip.process.level_of(trip.sigma), u)).x0
+
+
+def _ddim_trip(trip: Trip, u: Tensor, generators: Generators) -> Tensor:
+    """The paper's DDIM: deterministic up, guided down by an eps shift."""
+    times, schedule = trip.process.grid(trip.sigma, trip.num_steps), _schedule_of(trip)
+    if trip.inverts:
+        x_t = ddim_invert(trip.ways.up, u, times, schedule=schedule)
+    else:
+        x_t = _noised(trip, u, generators)
+    return ddim_sample(trip.ways.down(), x_t, times, schedule=schedule)
+
+
+def _ddpm_trip(trip: Trip, u: Tensor, generators: Generators) -> Tensor:
+    """The paper's DDPM: noised up whatever the trip says, ancestral sampling down with a mean shift."""
+    times, schedule, denoise = trip.process.grid(trip.sigma, trip.num_steps), _schedule_of(trip), trip.ways.up
+    if trip.limit is not None:
+        denoise = clamped(denoise, schedule, limit=trip.limit)
+    x_t, draw = _noised(trip, u, generators), step_noise(trip.process.noise, u.shape[1:], generators)
+    return ddpm_sample(denoise, x_t, times, schedule=schedule, noise=draw, drift=trip.ways.drift)
+
+
+Sampler = Callable[[Trip, Tensor, Generators], Tensor]
+"""(trip, clean images u [B, C, *S], one generator per item) -> clean images like u."""
+SAMPLERS: dict[str, Sampler] = {
+    "heun": _heun_trip,
+    "one_step": _one_step_trip,
+    "ddim": _ddim_trip,
+    "ddpm": _ddpm_trip,
+}
+
+
+def _noised(trip: Trip, u: Tensor, generators: Generators) -> Tensor:
+    """The state at the noise level, drawn from what the process makes of u."""
+    noise = trip.process.noise(u.shape[1:], generators).to(u)
+    return trip.process.add_noise(u, noise, _level(trip.process.level_of(trip.sigma), u))
+
+
+def _schedule_of(trip: Trip) -> NoiseSchedule:
+    """Times exist in VP alone."""
+    assert isinstance(trip.process, VP)  # plans of another process cannot ask for such a sampler
+    return trip.process.schedule

@@ -1,10 +1,11 @@
-"""Noise schedules in float64, the conversions between x0, eps and v, and the grids of levels that samplers walk.
+"""Noise schedules in float64, the conversions between x0 and eps, and the grids of levels that samplers walk.
 
 VP coordinates: `x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps` for times `t = 0 .. T-1` (Ho et al., 2020). A time is
 only an index; the noise level is `sigma_t = sqrt((1 - abar_t) / abar_t)`. The clean image has `sigma = 0`, which is no
 time of the schedule (`sigma_0 > 0`). Fractional times are defined by linear interpolation of `ln sigma`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -77,21 +78,6 @@ class NoiseSchedule:
         signal, spread = self.signal_and_noise(t, x_t)
         return (x_t - signal * x0) / spread
 
-    def v_from_eps(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """`v = sqrt(abar_t) eps - sqrt(1 - abar_t) x0` (Salimans and Ho, 2022)."""
-        signal, spread = self.signal_and_noise(t, x0)
-        return signal * eps - spread * x0
-
-    def x0_from_v(self, x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        """`x0 = sqrt(abar_t) x_t - sqrt(1 - abar_t) v`."""
-        signal, spread = self.signal_and_noise(t, x_t)
-        return signal * x_t - spread * v
-
-    def eps_from_v(self, x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        """`eps = sqrt(1 - abar_t) x_t + sqrt(abar_t) v`."""
-        signal, spread = self.signal_and_noise(t, x_t)
-        return spread * x_t + signal * v
-
 
 def cosine_schedule(num_timesteps: int, *, s: float = 0.008, max_beta: float = 0.9999) -> NoiseSchedule:
     """Nichol and Dhariwal (2021): `abar = f(t) / f(0)`, `f(t) = cos^2((t/T + s) / (1 + s) pi / 2)`, beta clipped.
@@ -106,6 +92,9 @@ def cosine_schedule(num_timesteps: int, *, s: float = 0.008, max_beta: float = 0
 def linear_schedule(num_timesteps: int, *, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
     """Ho et al. (2020): beta rises linearly from `beta_start` to `beta_end`."""
     return NoiseSchedule(torch.linspace(beta_start, beta_end, num_timesteps, dtype=torch.float64))
+
+
+SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {"cosine": cosine_schedule, "linear": linear_schedule}
 
 
 def strided_times(last_time: int, num_steps: int) -> Tensor:
@@ -134,6 +123,11 @@ def karras_sigmas(sigma_min: float, sigma_max: float, num_steps: int, *, rho: fl
     sigmas = (sigma_min ** (1 / rho) + ramp * (sigma_max ** (1 / rho) - sigma_min ** (1 / rho))) ** rho
     sigmas[-1] = sigma_max  # the power of a root may miss it by one ulp, and callers compare
     return torch.cat([torch.zeros(1, dtype=torch.float64), sigmas])
+
+
+def condition_of(sigma: Tensor) -> Tensor:
+    """What a network is told of a noise level: `ln(sigma) / 4`, at least float32 (Karras et al., 2022, table 1)."""
+    return at_least_float32(sigma).log() / 4
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -5,9 +5,8 @@ says where it may lie: latents under the mask are forgotten altogether and drawn
 Arrays are `[Z, Y, X]` on the patch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,14 +19,13 @@ from torch.nn import functional
 from nnanomaly.device import autocast
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.diffusion.inpainting import inpaint
-from nnanomaly.diffusion.noise import gaussian, generator_for
-from nnanomaly.diffusion.schedule import karras_sigmas
+from nnanomaly.diffusion.noise import generator_for, step_noise
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.detectors import Detector
 from nnanomaly.inference.finite import finite
 from nnanomaly.inference.patch_map import PatchArray, PatchReconstruction, noise_key, residual_of_patch
 from nnanomaly.inference.postprocessing import find_candidates
-from nnanomaly.inference.reconstruct import HEUN_GUIDANCE, SMALLEST_SIGMA, LatentModels, Reconstructor
+from nnanomaly.inference.reconstruct import LatentModels, Reconstructor, ways_of
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.preprocessing.preprocessor import IMAGE
@@ -74,8 +72,8 @@ def build_inpainter(
 
     `most_at_once` draws pass the network as one batch; None = all.
     """
-    plan, ways = models.inference, HEUN_GUIDANCE[models.inference.guidance](models)
-    sigmas = karras_sigmas(SMALLEST_SIGMA, models.diffusion.max_sigma, NUM_LEVELS).flip(0)
+    plan, process, ways = models.inference, models.process, ways_of(models)
+    sigmas = process.grid(process.largest_sigma, NUM_LEVELS).flip(0)
 
     @torch.no_grad()
     def draw(image: PatchArray, mask: BoolArray, key: str) -> FloatArray:
@@ -92,7 +90,7 @@ def build_inpainter(
                     hidden,
                     sigmas,
                     num_resamplings=NUM_RESAMPLINGS,
-                    noise=partial(_noise_of, u.shape[1:], batch),
+                    noise=step_noise(process.noise, u.shape[1:], batch),
                 )
                 decoded.append(codec.decode(drawn).float())
         whole = finite(torch.cat(decoded), "what was drawn anew")
@@ -100,11 +98,6 @@ def build_inpainter(
         return mean
 
     return draw
-
-
-def _noise_of(shape: Sequence[int], generators: Sequence[torch.Generator], _: int) -> Tensor:
-    """What an inpainting step draws: fresh noise of every generator."""
-    return gaussian(shape, generators)
 
 
 def latent_mask(mask: Tensor, latent: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ from nnanomaly.networks.blocks_time import FiLM, TimeEmbedding
 from nnanomaly.plans import ClassifierPlan
 
 EMBEDDING_FACTOR = 4  # width of the time embedding, in units of the finest width
-SMALLEST_SIGMA = 1e-3  # noise below this is none: ln(sigma) must stay finite for a clean latent
 
 
 class OrganState(IntEnum):
@@ -29,11 +28,6 @@ class OrganState(IntEnum):
 
     HEALTHY = 0
     UNHEALTHY = 1
-
-
-def time_of_sigma(sigma: Tensor) -> Tensor:
-    """The `time` argument for a noise level in units of the latent's standard deviation: ln(sigma)/4, finite at 0."""
-    return sigma.clamp(min=SMALLEST_SIGMA).log() / 4
 
 
 class LatentClassifier(nn.Module):
@@ -65,10 +59,6 @@ class LatentClassifier(nn.Module):
             h = stage(film(h, embedding))
         logits: Tensor = self.pool(h)
         return logits.float()
-
-    def log_probability(self, x: Tensor, time: Tensor, state: OrganState = OrganState.HEALTHY) -> Tensor:
-        """log p(state | x, time): [B, C, *S], [B] -> [B]. Its gradient in x is what guidance adds to the score."""
-        return F.log_softmax(self(x, time), dim=1)[:, state]
 
 
 def pad_to_multiple(x: Tensor, divisor: int) -> Tensor:

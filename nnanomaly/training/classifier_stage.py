@@ -1,6 +1,6 @@
 """Healthy or unhealthy from a noisy latent: cross-entropy over all noise levels (METHOD section 4)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from sklearn.metrics import roc_auc_score
@@ -8,17 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nnanomaly.device import autocast
+from nnanomaly.diffusion.process import Process, classifier_input
+from nnanomaly.diffusion.schedule import per_item
 from nnanomaly.networks.classifier import OrganState
 from nnanomaly.plans import ClassifierPlan
 from nnanomaly.training.optimisation import Batch, build_optimizer, clip_and_step
 
-DrawLevel = Callable[[int, torch.Generator], Tensor]
-
 
 class ClassifierStage:
-    """Trains `network(x, time) -> logits [B, 2]` on standardised latents `u` noised to a random level.
+    """Trains `network(x, time) -> logits [B, 2]` on standardised latents `u`, noised to a random level of the process.
 
-    `x = (u + sigma * noise) / sqrt(1 + sigma^2)` and `time = ln(sigma) / 4`.
+    `x = (u + sigma * noise) / sqrt(1 + sigma^2)` and `time = ln(sigma) / 4` in every process.
     """
 
     monitor = "error"
@@ -28,15 +28,15 @@ class ClassifierStage:
         network: nn.Module,
         plan: ClassifierPlan,
         *,
-        draw_sigma: DrawLevel,
+        process: Process,
         validation_sigmas: Sequence[float],
         device: torch.device,
     ) -> None:
-        """`draw_sigma(count, generator)` draws training noise levels; validation measures at `validation_sigmas`."""
+        """`process` says which noise of which levels training sees; validation measures at `validation_sigmas`."""
         self.network = network.to(device)
         self.plan = plan
         self.device = device
-        self.draw_sigma = draw_sigma
+        self.process = process
         self.validation_sigmas = validation_sigmas
         self.optimizer = build_optimizer(network.parameters(), plan.training, plan.training.learning_rate)
 
@@ -55,7 +55,8 @@ class ClassifierStage:
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         """Cross-entropy on one batch of latents."""
         self.network.train()
-        sigma = self.draw_sigma(len(batch["patch"]), generator)
+        count = len(batch["patch"])
+        sigma = self.process.draw_classifier_sigmas(count, generator, largest=self.plan.max_sigma)
         labels = batch["label"].to(self.device)
         logits = self._logits(self.network, batch["patch"], sigma, generator)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.plan.label_smoothing)
@@ -93,27 +94,8 @@ class ClassifierStage:
         return {}
 
     def _logits(self, network: nn.Module, latents: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(latents.shape, generator=generator)
-        level = sigma.view(-1, 1, 1, 1, 1)
-        noisy = (latents.float() + level * noise) / torch.sqrt(1 + level**2)
+        noise = self.process.noise(latents.shape[1:], [generator] * len(latents))
+        x, time = classifier_input(latents.float() + per_item(sigma, noise) * noise, sigma)
         with autocast(self.device, self.plan.training.precision):
-            logits: Tensor = network(noisy.to(self.device), torch.log(sigma).to(self.device) / 4)
+            logits: Tensor = network(x.to(self.device), time.to(self.device))
         return logits.float()
-
-
-def log_uniform_sigma(low: float, high: float) -> DrawLevel:
-    """Noise levels with uniform logarithm between `low` and `high`."""
-
-    def draw(count: int, generator: torch.Generator) -> Tensor:
-        return low * (high / low) ** torch.rand(count, generator=generator)
-
-    return draw
-
-
-def scheduled_sigma(sigmas: Tensor) -> DrawLevel:
-    """Noise levels of uniformly drawn steps of a discrete schedule."""
-
-    def draw(count: int, generator: torch.Generator) -> Tensor:
-        return sigmas[torch.randint(len(sigmas), (count,), generator=generator)].float()
-
-    return draw

@@ -7,19 +7,18 @@ from torch import Tensor, nn
 
 from nnanomaly.device import autocast
 from nnanomaly.diffusion.denoiser import Network
+from nnanomaly.diffusion.process import Process
 from nnanomaly.networks.conditioning import NULL_CLASS
 from nnanomaly.plans import DiffusionPlan
 from nnanomaly.training.latent_pictures import Show
 from nnanomaly.training.optimisation import Batch, build_optimizer, clip_and_step
 from nnanomaly.training.vqgan_stage import compare
 
-Loss = Callable[[Network, Tensor, Tensor, Tensor], Tensor]
-DrawLevel = Callable[[int, torch.Generator], Tensor]
 Bind = Callable[[nn.Module, Tensor, torch.Generator], Network]
 
 
 class DiffusionStage:
-    """Trains a denoising U-Net; process and loss come in as functions, so that `edm` and `ddpm` share everything."""
+    """Trains a denoising U-Net, in whichever process."""
 
     monitor = "loss"
 
@@ -28,22 +27,18 @@ class DiffusionStage:
         network: nn.Module,
         plan: DiffusionPlan,
         *,
-        loss: Loss,
-        draw_level: DrawLevel,
-        validation_levels: tuple[float, ...],
+        process: Process,
         device: torch.device,
         bind: Bind,
         show: Show,
     ) -> None:
-        """`loss(network, x0, level, noise)`; `draw_level(count, generator)`; levels at which validation measures;
+        """`process` has the loss and the levels of training and validation;
         `bind(network, labels, generator)` is what the loss sees of the network for items with those labels;
         `show` makes pictures.
         """
         self.network = network.to(device)
         self.plan = plan
-        self.loss = loss
-        self.draw_level = draw_level
-        self.validation_levels = validation_levels
+        self.process = process
         self.device = device
         self.bind = bind
         self.show = show
@@ -69,7 +64,9 @@ class DiffusionStage:
         parts = batch["patch"].chunk(num_parts)
         for latents, labels in zip(parts, batch["label"].chunk(num_parts), strict=True):
             network = self.bind(self.network, labels, generator)
-            loss = self._loss(network, latents, self.draw_level(len(latents), generator), generator) / len(parts)
+            loss = self._loss(network, latents, self.process.draw_levels(len(latents), generator), generator) / len(
+                parts
+            )
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         norm = clip_and_step(self.optimizer, self.plan.training.gradient_clip)
@@ -79,7 +76,7 @@ class DiffusionStage:
     def validate(self, batches: list[Batch], module: nn.Module, generator: torch.Generator) -> dict[str, float]:
         """Loss at each validation level, and their mean."""
         result: dict[str, float] = {}
-        for level in self.validation_levels:
+        for level in self.process.validation_levels:
             losses = []
             for batch in batches:
                 network = self.bind(module, batch["label"], generator)
@@ -96,9 +93,9 @@ class DiffusionStage:
         return compare(*self.show(network, batch["patch"][:1], generator))
 
     def _loss(self, network: Network, latents: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(latents.shape, generator=generator).to(self.device)
+        noise = self.process.noise(latents.shape[1:], [generator] * len(latents)).to(self.device)
         with autocast(self.device, self.plan.training.precision):
-            return self.loss(network, latents.float().to(self.device), level.to(self.device), noise)
+            return self.process.loss(network, latents.float().to(self.device), level.to(self.device), noise=noise)
 
 
 def without_class(network: nn.Module, labels: Tensor, generator: torch.Generator) -> Network:
@@ -120,21 +117,3 @@ def drop_labels(labels: Tensor, share: float, generator: torch.Generator) -> Ten
     """Labels [B] with a random `share` of them replaced by the null class."""
     dropped = torch.rand(len(labels), generator=generator) < share
     return labels.masked_fill(dropped, NULL_CLASS)
-
-
-def log_normal_sigma(mean: float, std: float, largest: float) -> DrawLevel:
-    """Noise levels with normal logarithm, clipped at `largest` (METHOD 2.3)."""
-
-    def draw(count: int, generator: torch.Generator) -> Tensor:
-        return torch.exp(mean + std * torch.randn(count, generator=generator)).clamp(0.002, largest)
-
-    return draw
-
-
-def uniform_timestep(num_timesteps: int) -> DrawLevel:
-    """Uniformly drawn steps of a discrete schedule."""
-
-    def draw(count: int, generator: torch.Generator) -> Tensor:
-        return torch.randint(num_timesteps, (count,), generator=generator)
-
-    return draw

@@ -10,11 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nnanomaly.build import build_classifier, build_discriminators, build_unet, build_vqgan
+from nnanomaly.build import build_classifier, build_discriminators, build_process, build_unet, build_vqgan
 from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
 from nnanomaly.diffusion.codecs import Codec
-from nnanomaly.diffusion.denoiser import edm_loss, eps_loss
-from nnanomaly.diffusion.schedule import cosine_schedule
 from nnanomaly.networks.autoencoder import Autoencoder
 from nnanomaly.networks.kl_autoencoder import KLAutoencoder
 from nnanomaly.networks.losses import haar_high_band_loss, random_slices
@@ -24,14 +22,8 @@ from nnanomaly.plans import FIXED_CODECS, Plans, TrainingPlan, VQGANPlan
 from nnanomaly.training.augmentation import augment_patch
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.bottlenecks import Bottleneck, CodebookBottleneck, GaussianBottleneck
-from nnanomaly.training.classifier_stage import ClassifierStage, log_uniform_sigma, scheduled_sigma
-from nnanomaly.training.diffusion_stage import (
-    DiffusionStage,
-    log_normal_sigma,
-    uniform_timestep,
-    with_class,
-    without_class,
-)
+from nnanomaly.training.classifier_stage import ClassifierStage
+from nnanomaly.training.diffusion_stage import DiffusionStage, with_class, without_class
 from nnanomaly.training.facts import Facts, autoencoder_facts, class_facts, latent_facts
 from nnanomaly.training.fixed_stage import FixedStage
 from nnanomaly.training.fold_data import PatchSet, classes_of
@@ -44,7 +36,6 @@ from nnanomaly.utilities.errors import DataError, EnvironmentFault
 
 logger = logging.getLogger(__name__)
 MAX_VALIDATION_BATCHES = 8
-SMALLEST_CLASSIFIER_SIGMA = 0.05
 CLASSIFIER_SIGMAS = (0.1, 0.3, 0.6, 1.0)
 """Levels at which the AUC is measured, besides that of the reconstruction (METHOD section 4)."""
 
@@ -109,14 +100,10 @@ def setup_classifier(
     labelled, held_out = train.where(HEALTHY, UNHEALTHY), val.where(HEALTHY, UNHEALTHY)
     _require_both_classes(labelled, "the classifier")
     torch.manual_seed(plans.classifier.training.seed)
-    if plans.ddpm.process == "ddpm":
-        draw = scheduled_sigma(cosine_schedule(plans.ddpm.num_timesteps).sigma)
-    else:
-        draw = log_uniform_sigma(SMALLEST_CLASSIFIER_SIGMA, plans.classifier.max_sigma)
     stage = ClassifierStage(
         build_classifier(plans),
         plans.classifier,
-        draw_sigma=draw,
+        process=build_process(plans.ddpm),
         validation_sigmas=sorted({*CLASSIFIER_SIGMAS, plans.inference.sigma}),
         device=device,
     )
@@ -144,10 +131,18 @@ def setup_ddpm(
     if conditional:
         _require_both_classes(chosen, "the class-conditional diffusion model")
     torch.manual_seed(plans.ddpm.training.seed)
+    stage = DiffusionStage(
+        build_unet(plans),
+        plans.ddpm,
+        process=build_process(plans.ddpm),
+        device=device,
+        bind=with_class(plans.ddpm.class_dropout) if conditional else without_class,
+        show=show_denoised(plans, codec, device),
+    )
     encode = _Encoder(plans, codec, device)
     dataset = encode.training_set(chosen, classes_of(chosen), plans.ddpm.training, balanced=conditional)
     return StageSetup(
-        stage=_diffusion_stage(plans, codec, device),
+        stage=stage,
         training=plans.ddpm.training,
         batches=batch_source(dataset, num_workers=0),
         validation=encode.validation_set(held_out, classes_of(held_out), plans.ddpm.training.batch_size),
@@ -207,35 +202,6 @@ BOTTLENECKS: dict[str, Callable[[VQGANPlan], Bottleneck]] = {
     "kl": lambda plan: GaussianBottleneck(KLAutoencoder(plan), plan),
 }
 SETUPS = {"vqgan": setup_vqgan, "classifier": setup_classifier, "ddpm": setup_ddpm}
-
-
-def _diffusion_stage(plans: Plans, codec: Codec, device: torch.device) -> DiffusionStage:
-    plan, unet = plans.ddpm, build_unet(plans)
-    bind = with_class(plan.class_dropout) if plan.class_dropout > 0 else without_class
-    show = show_denoised(plans, codec, device)
-    if plan.process == "ddpm":
-        schedule = cosine_schedule(plan.num_timesteps)
-        tenths = tuple(float(plan.num_timesteps * k // 10) for k in range(1, 10, 2))
-        return DiffusionStage(
-            unet,
-            plan,
-            loss=lambda network, x0, t, noise: eps_loss(network, x0, t.long(), noise=noise, schedule=schedule),
-            draw_level=uniform_timestep(plan.num_timesteps),
-            validation_levels=tenths,
-            device=device,
-            bind=bind,
-            show=show,
-        )
-    return DiffusionStage(
-        unet,
-        plan,
-        loss=lambda network, x0, sigma, noise: edm_loss(network, x0, sigma, noise=noise),
-        draw_level=log_normal_sigma(plan.log_sigma_mean, plan.log_sigma_std, plan.max_sigma),
-        validation_levels=(0.1, 0.3, 1.0, 3.0),
-        device=device,
-        bind=bind,
-        show=show,
-    )
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from nnanomaly.diffusion.denoiser import (
-    Denoiser,
-    Prediction,
+    clamped,
     edm_denoiser,
     edm_loss,
     eps_denoiser,
     eps_loss,
-    ve_to_vp,
-    vp_to_ve,
 )
 from nnanomaly.diffusion.schedule import NoiseSchedule, cosine_schedule, per_item
 
@@ -34,7 +31,7 @@ def test_a_perfect_eps_network_gives_back_the_clean_image() -> None:
 def test_a_clamped_prediction_stays_in_range_and_consistent_with_its_input() -> None:
     schedule, t = cosine_schedule(1000), torch.tensor([500, 900])
     x_t = 3 * _random(2, 1, 50)
-    prediction = eps_denoiser(lambda x, t: torch.zeros_like(x), schedule, 1.0)(x_t, t)
+    prediction = clamped(eps_denoiser(lambda x, t: torch.zeros_like(x), schedule), schedule, limit=1.0)(x_t, t)
     assert float(prediction.x0.abs().max()) == 1.0
     torch.testing.assert_close(schedule.add_noise(prediction.x0, prediction.eps, t), x_t)
 
@@ -108,43 +105,3 @@ def test_losses_reach_the_network_by_their_gradient() -> None:
     layer.zero_grad()
     edm_loss(lambda x, c: layer(x), x0, torch.tensor([0.1, 1.0]), noise=noise).backward()
     assert layer.weight.grad is not None and float(layer.weight.grad.abs().sum()) > 0
-
-
-def _gaussian_ve(mean: float, std: float) -> Denoiser:
-    def denoise(x: Tensor, sigma: Tensor) -> Prediction:
-        level = per_item(sigma, x)
-        x0 = (std**2 * x + level**2 * mean) / (std**2 + level**2)
-        return Prediction(x0, (x - x0) / level)
-
-    return denoise
-
-
-def test_there_and_back_between_the_coordinate_systems_is_the_identity() -> None:
-    schedule, exact = cosine_schedule(1000), _gaussian_ve(2.0, 0.5)
-    x, sigma = _random(3, 1, 4).double(), torch.tensor([0.02, 0.7, 3.0], dtype=torch.float64)
-    there_and_back = vp_to_ve(ve_to_vp(exact, schedule), schedule)
-    for ours, theirs in zip(there_and_back(x, sigma), exact(x, sigma), strict=True):
-        torch.testing.assert_close(ours, theirs)
-
-
-def test_the_vp_form_of_a_denoiser_takes_the_scaled_image() -> None:
-    schedule, t = cosine_schedule(1000), torch.tensor([100, 700])
-    x0, eps = _random(2, 1, 4).double(), _random(2, 1, 4, seed=1).double()
-    expected = _gaussian_ve(2.0, 0.5)(x0 + per_item(schedule.sigma[t], x0) * eps, schedule.sigma[t])
-    prediction = ve_to_vp(_gaussian_ve(2.0, 0.5), schedule)(schedule.add_noise(x0, eps, t), t)
-    torch.testing.assert_close(prediction.x0, expected.x0)
-    torch.testing.assert_close(prediction.eps, expected.eps)
-
-
-def test_a_level_below_the_schedule_is_asked_at_its_first_time() -> None:
-    schedule = cosine_schedule(1000)
-    asked: list[float] = []
-
-    def network(x: Tensor, t: Tensor) -> Tensor:
-        asked.extend(t.tolist())
-        return torch.ones_like(x)
-
-    x, sigma = torch.full((1, 1, 2), 0.5), torch.tensor([1e-3])
-    prediction = vp_to_ve(eps_denoiser(network, schedule), schedule)(x, sigma)
-    assert asked == [0.0]
-    torch.testing.assert_close(prediction.x0, x - 1e-3)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nnanomaly.diffusion.noise import gaussian, generator_for, pyramid, step_noise
+from nnanomaly.diffusion.noise import NOISES, gaussian, generator_for, pyramid, step_noise
 
 RECORDED = 5175221388101126699
 
@@ -13,6 +13,25 @@ def test_an_item_has_the_same_noise_bit_for_bit_in_any_batch() -> None:
     together = gaussian((2, 3, 4, 5), [generator_for(name, "kidney_left", seed=0) for name in names])
     for index, name in enumerate(names):
         assert torch.equal(together[index], gaussian((2, 3, 4, 5), [generator_for(name, "kidney_left", seed=0)])[0])
+
+
+def test_items_that_share_a_generator_are_drawn_as_one_batch() -> None:
+    shared, other = (torch.Generator().manual_seed(seed) for seed in (3, 4))
+    ours = gaussian((2, 3, 3, 3), [shared, shared, other, shared])
+    again, alone = (torch.Generator().manual_seed(seed) for seed in (3, 4))
+    parts = [torch.randn(count, 2, 3, 3, 3, generator=g) for count, g in ((2, again), (1, alone), (1, again))]
+    assert torch.equal(ours, torch.cat(parts))
+
+
+@pytest.mark.parametrize("name", NOISES)
+def test_every_noise_has_unit_variance_and_belongs_to_its_item(name: str) -> None:
+    generators = [generator_for(str(i), seed=0) for i in range(2000)]
+    noise = NOISES[name]((1, 4, 5, 6), generators)
+    variance = noise.var(dim=0)
+    assert float(variance.mean()) == pytest.approx(1, abs=0.05)
+    assert float((variance - 1).abs().max()) < 5 * (2 / 2000) ** 0.5
+    alone = NOISES[name]((1, 4, 5, 6), [generator_for("7", seed=0)])
+    torch.testing.assert_close(noise[7:8], alone, atol=1e-6, rtol=1e-6)
 
 
 def test_a_generator_depends_on_every_key_on_their_borders_and_on_the_seed() -> None:
@@ -29,7 +48,7 @@ def test_the_seed_of_a_name_never_changes() -> None:
 
 
 def test_each_step_of_a_sampler_draws_new_noise_and_the_chain_repeats() -> None:
-    source, again = (step_noise((4,), [generator_for("case", seed=1)]) for _ in range(2))
+    source, again = (step_noise(gaussian, (4,), [generator_for("case", seed=1)]) for _ in range(2))
     first, second = source(0), source(1)
     assert not torch.equal(first, second)
     assert torch.equal(first, again(0)) and torch.equal(second, again(1))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nnanomaly.diffusion.denoiser import eps_denoiser
-from nnanomaly.diffusion.noise import step_noise
+from nnanomaly.diffusion.noise import gaussian, step_noise
 from nnanomaly.diffusion.samplers import Step, ddim_invert, ddim_sample, ddpm_sample
 from nnanomaly.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, strided_times
 
@@ -65,7 +65,7 @@ def test_a_ddpm_chain_equals_the_peer_step_by_step(
         x,
         levels,
         schedule=schedule,
-        noise=step_noise(SHAPE[1:], generators),
+        noise=step_noise(gaussian, SHAPE[1:], generators),
         callback=steps.append,
     )
     # The peers draw the noise of a whole batch from one generator, so each item is stepped alone, and every step starts
@@ -109,7 +109,7 @@ def test_a_ddim_chain_equals_diffusers(
         theirs.timesteps.flip(0),
         schedule=schedule,
         eta=eta,
-        noise=step_noise(SHAPE[1:], [torch.Generator().manual_seed(3)]) if eta > 0 else None,
+        noise=step_noise(gaussian, SHAPE[1:], [torch.Generator().manual_seed(3)]) if eta > 0 else None,
         callback=steps.append,
     )
     state, generator = _image()[:1], torch.Generator().manual_seed(3)

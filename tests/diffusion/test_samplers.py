@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nnanomaly.diffusion.denoiser import Denoiser, Prediction, eps_denoiser
-from nnanomaly.diffusion.noise import generator_for, step_noise
+from nnanomaly.diffusion.noise import gaussian, generator_for, step_noise
 from nnanomaly.diffusion.samplers import Step, ddim_invert, ddim_sample, ddpm_sample, heun
 from nnanomaly.diffusion.schedule import cosine_schedule, karras_sigmas, linear_schedule, strided_times
 
@@ -175,7 +175,7 @@ def test_a_batch_of_4_equals_four_batches_of_1() -> None:
     x = torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(0))
 
     def sample(items: list[int]) -> Tensor:
-        source = step_noise((2, 3), [generator_for(names[i], seed=7) for i in items])
+        source = step_noise(gaussian, (2, 3), [generator_for(names[i], seed=7) for i in items])
         return ddpm_sample(denoise, x[items], strided_times(49, 50), schedule=schedule, noise=source)
 
     together, alone = sample([0, 1, 2, 3]), torch.cat([sample([i]) for i in range(4)])

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nnanomaly.diffusion.codecs import IdentityCodec
-from nnanomaly.diffusion.noise import generator_for
+from nnanomaly.diffusion.noise import NOISES, generator_for
 from nnanomaly.diffusion.schedule import cosine_schedule, per_item
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
-from nnanomaly.inference.reconstruct import ROUND_TRIPS, LatentModels, build_reconstructor
+from nnanomaly.inference.reconstruct import LatentModels, build_reconstructor, round_trip_of
 from nnanomaly.networks.classifier import OrganState
 from nnanomaly.networks.conditioning import NULL_CLASS
 from nnanomaly.plans import InferencePlan
@@ -129,7 +129,7 @@ def reconstruct(plan: InferencePlan, inputs: Sequence[np.ndarray], names: Sequen
 
 def round_trip(plan: InferencePlan, u: Tensor, classifier: nn.Module | None = None) -> Tensor:
     generators = [generator_for(str(number), seed=1) for number in range(len(u))]
-    return ROUND_TRIPS[plan.sampler](models(plan, classifier))(u, generators)
+    return round_trip_of(models(plan, classifier))(u, generators)
 
 
 def latents(*shape: int) -> Tensor:
@@ -152,6 +152,18 @@ def test_one_step_answers_with_the_posterior_mean_of_what_it_is_shown() -> None:
     noise = torch.stack([torch.randn(1, 4, 4, 4, generator=generator_for(str(n), seed=1)) for n in range(2)])
     expected = STD**2 / (STD**2 + ONE_STEP.sigma**2) * (u + ONE_STEP.sigma * noise)
     assert torch.allclose(round_trip(ONE_STEP, u), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("plan", [NOISED, ONE_STEP, replace(DDIM, encode="noise"), DDPM], ids=lambda p: p.sampler)
+def test_a_reconstruction_draws_no_noise_but_that_of_the_plan(
+    plan: InferencePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NOISES, "pyramid", lambda shape, generators: torch.zeros(len(generators), *shape))
+    plan, u = replace(plan, num_steps=6, guidance="none"), latents(2, 1, 4, 4, 4)
+    silent = replace(models(plan), diffusion=replace(models(plan).diffusion, noise="pyramid"))
+    first, second = (round_trip_of(silent)(u, [generator_for(name, seed=1)] * 2) for name in "ab")
+    assert torch.equal(first, second)  # whoever draws
+    assert not torch.equal(first, round_trip(plan, u))
 
 
 def test_every_extra_noise_level_is_reconstructed_as_a_plan_of_that_level_would_with_noise_of_its_own() -> None:
@@ -250,7 +262,7 @@ def test_noise_follows_the_name_of_a_patch_and_not_its_company(plan: InferencePl
 def test_ancestral_sampling_keeps_the_distribution_and_what_the_noise_left() -> None:
     u = latents(1, 1, 32, 32, 32)
     unclamped = replace(models(DDPM), diffusion=replace(PAPER.ddpm, latent_scaling="standardise"))
-    out = ROUND_TRIPS["ddpm"](unclamped)(u, [generator_for("a", seed=1)])
+    out = round_trip_of(unclamped)(u, [generator_for("a", seed=1)])
     alpha_bar = 1 / (1 + DDPM.sigma**2)
     kept = alpha_bar * STD**2 / (alpha_bar * STD**2 + 1 - alpha_bar)
     assert float(out.std()) == pytest.approx(STD, rel=0.03)
@@ -266,7 +278,7 @@ def test_the_discrete_samplers_start_at_the_time_whose_noise_is_that_of_the_plan
             return super().forward(x_t, t)
 
     plan = replace(PAPER.inference, guidance="none", num_steps=500)
-    ROUND_TRIPS["ddim"](replace(models(plan), unet=Spy()))(latents(1, 1, 2, 2, 2), [generator_for("a", seed=0)])
+    round_trip_of(replace(models(plan), unet=Spy()))(latents(1, 1, 2, 2, 2), [generator_for("a", seed=0)])
     assert max(seen) == pytest.approx(500, abs=1)  # the paper's L, on its schedule
     assert len(seen) == pytest.approx(1000, abs=4)  # every step, up and down
 
@@ -326,7 +338,7 @@ FREE = replace(HEUN, guidance="free", guidance_scale=1.0, sigma=2.0, num_steps=4
 
 def free_round_trip(plan: InferencePlan, u: Tensor, network: TwoGaussiansEDM) -> Tensor:
     generators = [generator_for(str(number), seed=1) for number in range(len(u))]
-    return ROUND_TRIPS["heun"](replace(models(plan), unet=network))(u, generators)
+    return round_trip_of(replace(models(plan), unet=network))(u, generators)
 
 
 def log_healthy(u: Tensor) -> Tensor:
@@ -372,7 +384,7 @@ def test_the_way_up_is_of_the_null_class_alone_and_the_way_down_of_both() -> Non
 def test_a_batch_of_4_is_freely_guided_like_four_batches_of_1() -> None:
     u = latents(4, 1, 4, 4, 4)
     plan = replace(FREE, encode="noise", num_steps=5, guidance_scale=2.0)
-    trip = ROUND_TRIPS["heun"](replace(models(plan), unet=TwoGaussiansEDM()))
+    trip = round_trip_of(replace(models(plan), unet=TwoGaussiansEDM()))
     together = trip(u, [generator_for(str(k), seed=1) for k in range(4)])
     alone = [trip(u[k : k + 1], [generator_for(str(k), seed=1)]) for k in range(4)]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)

@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nnanomaly.diffusion.noise import gaussian
+from nnanomaly.diffusion.process import EDM
 from nnanomaly.networks.classifier import LatentClassifier
 from nnanomaly.networks.discriminator import PatchDiscriminator
 from nnanomaly.networks.vqgan import VQGAN
 from nnanomaly.plans import ClassifierPlan, TrainingPlan, VQGANPlan
 from nnanomaly.training.bottlenecks import CodebookBottleneck
-from nnanomaly.training.classifier_stage import ClassifierStage, log_uniform_sigma
+from nnanomaly.training.classifier_stage import ClassifierStage
 from nnanomaly.training.facts import autoencoder_facts, blur, class_facts, latent_facts
 from nnanomaly.training.loop import fit
 from nnanomaly.training.monitor import MonitorSettings
@@ -134,7 +136,7 @@ def train_classifier(folder: Path, *, signal: float, patience: int = 0) -> None:
     """Latents of two channels; those of the second class are brighter by `signal`."""
     torch.manual_seed(0)
     training = replace(plan_of(40, 1e-2 if signal else FROZEN), validate_every=5, patience=patience)
-    plan = ClassifierPlan(widths=(8, 16), training=training)
+    plan = ClassifierPlan(widths=(8, 16), training=training, max_sigma=1.0)
 
     def batch(seed: int, count: int) -> Batch:
         labels = torch.arange(count) % 2
@@ -144,7 +146,7 @@ def train_classifier(folder: Path, *, signal: float, patience: int = 0) -> None:
     stage = ClassifierStage(
         LatentClassifier(plan, 2),
         plan,
-        draw_sigma=log_uniform_sigma(0.05, 1.0),
+        process=EDM(noise=gaussian, log_sigma_mean=0.0, log_sigma_std=1.0, largest_sigma=4.0),
         validation_sigmas=(0.1, 0.3),
         device=CPU,
     )

@@ -1,23 +1,20 @@
 """The diffusion stage: what the network is told of the class, and that it learns the difference."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from nnanomaly.diffusion.denoiser import edm_denoiser, edm_loss
+from nnanomaly.diffusion.denoiser import edm_denoiser
+from nnanomaly.diffusion.noise import gaussian
+from nnanomaly.diffusion.process import EDM
 from nnanomaly.networks.classifier import OrganState
 from nnanomaly.networks.conditioning import NULL_CLASS, ClassConditionedUNet
 from nnanomaly.networks.unet import UNet3D
 from nnanomaly.plans import DiffusionPlan, TrainingPlan
-from nnanomaly.training.diffusion_stage import (
-    DiffusionStage,
-    drop_labels,
-    log_normal_sigma,
-    with_class,
-    without_class,
-)
+from nnanomaly.training.diffusion_stage import DiffusionStage, drop_labels, with_class, without_class
 
 PLAN = DiffusionPlan(
     architecture="unet3d",
@@ -51,9 +48,7 @@ def stage_of(network: nn.Module, *, conditional: bool, accumulation: int = 1) ->
     return DiffusionStage(
         network,
         plan,
-        loss=lambda net, x0, sigma, noise: edm_loss(net, x0, sigma, noise=noise),
-        draw_level=log_normal_sigma(0.0, 1.0, 4.0),
-        validation_levels=(0.3, 1.0),
+        process=EDM(noise=gaussian, log_sigma_mean=0.0, log_sigma_std=1.0, largest_sigma=4.0),
         device=torch.device("cpu"),
         bind=with_class(plan.class_dropout) if conditional else without_class,
         show=lambda network, latents, generator: (latents, network(latents, torch.zeros(len(latents)))),
@@ -99,13 +94,27 @@ def test_the_unconditional_network_is_told_nothing() -> None:
     assert spy.told == []
 
 
+def test_training_and_validation_draw_no_noise_but_that_of_the_process() -> None:
+    drawn: list[tuple[int, ...]] = []
+
+    def silence(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
+        drawn.append((len(generators), *shape))
+        return torch.zeros(len(generators), *shape)
+
+    stage = stage_of(Spy(), conditional=False)
+    stage.process = replace(stage.process, noise=silence)
+    stage.step(batch_of(), torch.Generator().manual_seed(0))
+    stage.validate([batch_of()], stage.network, torch.Generator().manual_seed(0))
+    assert drawn == [(8, 1, 2, 2, 2)] * 5  # once to train, and at four levels
+
+
 def test_validation_is_the_same_every_time() -> None:
     torch.manual_seed(0)
     network = ClassConditionedUNet(UNet3D(PLAN, 1))
     stage = stage_of(network, conditional=True)
     first, second = (stage.validate([batch_of()], network, torch.Generator().manual_seed(7)) for _ in range(2))
     assert first == second
-    assert set(first) == {"loss", "loss_level_0.3", "loss_level_1"}
+    assert set(first) == {"loss", *(f"loss_level_{level}" for level in ("0.1", "0.3", "1", "3"))}
 
 
 @pytest.mark.slow
