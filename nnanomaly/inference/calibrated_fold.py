@@ -1,20 +1,20 @@
 """Loading a fold with the calibration that belongs to its checkpoints: what prediction and diagnosis work with."""
 
+from dataclasses import replace
+
 import torch
 
 from nnanomaly.inference.calibration import Calibration, fits_plan
 from nnanomaly.inference.checkpoint_choice import calibration_command
-from nnanomaly.inference.fold_model import load_trained_fold
-from nnanomaly.inference.predictor import FoldModel
+from nnanomaly.inference.fold import Fold
+from nnanomaly.inference.load_fold import load_trained_fold
 from nnanomaly.paths import Paths, calibration_json
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import from_document, read_json
 
 
-def load_calibrated_fold(
-    paths: Paths, plans: Plans, fold: int | str, device: torch.device, *, checkpoint: str
-) -> FoldModel:
+def load_calibrated_fold(paths: Paths, plans: Plans, fold: int | str, device: torch.device, *, checkpoint: str) -> Fold:
     """A trained fold and its calibration for a checkpoint of the ddpm.
 
     Raises ConfigurationError (CFG-MODEL) without a calibration and IntegrityError (CALIB-STALE) for one of other
@@ -31,11 +31,4 @@ def load_calibrated_fold(
         raise IntegrityError("CALIB-STALE", f"{path} belongs to other checkpoints. Run: {command}")
     if not fits_plan(calibration, plans.inference):
         raise IntegrityError("CALIB-STALE", f"{path} belongs to other settings of `inference`. Run: {command}")
-    return FoldModel(
-        reconstruct=trained.reconstruct,
-        detect=trained.detect,
-        inpaint=trained.inpaint,
-        reducer=trained.reducer,
-        sampled=trained.sampled,
-        calibration=calibration,
-    )
+    return replace(trained, measured=calibration)

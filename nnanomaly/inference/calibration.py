@@ -5,6 +5,7 @@ No lesion, drawn or inserted, is needed: every candidate in an organ that is lab
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,15 @@ from nnanomaly.volume import Grid
 
 FloatArray = NDArray[np.float32]
 NUM_THRESHOLDS = 60
+
+
+class HealthyResiduals(NamedTuple):
+    """What of a calibration the reading of a patch needs."""
+
+    statistics: ResidualStatistics
+    """Healthy residuals."""
+    inpaint_threshold: float | None = None
+    """Threshold on the first map for candidates over 30 mm; None = nothing is drawn anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,11 @@ class Calibration:
     """Threshold on the first map for candidates over 30 mm, which are drawn anew; None = none are."""
     score_threshold: float | None = None
     """Candidates whose probability is not above this are sorted out; None without a reduction."""
+
+    @property
+    def healthy(self) -> HealthyResiduals:
+        """What the reading of a patch needs."""
+        return HealthyResiduals(self.statistics, self.inpaint_threshold)
 
 
 def _thresholds(maps: Sequence[tuple[FloatArray, Grid]], highest: float, lowest: float) -> FloatArray:

@@ -11,8 +11,9 @@ from pathlib import Path
 from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files
 from nnanomaly.imageio.reader_writer import check_content
 from nnanomaly.inference.case_input import read_case
+from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.prediction_files import remove_case, write_case
-from nnanomaly.inference.predictor import CasePatches, CaseResult, FoldModel, find_patches, predict_patches
+from nnanomaly.inference.predictor import CasePatches, CaseResult, find_patches, predict_patches
 from nnanomaly.inference.status_table import Row, failed_row, status_rows
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.errors import EnvironmentFault, UserError
@@ -69,7 +70,7 @@ class CaseWork:
     """dataset.json of the model."""
     plans: Plans
     """Its plans."""
-    models: Sequence[FoldModel]
+    models: Sequence[Fold]
     """Its folds."""
     save_autoencoded: bool = False
     """Whether the image after encoding and decoding alone is written too."""

@@ -10,7 +10,7 @@ from nnanomaly.dataset.raw_dataset import DatasetDescription, load_description
 from nnanomaly.device import choose_device
 from nnanomaly.inference.calibrated_fold import load_calibrated_fold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
-from nnanomaly.inference.predictor import FoldModel
+from nnanomaly.inference.fold import Fold
 from nnanomaly.paths import PLANS_JSON, Paths, calibration_json, check_fold, fold_order
 from nnanomaly.plans import Plans, load_plans
 from nnanomaly.utilities.errors import ConfigurationError, UserError
@@ -47,7 +47,7 @@ class LoadedModel:
     """Its dataset.json."""
     plans: Plans
     """Its plans."""
-    folds: dict[str, FoldModel]
+    folds: dict[str, Fold]
     """Trained folds."""
     provenance: dict[str, Any]
     """Folds, checkpoints and calibration, for predict_from_raw_data_args.json."""

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from nnanomaly.checkpoint import FINAL
-from nnanomaly.dataset.patch_store import StoredPatch
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibrate_api import healthy_validation_patches, validation_patches
 from nnanomaly.inference.calibrated_fold import load_calibrated_fold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
+from nnanomaly.patch import Patch
 from nnanomaly.paths import DIAGNOSE, PLANS_JSON, Paths
 from nnanomaly.plans import Plans, load_plans
 from nnanomaly.tuning.diagnose_files import Diagnosis, write_diagnosis
 from nnanomaly.tuning.drawn_lesions import DrawnLesions
-from nnanomaly.tuning.scenes import Scene, ScenePatch, scene_of_trial, trace_scene
+from nnanomaly.tuning.scenes import Scene, scene_of_trial, trace_scene
 from nnanomaly.tuning.trials import inserted_trials
 from nnanomaly.tuning.waterfall import Criteria
 from nnanomaly.utilities.errors import DataError
@@ -96,17 +96,16 @@ def _inserted_scenes(paths: Paths, plans: Plans, fold: int | str, options: Diagn
 def _drawn_scenes(paths: Paths, plans: Plans, fold: int | str) -> Iterator[Scene]:
     patches = validation_patches(paths.preprocessed(plans.dataset_name), plans, fold)
     drawn = DrawnLesions.of_dataset(paths.raw(plans.dataset_name))
-    if not any(drawn.has(str(patch.metadata["case"])) for patch in patches.values()):
+    if not any(drawn.has(patch.case) for patch in patches.values()):
         raise drawn.missing()
     return drawn_scenes(patches, drawn.read)
 
 
-def drawn_scenes(patches: Mapping[str, StoredPatch], reference: Callable[[str], Volume | None]) -> Iterator[Scene]:
+def drawn_scenes(patches: Mapping[str, Patch], reference: Callable[[str], Volume | None]) -> Iterator[Scene]:
     """One scene per case with drawn lesions, on the grid of the drawing; cases without any are left out."""
-    by_case: dict[str, list[ScenePatch]] = {}
+    by_case: dict[str, list[Patch]] = {}
     for patch in patches.values():
-        seen = ScenePatch(str(patch.metadata["organ"]), patch.array, patch.grid)
-        by_case.setdefault(str(patch.metadata["case"]), []).append(seen)
+        by_case.setdefault(patch.case, []).append(patch)
     for case, of_case in by_case.items():
         mask = reference(case)
         if mask is not None and np.any(mask.array):
