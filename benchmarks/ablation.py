@@ -22,7 +22,7 @@ from ablation_models import budgets_of, prepare_model
 from ablation_rows import Bench, FilledRow, fill_row, folder_name
 from ablation_tables import write_tables
 
-from nnanomaly.inference import fold_model
+from nnanomaly.inference import load_fold
 from nnanomaly.paths import Paths
 from nnanomaly.utilities.json_io import read_json
 
@@ -46,7 +46,7 @@ def main() -> None:
     }
     if arguments.train_only:
         return
-    fold_model.build_reconstructor = remembered = Reconstructions(fold_model.build_reconstructor)
+    load_fold.build_reconstructor = remembered = Reconstructions(load_fold.build_reconstructor)
     bench = Bench(
         paths=paths,
         dataset=dataset,

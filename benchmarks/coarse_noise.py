@@ -30,9 +30,9 @@ from nnanomaly.device import autocast, choose_device
 from nnanomaly.inference.detectors import residual_detector
 from nnanomaly.inference.reconstruct import Reconstruction, Reconstructor
 from nnanomaly.lesion_head.examples import flipped
+from nnanomaly.patch import COVERAGE, IMAGE
 from nnanomaly.paths import Paths
 from nnanomaly.plans import HeadPlan, Plans
-from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged
 from nnanomaly.training.fold_data import load_fold
 from nnanomaly.training.loop import fit

@@ -30,12 +30,8 @@ from nnanomaly.inference.anomaly_map import (
 )
 from nnanomaly.inference.calibrate_api import healthy_validation_patches
 from nnanomaly.inference.detectors import Detector
-from nnanomaly.inference.patch_map import (
-    DISTANCE_EDGES_MM,
-    PatchReconstruction,
-    reconstruct_patch,
-    residual_of_patch,
-)
+from nnanomaly.inference.look import Look, look
+from nnanomaly.inference.patch_map import DISTANCE_EDGES_MM
 from nnanomaly.paths import Paths
 from nnanomaly.plans import Plans
 from nnanomaly.volume import Triple
@@ -80,18 +76,18 @@ def detector_of(side: str, place: str, paths: Paths, plans: Plans, fold: int | s
         return detect
     residuals = []
     for patch in healthy_validation_patches(paths.preprocessed(plans.dataset_name), plans, fold).values():
-        seen = reconstruct_patch(patch.array, str(patch.metadata["organ"]), reconstruct=itself, plans=plans)
-        residual = residual_of_patch(patch.array, patch.grid, seen, plans.inference)
-        value = detect(seen, residual, NO_STATISTICS)
-        residuals.append(replace(residual, value_hu=value, covered=organ_of(residual)))
+        seen = look(patch, itself, plans)
+        value = detect(seen, NO_STATISTICS)
+        residuals.append(replace(seen.residual, value_hu=value, covered=organ_of(seen.residual)))
     return depth_detector(detect, measure_residuals(residuals, edges_mm=DEPTH_EDGES_MM))
 
 
 def gate_detector(sign: Sign, *, sigma_voxels: Triple, gate_mm: float) -> Detector:
     """Deviations in and around the organ, faded off it."""
 
-    def detect(patch: PatchReconstruction, residual: Residual, _: ResidualStatistics) -> FloatArray:
-        deviation = robust_deviation(patch.image_hu, organ_of(residual))
+    def detect(seen: Look, _: ResidualStatistics) -> FloatArray:
+        residual = seen.residual
+        deviation = robust_deviation(seen.reconstruction.image_hu, organ_of(residual))
         gated = sign(smooth(deviation, sigma_voxels)) * organ_gate(residual.distance_mm, gate_mm)
         return np.where(residual.covered, gated, 0.0).astype(np.float32)
 
@@ -101,9 +97,10 @@ def gate_detector(sign: Sign, *, sigma_voxels: Triple, gate_mm: float) -> Detect
 def organ_detector(sign: Sign, *, sigma_voxels: Triple) -> Detector:
     """Deviations within the organ mask; what lies beside it is not smoothed into it."""
 
-    def detect(patch: PatchReconstruction, residual: Residual, _: ResidualStatistics) -> FloatArray:
-        organ = organ_of(residual).astype(np.float32)
-        deviation = robust_deviation(patch.image_hu, organ_of(residual)) * organ
+    def detect(seen: Look, _: ResidualStatistics) -> FloatArray:
+        inside = organ_of(seen.residual)
+        organ = inside.astype(np.float32)
+        deviation = robust_deviation(seen.reconstruction.image_hu, inside) * organ
         share: FloatArray = np.maximum(smooth(organ, sigma_voxels), np.float32(1e-3))
         return sign(smooth(deviation, sigma_voxels) / share) * organ
 
@@ -113,10 +110,10 @@ def organ_detector(sign: Sign, *, sigma_voxels: Triple) -> Detector:
 def depth_detector(detect: Detector, statistics: ResidualStatistics) -> Detector:
     """The z-score of what a detector says within the organ among what it says of healthy organs at that depth."""
 
-    def relate(patch: PatchReconstruction, residual: Residual, _: ResidualStatistics) -> FloatArray:
-        value = detect(patch, residual, statistics)
-        zscore = residual_zscore(replace(residual, value_hu=value), statistics)
-        return np.where(organ_of(residual), zscore, 0.0).astype(np.float32)
+    def relate(seen: Look, _: ResidualStatistics) -> FloatArray:
+        value = detect(seen, statistics)
+        zscore = residual_zscore(replace(seen.residual, value_hu=value), statistics)
+        return np.where(organ_of(seen.residual), zscore, 0.0).astype(np.float32)
 
     return relate
 

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 
 from nnanomaly.demo import DATASET
 from nnanomaly.device import choose_device
+from nnanomaly.distance import signed_distance_mm
 from nnanomaly.inference.anomaly_map import absolute_residual
 from nnanomaly.inference.calibrate_api import healthy_validation_patches
-from nnanomaly.inference.fold_model import load_trained_fold
-from nnanomaly.inference.patch_map import reconstruct_patch
+from nnanomaly.inference.load_fold import load_trained_fold
+from nnanomaly.inference.look import reconstructed
+from nnanomaly.patch import Patch
 from nnanomaly.paths import Paths
 from nnanomaly.plans import PLANS_NAMES, Plans, load_plans
 from nnanomaly.preprocessing.normalization import denormalise
-from nnanomaly.preprocessing.preprocessor import IMAGE, ORGAN
-from nnanomaly.roi.distance import signed_distance_mm
 from nnanomaly.tuning.trials import Trial, inserted_trials
 
 FloatArray = NDArray[np.float32]
@@ -101,10 +101,10 @@ def known_trials(paths: Paths, plans: Plans) -> list[Known]:
     patches = healthy_validation_patches(paths.preprocessed(DATASET), plans, 0)
     trials = inserted_trials(patches, window_hu=window, seed=SEED, diameters_mm=DIAMETERS_MM)
 
-    def hu(array: NDArray[np.floating]) -> FloatArray:
-        return denormalise(np.asarray(array[IMAGE], dtype=np.float32), window)
+    def hu(patch: Patch) -> FloatArray:
+        return denormalise(patch.image, window)
 
-    return [Known(trial=t, image_hu=hu(t.array), healthy_hu=hu(patches[t.name].array)) for t in trials]
+    return [Known(trial=t, image_hu=hu(t), healthy_hu=hu(patches[t.name])) for t in trials]
 
 
 def reconstruct(paths: Paths, plans: Plans, setting: Setting, known: Sequence[Known]) -> list[FloatArray]:
@@ -119,10 +119,7 @@ def reconstruct(paths: Paths, plans: Plans, setting: Setting, known: Sequence[Kn
     )
     varied = replace(plans, inference=inference)
     trained = load_trained_fold(paths, varied, 0, choose_device("cpu"))
-    return [
-        reconstruct_patch(k.trial.array, k.trial.organ, reconstruct=trained.reconstruct, plans=varied).healthy_hu
-        for k in known
-    ]
+    return [reconstructed(k.trial, trained.reconstruct, varied).healthy_hu for k in known]
 
 
 def effect_of(known: Known, reconstruction_hu: FloatArray, plans: Plans) -> Effect:
@@ -131,7 +128,7 @@ def effect_of(known: Known, reconstruction_hu: FloatArray, plans: Plans) -> Effe
     inserted = known.image_hu - known.healthy_hu
     removed = (known.image_hu - reconstruction_hu)[lesion]
     z, y, x = (plans.inference.smoothing_mm / s for s in spacing)
-    away = (np.asarray(known.trial.array[ORGAN]) > 0.5) & (signed_distance_mm(lesion, spacing) > AWAY_MM)
+    away = known.trial.inside & (signed_distance_mm(lesion, spacing) > AWAY_MM)
     residual = absolute_residual(known.image_hu, reconstruction_hu, sigma_voxels=(z, y, x))
     return Effect(float(removed.mean() / inserted[lesion].mean()), float(residual[away].mean()))
 

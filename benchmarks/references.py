@@ -28,9 +28,8 @@ from nnanomaly.inference.calibrate_api import calibration_of, healthy_validation
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.case_work import CaseWork
 from nnanomaly.inference.detectors import Detector
-from nnanomaly.inference.fold_model import TrainedFold
+from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.prediction_files import write_folder_documents
-from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.inference.reconstruct import Reconstruction, Reconstructor
 from nnanomaly.inference.status_table import write_status
 from nnanomaly.paths import IMAGES_TS, ORGAN_MASKS_TS, Paths
@@ -112,14 +111,14 @@ def calibrate(reference: Reference) -> Calibration:
     """The threshold on the healthy validation organs, chosen as for every other map."""
     plans = reference.plans
     healthy = healthy_validation_patches(reference.paths.preprocessed(plans.dataset_name), plans, reference.fold)
-    trained = TrainedFold(
+    trained = Fold(
         reconstruct=reference.reconstruct,
         detect=reference.detect,
         guidance=False,
         guidance_reason="a reference has no guidance",
         checkpoints=reference.made_of,
     )
-    calibration = calibration_of(trained, healthy, plans)
+    calibration = calibration_of(trained, list(healthy.values()), plans)
     rate = calibration.false_candidates_per_organ
     logger.info("threshold %.3g: %.2f candidates per healthy validation organ", calibration.threshold, rate)
     return calibration
@@ -140,7 +139,7 @@ def predict(reference: Reference, calibration: Calibration, output: Path) -> Non
         "folds": {str(reference.fold): fold},
     }
     write_folder_documents(output, description, plans, provenance, resume=False)
-    model = FoldModel(reconstruct=reference.reconstruct, detect=reference.detect, calibration=calibration)
+    model = Fold(reconstruct=reference.reconstruct, detect=reference.detect, measured=calibration)
     work = CaseWork(
         images_folder=raw / IMAGES_TS,
         masks_folder=raw / ORGAN_MASKS_TS,

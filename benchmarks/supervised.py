@@ -13,7 +13,6 @@ Usage: `python benchmarks/supervised.py 501 -p PLANS -f 0 -o FOLDER [--num_itera
 import hashlib
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,10 +33,10 @@ from references import (
 
 from nnanomaly.build import build_head
 from nnanomaly.checkpoint import FINAL, checkpoint_hash
-from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch, save_patch
+from nnanomaly.dataset.patch_store import list_patches, load_organ_patch, load_patch, save_patch
 from nnanomaly.device import choose_device
 from nnanomaly.inference.detectors import head_detector
-from nnanomaly.inference.patch_map import reconstruct_patch, residual_of_patch
+from nnanomaly.inference.look import look
 from nnanomaly.lesion_head.augmentation import vary_crop
 from nnanomaly.lesion_head.examples import LESION, EditedPatch, FloatArray, flipped, training_example, vary_patch
 from nnanomaly.lesion_head.head_stage import SEEN, HeadStage
@@ -127,7 +126,7 @@ def vary(example: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 def drawn_lesions(paths: Paths, plans: Plans, side: PatchSet) -> list[Trial]:
     """The patches of a side with their drawn lesions."""
-    stored: Mapping[str, StoredPatch] = {n: load_patch(side.folder, n, verify=False) for n in side.names}
+    stored = {name: load_organ_patch(side.folder, name) for name in side.names}
     return drawn_trials(stored, DrawnLesions.of_dataset(paths.raw(plans.dataset_name)).read)
 
 
@@ -140,16 +139,15 @@ def make_examples(folder: Path, trials: list[Trial], plans: Plans, *, variants: 
             if (folder / f"{name}.json").is_file():
                 continue
             edited = varied(trial, seed=plans.head.training.seed, variant=variant)
-            seen = reconstruct_patch(edited.array, trial.organ, reconstruct=itself, plans=plans)
-            residual = residual_of_patch(edited.array, trial.grid, seen, plans.inference)
-            example = training_example(seen, residual, NO_STATISTICS, edited.lesions, window_hu=window)
+            seen = look(edited.patch, itself, plans)
+            example = training_example(seen, NO_STATISTICS, edited.lesions, window_hu=window)
             save_patch(folder, name, example, metadata={"grid": to_document(trial.grid), "variant": variant})
 
 
 def varied(trial: Trial, *, seed: int, variant: int) -> EditedPatch:
     """The patch and its lesions as they are (variant 0), or moved and drifted together."""
-    array = np.asarray(trial.array, dtype=np.float32)
-    drawn = EditedPatch(array=array, lesions=trial.lesions, kinds=())
+    whole = trial.with_array(np.asarray(trial.array, dtype=np.float32))
+    drawn = EditedPatch(patch=whole, lesions=trial.lesions, kinds=())
     if not variant:
         return drawn
     key = int.from_bytes(hashlib.sha256(f"{trial.name}/{variant}".encode()).digest()[:8], "little")

@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.candidate_reduction.mil import WeakCandidates
-from nnanomaly.dataset.patch_store import StoredPatch
+from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.candidate_features import FEATURES
+from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.postprocessing import Region, find_regions
-from nnanomaly.inference.predictor import FoldModel, read_patch
+from nnanomaly.inference.read import read
 from nnanomaly.inference.reduction import features_on_own_grid, scene_of_patch
 from nnanomaly.lesion_head.example_store import edited_patch, with_organ
+from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans
 from nnanomaly.synthesis.kinds import KINDS
 from nnanomaly.utilities.progress import all_shown
-from nnanomaly.volume import Grid
 
 Floats = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -32,26 +33,29 @@ teaches nothing."""
 class CandidateFinder:
     """A trained fold whose map has a threshold."""
 
-    model: FoldModel
-    """Reconstruction and map, and the threshold before candidates are sorted out."""
+    fold: Fold
+    """Reconstruction and map."""
+    calibration: Calibration
+    """The threshold before candidates are sorted out."""
     plans: Plans
     """Plans of the fold."""
 
-    def find(self, array: NDArray[np.floating], grid: Grid, organ: str) -> tuple[list[Region], Floats]:
-        """Regions of a patch `[3, Z, Y, X]` of an organ and their features `[N, F]`."""
-        seen, anomaly = read_patch(array, grid, organ, model=self.model, plans=self.plans)
-        regions = find_regions(anomaly, self.model.calibration.threshold, grid, self.plans.inference)
-        scene = scene_of_patch(array, grid, anomaly=anomaly, healthy_hu=seen.healthy_hu, plans=self.plans)
+    def find(self, patch: Patch) -> tuple[list[Region], Floats]:
+        """Regions of a patch and their features `[N, F]`."""
+        seen, anomaly = read(patch, self.fold, self.calibration, self.plans)
+        regions = find_regions(anomaly, self.calibration.threshold, patch.grid, self.plans.inference)
+        healthy_hu = seen.reconstruction.healthy_hu
+        scene = scene_of_patch(patch, anomaly=anomaly, healthy_hu=healthy_hu, plans=self.plans)
         return regions, features_on_own_grid(regions, scene)
 
 
 def collect_candidates(
-    healthy: Mapping[str, StoredPatch], unhealthy: Mapping[str, StoredPatch], finder: CandidateFinder
+    healthy: Mapping[str, Patch], unhealthy: Mapping[str, Patch], finder: CandidateFinder
 ) -> WeakCandidates:
     """Candidates of healthy organs as they are, of the same with inserted lesions, and of unhealthy organs, by name."""
     negatives, positives = [np.zeros((0, len(FEATURES)))], [np.zeros((0, len(FEATURES)))]
     for patch in all_shown(list(healthy.values()), "healthy organs"):
-        negatives.append(finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, _organ(patch))[1])
+        negatives.append(finder.find(patch)[1])
     for patch in all_shown(list(with_organ(healthy).values()), "inserted lesions"):
         for variant in _variants(finder.plans):
             regions, features, lesions = _inserted(patch, variant, finder)
@@ -60,7 +64,7 @@ def collect_candidates(
             negatives.append(features[on_lesion == 0])
     bags: dict[tuple[str, str], list[Floats]] = defaultdict(list)
     for patch in all_shown(list(unhealthy.values()), "unhealthy organs"):
-        features = finder.find(np.asarray(patch.array, dtype=np.float32), patch.grid, patch.organ)[1]
+        features = finder.find(patch)[1]
         bags[(patch.case, patch.organ)].append(features)
     together = [np.concatenate(features) for features in bags.values()]
     return WeakCandidates(
@@ -76,16 +80,12 @@ def _variants(plans: Plans) -> Sequence[int]:
     return range(first, first + VARIANTS)
 
 
-def _inserted(patch: StoredPatch, variant: int, finder: CandidateFinder) -> tuple[list[Region], Floats, BoolArray]:
+def _inserted(patch: Patch, variant: int, finder: CandidateFinder) -> tuple[list[Region], Floats, BoolArray]:
     """Regions of an edited patch, their features, and its lesions `[Z, Y, X]`."""
     kinds = [kind for kind in KINDS if kind not in finder.plans.head.held_out_kinds]
     edited = edited_patch(patch, variant, kinds, finder.plans)
-    regions, features = finder.find(edited.array, patch.grid, _organ(patch))
+    regions, features = finder.find(edited.patch)
     return regions, features, edited.lesions
-
-
-def _organ(patch: StoredPatch) -> str:
-    return str(patch.metadata["organ"])
 
 
 def _on_lesion(region: Region, lesions: BoolArray) -> float:

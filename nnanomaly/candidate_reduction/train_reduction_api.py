@@ -12,12 +12,12 @@ from pathlib import Path
 from nnanomaly.candidate_reduction.candidates import CandidateFinder, collect_candidates
 from nnanomaly.candidate_reduction.mil import WeakCandidates, fit_reducer
 from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
-from nnanomaly.dataset.patch_store import StoredPatch, load_patch
+from nnanomaly.dataset.patch_store import load_organ_patch
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibrate_api import calibration_of
-from nnanomaly.inference.fold_model import checkpoints_of_fold, load_trained_fold
-from nnanomaly.inference.predictor import FoldModel
+from nnanomaly.inference.load_fold import checkpoints_of_fold, load_trained_fold
 from nnanomaly.inference.reducer_file import TrainedReducer, load_reducer, save_reducer
+from nnanomaly.patch import Patch
 from nnanomaly.paths import REDUCER_JSON, Paths
 from nnanomaly.plans import REDUCTION, Plans, load_plans, save_plans
 from nnanomaly.training.fold_data import PatchSet, load_fold
@@ -55,11 +55,8 @@ def _train(paths: Paths, reduced: Plans, path: Path, fold: int | str, options: T
     trained = load_trained_fold(paths, before, fold, choose_device(options.device))
     healthy = _patches(train, HEALTHY)
     # Residuals of organs that the networks have seen are smaller: their own statistics and threshold make up for it.
-    calibration = calibration_of(trained, healthy, before)
-    model = FoldModel(
-        reconstruct=trained.reconstruct, detect=trained.detect, inpaint=trained.inpaint, calibration=calibration
-    )
-    finder = CandidateFinder(model=model, plans=before)
+    calibration = calibration_of(trained, list(healthy.values()), before)
+    finder = CandidateFinder(fold=trained, calibration=calibration, plans=before)
     unhealthy = _patches(train, UNHEALTHY)
     logger.info("looking for candidates in %d healthy and %d unhealthy patches", len(healthy), len(unhealthy))
     candidates = collect_candidates(healthy, unhealthy, finder)
@@ -84,8 +81,8 @@ def _train(paths: Paths, reduced: Plans, path: Path, fold: int | str, options: T
     )
 
 
-def _patches(side: PatchSet, label: str) -> dict[str, StoredPatch]:
-    return {name: load_patch(side.folder, name, verify=False) for name in side.where(label).names}
+def _patches(side: PatchSet, label: str) -> dict[str, Patch]:
+    return {name: load_organ_patch(side.folder, name) for name in side.where(label).names}
 
 
 def _refuse_too_few(candidates: WeakCandidates, threshold: float) -> None:

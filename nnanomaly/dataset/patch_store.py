@@ -17,6 +17,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.patch import Patch
 from nnanomaly.utilities.errors import DataError, IntegrityError, UserError
 from nnanomaly.utilities.files import write_atomically
 from nnanomaly.utilities.json_io import from_document, read_document, write_json
@@ -118,6 +119,12 @@ def load_patch(folder: Path, name: str, *, verify: bool) -> StoredPatch:
     if not isinstance(array, np.ndarray) or array.dtype != np.float16 or list(array.shape) != metadata["shape"]:
         raise IntegrityError("PATCH-ARRAY", f"{path} holds no float16 array of the shape {metadata['shape']}. {REMEDY}")
     return StoredPatch(array=array, grid=from_document(Grid, metadata["grid"], source=str(path)), metadata=metadata)
+
+
+def load_organ_patch(folder: Path, name: str) -> Patch:
+    """A patch that preprocessing stored, mapped from disk; IntegrityError as `load_patch`."""
+    stored = load_patch(folder, name, verify=False)
+    return Patch(name=name, case=stored.case, organ=stored.organ, array=stored.array, grid=stored.grid)
 
 
 def read_metadata(folder: Path, name: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 another checkpoint than the final one a file beside it."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,24 +11,22 @@ from numpy.typing import NDArray
 
 from nnanomaly.checkpoint import FINAL
 from nnanomaly.dataset.organ_labels import HEALTHY, read_label_snapshot
-from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch
+from nnanomaly.dataset.patch_store import list_patches, load_organ_patch
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import choose_device, memory_fault
-from nnanomaly.inference.calibration import Calibration, choose_score_threshold, choose_threshold
+from nnanomaly.inference.calibration import Calibration, HealthyResiduals, choose_score_threshold, choose_threshold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
-from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
-from nnanomaly.inference.inpainting import Inpainting, only_large, with_large_candidates_inpainted
+from nnanomaly.inference.fold import Fold
+from nnanomaly.inference.inpainting import only_large
+from nnanomaly.inference.load_fold import load_trained_fold
+from nnanomaly.inference.look import look, without_samples
 from nnanomaly.inference.model_documents import record_documents
-from nnanomaly.inference.patch_map import (
-    FloatArray,
-    PatchReconstruction,
-    healthy_statistics,
-    reconstruct_patch,
-    residual_of_patch,
-)
+from nnanomaly.inference.patch_map import healthy_statistics
 from nnanomaly.inference.postprocessing import find_regions
+from nnanomaly.inference.read import Reading, read_look
 from nnanomaly.inference.reducer import probabilities
 from nnanomaly.inference.reduction import features_on_own_grid, scene_of_patch
+from nnanomaly.patch import Patch
 from nnanomaly.paths import SPLITS_JSON, Paths, calibration_json
 from nnanomaly.plans import Plans, load_plans
 from nnanomaly.utilities.errors import DataError
@@ -54,7 +52,7 @@ def calibrate_fold(
     healthy = healthy_validation_patches(paths.preprocessed(dataset), plans, fold)
     trained = load_trained_fold(paths, plans, fold, choose_device(device), checkpoint=checkpoint)
     logger.info("calibrating %s on %d patches of healthy organs; %s", checkpoint, len(healthy), trained.guidance_reason)
-    calibration = calibration_of(trained, healthy, plans)
+    calibration = calibration_of(trained, list(healthy.values()), plans)
     path = paths.fold(dataset, plans_name, "ddpm", fold) / calibration_json(checkpoint)
     remove_leftovers(path.parent, path.parent.parent)
     record_documents(paths, plans, fold)
@@ -69,77 +67,50 @@ def calibrate_fold(
     return calibration
 
 
-def calibration_of(trained: TrainedFold, healthy: Mapping[str, StoredPatch], plans: Plans) -> Calibration:
-    """Residual statistics and thresholds of a trained fold on patches of healthy organs (by name); writes nothing."""
-    stored, before = list(healthy.values()), plans.inference.before_reduction
-    reconstructions, residuals = [], []
-    for patch in all_shown(stored, "calibration"):
-        organ = str(patch.metadata["organ"])
-        reconstruction = reconstruct_patch(patch.array, organ, reconstruct=trained.reconstruct, plans=plans)
-        reconstruction = replace(reconstruction, samples=())  # of all organs they would fill the memory
-        reconstructions.append(reconstruction)
-        residuals.append(residual_of_patch(patch.array, patch.grid, reconstruction, plans.inference))
-    statistics, inpaint_threshold = healthy_statistics(residuals, plans.inference), None
-    maps = [
-        (trained.detect(reconstruction, residual, statistics), patch.grid)
-        for reconstruction, residual, patch in zip(reconstructions, residuals, stored, strict=True)
-    ]
-    num_organs = len({(patch.case, patch.organ) for patch in stored})
-    if trained.inpaint is not None:
-        inpaint_threshold, _ = choose_threshold(maps, num_organs, only_large(before))
-        how = Inpainting(
-            inpaint=trained.inpaint, detect=trained.detect, statistics=statistics, threshold=inpaint_threshold
-        )
-        reconstructions, maps = _after_inpainting(stored, reconstructions, how, plans)
-    threshold, rate = choose_threshold(maps, num_organs, before)
+def calibration_of(fold: Fold, patches: Sequence[Patch], plans: Plans) -> Calibration:
+    """Residual statistics and thresholds of a trained fold on patches of healthy organs; writes nothing."""
+    before = plans.inference.before_reduction
+    looks = [without_samples(look(patch, fold.reconstruct, plans)) for patch in all_shown(patches, "calibration")]
+    healthy = HealthyResiduals(healthy_statistics([seen.residual for seen in looks], plans.inference))
+    readings = [read_look(seen, fold, healthy, plans) for seen in looks]
+    num_organs = len({(patch.case, patch.organ) for patch in patches})
+    if fold.inpaint is not None:
+        inpaint_threshold, _ = choose_threshold(_maps(readings), num_organs, only_large(before))
+        healthy = healthy._replace(inpaint_threshold=inpaint_threshold)
+        readings = [read_look(seen, fold, healthy, plans) for seen in looks]
+    threshold, rate = choose_threshold(_maps(readings), num_organs, before)
     score_threshold = None
-    if trained.reducer is not None:
-        scores = probabilities(trained.reducer, _features(stored, reconstructions, maps, threshold, plans))
+    if fold.reducer is not None:
+        scores = probabilities(fold.reducer, _features(readings, threshold, plans))
         score_threshold, rate = choose_score_threshold(scores, num_organs, plans.inference)
     return Calibration(
-        statistics=statistics,
+        statistics=healthy.statistics,
         threshold=threshold,
         false_candidates_per_organ=rate,
         num_organs=num_organs,
-        guidance=trained.guidance,
-        guidance_reason=trained.guidance_reason,
-        checkpoints=trained.checkpoints,
-        inpaint_threshold=inpaint_threshold,
+        guidance=fold.guidance,
+        guidance_reason=fold.guidance_reason,
+        checkpoints=fold.checkpoints,
+        inpaint_threshold=healthy.inpaint_threshold,
         score_threshold=score_threshold,
     )
 
 
-def _after_inpainting(
-    patches: Sequence[StoredPatch], firsts: Sequence[PatchReconstruction], how: Inpainting, plans: Plans
-) -> tuple[list[PatchReconstruction], list[tuple[FloatArray, Grid]]]:
-    """Patches and their maps as prediction makes them: large candidates of the first map are drawn anew."""
-    reconstructions, maps = [], []
-    for patch, first in zip(patches, firsts, strict=True):
-        organ = str(patch.metadata["organ"])
-        seen = with_large_candidates_inpainted(patch.array, patch.grid, organ, first=first, how=how, plans=plans)
-        residual = residual_of_patch(patch.array, patch.grid, seen, plans.inference)
-        reconstructions.append(seen)
-        maps.append((how.detect(seen, residual, how.statistics), patch.grid))
-    return reconstructions, maps
+def _maps(readings: Sequence[Reading]) -> list[tuple[NDArray[np.float32], Grid]]:
+    return [(reading.anomaly, reading.look.patch.grid) for reading in readings]
 
 
-def _features(
-    patches: Sequence[StoredPatch],
-    reconstructions: Sequence[PatchReconstruction],
-    maps: Sequence[tuple[FloatArray, Grid]],
-    threshold: float,
-    plans: Plans,
-) -> NDArray[np.float64]:
+def _features(readings: Sequence[Reading], threshold: float, plans: Plans) -> NDArray[np.float64]:
     """`[N, F]`: features of the candidates of all patches."""
     rows = []
-    for patch, seen, (anomaly, grid) in zip(patches, reconstructions, maps, strict=True):
-        scene = scene_of_patch(patch.array, grid, anomaly=anomaly, healthy_hu=seen.healthy_hu, plans=plans)
-        rows.append(features_on_own_grid(find_regions(anomaly, threshold, grid, plans.inference), scene))
+    for seen, anomaly in readings:
+        scene = scene_of_patch(seen.patch, anomaly=anomaly, healthy_hu=seen.reconstruction.healthy_hu, plans=plans)
+        rows.append(features_on_own_grid(find_regions(anomaly, threshold, seen.patch.grid, plans.inference), scene))
     return np.concatenate(rows)
 
 
-def healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dict[str, StoredPatch]:
-    """Stored patches of the organs labelled healthy on the validation side, by name; DataError without any."""
+def healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dict[str, Patch]:
+    """Patches of the organs labelled healthy on the validation side, by name; DataError without any."""
     labels = read_label_snapshot(preprocessed)
     healthy = {
         name: patch
@@ -155,10 +126,10 @@ def healthy_validation_patches(preprocessed: Path, plans: Plans, fold: int | str
     return healthy
 
 
-def validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dict[str, StoredPatch]:
-    """Stored patches of all organs on the validation side of a fold, by name."""
+def validation_patches(preprocessed: Path, plans: Plans, fold: int | str) -> dict[str, Patch]:
+    """Patches of all organs on the validation side of a fold, by name."""
     folder = preprocessed / plans.data_identifier
-    stored = {name: load_patch(folder, name, verify=False) for name in list_patches(folder)}
+    stored = {name: load_organ_patch(folder, name) for name in list_patches(folder)}
     cases = sorted({patch.case for patch in stored.values()})
     validation = set(fold_split(load_splits(preprocessed / SPLITS_JSON), fold, cases)["val"])
     return {name: patch for name, patch in stored.items() if patch.case in validation}

@@ -1,21 +1,21 @@
 """Loading a fold with the calibration that belongs to its checkpoints: what prediction and diagnosis work with; and
 whether there is one."""
 
+from dataclasses import replace
+
 import torch
 
 from nnanomaly.inference.calibration import fits_plan
 from nnanomaly.inference.checkpoint_choice import calibration_command
-from nnanomaly.inference.fold_model import checkpoints_of_fold, load_trained_fold
+from nnanomaly.inference.fold import Fold
+from nnanomaly.inference.load_fold import checkpoints_of_fold, load_trained_fold
 from nnanomaly.inference.model_documents import load_calibration, plans_of_fold, predict_alike
-from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.paths import Paths, calibration_json
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 
 
-def load_calibrated_fold(
-    paths: Paths, plans: Plans, fold: int | str, device: torch.device, *, checkpoint: str
-) -> FoldModel:
+def load_calibrated_fold(paths: Paths, plans: Plans, fold: int | str, device: torch.device, *, checkpoint: str) -> Fold:
     """A trained fold and its calibration for a checkpoint of the ddpm.
 
     Raises ConfigurationError (CFG-MODEL) without a calibration and IntegrityError (CALIB-STALE) for one of other
@@ -32,14 +32,7 @@ def load_calibrated_fold(
         raise IntegrityError("CALIB-STALE", f"{path} belongs to other checkpoints. Run: {command}")
     if not fits_plan(calibration, plans.inference):
         raise IntegrityError("CALIB-STALE", f"{path} belongs to other settings of `inference`. Run: {command}")
-    return FoldModel(
-        reconstruct=trained.reconstruct,
-        detect=trained.detect,
-        inpaint=trained.inpaint,
-        reducer=trained.reducer,
-        sampled=trained.sampled,
-        calibration=calibration,
-    )
+    return replace(trained, measured=calibration)
 
 
 def is_calibrated(paths: Paths, plans: Plans, fold: int | str, *, checkpoint: str) -> bool:

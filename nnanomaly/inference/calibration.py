@@ -5,7 +5,7 @@ No lesion, drawn or inserted, is needed: every candidate in an organ that is lab
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,15 @@ from nnanomaly.volume import Grid
 
 FloatArray = NDArray[np.float32]
 NUM_THRESHOLDS = 60
+
+
+class HealthyResiduals(NamedTuple):
+    """What of a calibration the reading of a patch needs."""
+
+    statistics: ResidualStatistics
+    """Healthy residuals."""
+    inpaint_threshold: float | None = None
+    """Threshold on the first map for candidates over 30 mm; None = nothing is drawn anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +59,11 @@ class Calibration:
         document: dict[str, Any] = to_document(replace(self, plans=None))
         del document["plans"]
         return document
+
+    @property
+    def healthy(self) -> HealthyResiduals:
+        """What the reading of a patch needs."""
+        return HealthyResiduals(self.statistics, self.inpaint_threshold)
 
 
 def _thresholds(maps: Sequence[tuple[FloatArray, Grid]], highest: float, lowest: float) -> FloatArray:

@@ -1,7 +1,7 @@
 """Detectors: what makes the map of a patch out of its reconstruction. A plan choice (`inference.detector`).
 
-A detector is a function (reconstruction, residual, statistics of healthy residuals) -> map `[Z, Y, X]`, larger where a
-lesion is likelier, 0 where the scan says nothing.
+A detector is a function (look at a patch, statistics of healthy residuals) -> map `[Z, Y, X]`, larger where a lesion is
+likelier, 0 where the scan says nothing.
 """
 
 from collections.abc import Callable
@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nnanomaly.device import autocast
-from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
+from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.head_input import head_input
-from nnanomaly.inference.patch_map import PatchReconstruction, anomaly_map
+from nnanomaly.inference.look import Look
+from nnanomaly.inference.patch_map import anomaly_map
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.roi.components import find_components
 
 FloatArray = NDArray[np.float32]
 SPATIAL_AXES = (2, 3, 4)
-Detector = Callable[[PatchReconstruction, Residual, ResidualStatistics], FloatArray]
+Detector = Callable[[Look, ResidualStatistics], FloatArray]
 HALFWAY_Z = 3.0
 """z-score that counts as much as a probability of one half: about what healthy organs seldom exceed."""
 
@@ -46,8 +47,8 @@ def attached(probability: NDArray[np.floating], distance_mm: FloatArray, reach_m
 def residual_detector(plan: InferencePlan) -> Detector:
     """The residual itself, as the plan normalises and gates it."""
 
-    def detect(_: PatchReconstruction, residual: Residual, statistics: ResidualStatistics) -> FloatArray:
-        return anomaly_map(residual, statistics, plan)
+    def detect(seen: Look, statistics: ResidualStatistics) -> FloatArray:
+        return anomaly_map(seen.residual, statistics, plan)
 
     return detect
 
@@ -59,9 +60,9 @@ def ensemble_detector(head: Detector, plan: InferencePlan) -> Detector:
     """
     zscores = residual_detector(replace(plan, anomaly_map="zscore") if plan.anomaly_map == "absolute" else plan)
 
-    def detect(reconstruction: PatchReconstruction, residual: Residual, statistics: ResidualStatistics) -> FloatArray:
-        z = np.maximum(zscores(reconstruction, residual, statistics), 0)
-        return np.asarray((head(reconstruction, residual, statistics) + z / (z + HALFWAY_Z)) / 2, dtype=np.float32)
+    def detect(seen: Look, statistics: ResidualStatistics) -> FloatArray:
+        z = np.maximum(zscores(seen, statistics), 0)
+        return np.asarray((head(seen, statistics) + z / (z + HALFWAY_Z)) / 2, dtype=np.float32)
 
     return detect
 
@@ -74,12 +75,12 @@ def head_detector(head: nn.Module, plans: Plans, device: torch.device) -> Detect
     )
 
     @torch.no_grad()
-    def detect(reconstruction: PatchReconstruction, residual: Residual, statistics: ResidualStatistics) -> FloatArray:
-        channels = head_input(reconstruction, residual, statistics, window_hu=window, inputs=inputs)
+    def detect(seen: Look, statistics: ResidualStatistics) -> FloatArray:
+        residual, channels = seen.residual, head_input(seen, statistics, window_hu=window, inputs=inputs)
         x = torch.from_numpy(channels)[None].to(device)
         with autocast(device, plans.inference.precision):
-            seen = [torch.sigmoid(head(x.flip(axes)).float()).flip(axes) for axes in mirrors]
-        probability = torch.stack(seen).mean(dim=0)[0, 0].cpu().numpy()
+            answers = [torch.sigmoid(head(x.flip(axes)).float()).flip(axes) for axes in mirrors]
+        probability = torch.stack(answers).mean(dim=0)[0, 0].cpu().numpy()
         return attached(
             np.where(residual.covered, probability, 0.0), residual.distance_mm, plans.inference.organ_gate_mm
         )

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nnanomaly.dataset.patch_store import patch_name
 from nnanomaly.inference.postprocessing import find_candidates
+from nnanomaly.patch import COVERAGE, ORGAN
 from nnanomaly.plans import Plans
-from nnanomaly.preprocessing.preprocessor import COVERAGE, ORGAN, OrganPatch, cut_patch
+from nnanomaly.preprocessing.preprocessor import OrganPatch, cut_patch
 from nnanomaly.preprocessing.resampling import sample_on_grid
 from nnanomaly.volume import Box, Grid, Volume
 
@@ -97,7 +99,7 @@ def only_lesion(further: Further, maps: FloatArray, threshold: float) -> tuple[O
     attached = np.isin(pieces, touched[touched > 0])
     array = further.patch.array.copy()
     array[COVERAGE] *= attached
-    return replace(further.patch, array=array), maps * attached
+    return further.patch.with_array(array), maps * attached
 
 
 def _cut(patch: OrganPatch, grid: Grid, lesion: BoolArray, *, number: int, scan: Scan, plans: Plans) -> Further:
@@ -111,5 +113,13 @@ def _cut(patch: OrganPatch, grid: Grid, lesion: BoolArray, *, number: int, scan:
         around = ndimage.distance_transform_edt(~seen, sampling=grid.spacing_mm) <= REACH_MM
         array[ORGAN] = np.maximum(array[ORGAN], around) * array[COVERAGE]
     covered = float(array[COVERAGE].mean(dtype=np.float64))
-    moved = replace(patch, tile=number, num_tiles=number + 1, array=array, grid=grid, covered_fraction=covered)
+    moved = replace(
+        patch,
+        name=patch_name(patch.case, patch.organ, tile=number, num_tiles=number + 1),
+        tile=number,
+        num_tiles=number + 1,
+        array=array,
+        grid=grid,
+        covered_fraction=covered,
+    )
     return Further(moved, seen)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics, residual_zscore
-from nnanomaly.inference.patch_map import PatchReconstruction
+from nnanomaly.inference.anomaly_map import ResidualStatistics, residual_zscore
+from nnanomaly.inference.look import Look
 from nnanomaly.preprocessing.normalization import normalise
 
 FloatArray = NDArray[np.float32]
@@ -15,8 +15,7 @@ DISTANCE_SCALE_MM, DISTANCE_RANGE = 20.0, (-2.0, 3.0)
 
 
 def head_input(
-    reconstruction: PatchReconstruction,
-    residual: Residual,
+    seen: Look,
     statistics: ResidualStatistics,
     *,
     window_hu: tuple[float, float],
@@ -28,9 +27,9 @@ def head_input(
     `distance` to the organ's surface in units of 20 mm, clipped to [-2, 3].
     """
     channels = {
-        "image": normalise(reconstruction.image_hu, window_hu),
-        "reconstruction": normalise(reconstruction.healthy_hu, window_hu),
-        "zscore": np.clip(residual_zscore(residual, statistics) / ZSCORE_SCALE, *ZSCORE_RANGE),
-        "distance": np.clip(residual.distance_mm / DISTANCE_SCALE_MM, *DISTANCE_RANGE),
+        "image": normalise(seen.reconstruction.image_hu, window_hu),
+        "reconstruction": normalise(seen.reconstruction.healthy_hu, window_hu),
+        "zscore": np.clip(residual_zscore(seen.residual, statistics) / ZSCORE_SCALE, *ZSCORE_RANGE),
+        "distance": np.clip(seen.residual.distance_mm / DISTANCE_SCALE_MM, *DISTANCE_RANGE),
     }
     return np.stack([channels[name] for name in inputs]).astype(np.float32)

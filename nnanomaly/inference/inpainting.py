@@ -6,8 +6,7 @@ Arrays are `[Z, Y, X]` on the patch.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,49 +19,22 @@ from nnanomaly.device import autocast
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.diffusion.inpainting import inpaint
 from nnanomaly.diffusion.noise import generator_for, step_noise
-from nnanomaly.inference.anomaly_map import ResidualStatistics
-from nnanomaly.inference.detectors import Detector
 from nnanomaly.inference.finite import finite
-from nnanomaly.inference.patch_map import PatchArray, PatchReconstruction, noise_key, residual_of_patch
+from nnanomaly.inference.look import PatchReconstruction
 from nnanomaly.inference.postprocessing import find_candidates
-from nnanomaly.inference.reconstruct import LatentModels, Reconstructor, ways_of
-from nnanomaly.plans import InferencePlan, Plans
-from nnanomaly.preprocessing.normalization import denormalise
-from nnanomaly.preprocessing.preprocessor import IMAGE
+from nnanomaly.inference.reconstruct import LatentModels, ways_of
+from nnanomaly.plans import InferencePlan
 from nnanomaly.volume import Grid, Triple
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
-Inpainter = Callable[[PatchArray, BoolArray, str], FloatArray]
+Inpainter = Callable[[NDArray[np.floating], BoolArray, str], FloatArray]
 """(image in [-1, 1], mask, key of the noise) -> image with the masked part drawn anew, in [-1, 1]."""
 LARGE_MM = 30.0
 NUM_LEVELS, NUM_RESAMPLINGS = 8, 2
 """Together 18 evaluations of the network; the conditional mean is met to about two thirds, more cost more seconds."""
 FEATHER_MM = 5.0
 """Width of the seam between what was drawn and the reconstruction around it."""
-
-
-class Sampled(NamedTuple):
-    """What averages samples of the noise."""
-
-    reconstruct: Reconstructor
-    """Patches to healthy reconstructions."""
-    inpaint: Inpainter | None
-    """Draws large candidates anew; None = the plan does not ask for it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inpainting:
-    """What it takes to draw the large candidates of a patch anew."""
-
-    inpaint: Inpainter
-    """Draws."""
-    detect: Detector
-    """Makes the maps that say where."""
-    statistics: ResidualStatistics
-    """Healthy residuals."""
-    threshold: float
-    """Threshold on these maps; lower than that of candidates of any size, since large ones are rarer."""
 
 
 def build_inpainter(
@@ -76,7 +48,7 @@ def build_inpainter(
     sigmas = process.grid(process.largest_sigma, NUM_LEVELS).flip(0)
 
     @torch.no_grad()
-    def draw(image: PatchArray, mask: BoolArray, key: str) -> FloatArray:
+    def draw(image: NDArray[np.floating], mask: BoolArray, key: str) -> FloatArray:
         x = torch.from_numpy(np.asarray(image, dtype=np.float32)[None, None]).to(device)
         generators = [generator_for(key, "inpaint", str(k), seed=seed) for k in range(plan.num_samples)]
         decoded, step = [], most_at_once or plan.num_samples
@@ -104,26 +76,6 @@ def latent_mask(mask: Tensor, latent: Tensor) -> Tensor:
     """`[1, 1, z, y, x]` latents that see a masked voxel, and their neighbours: an encoder looks around."""
     seen = functional.adaptive_max_pool3d(mask[None, None].float(), latent.shape[2:])
     return functional.max_pool3d(seen, kernel_size=3, stride=1, padding=1)
-
-
-def with_large_candidates_inpainted(
-    array: PatchArray, grid: Grid, organ: str, *, first: PatchReconstruction, how: Inpainting, plans: Plans
-) -> PatchReconstruction:
-    """The reconstruction whose large candidates are drawn anew; `first` itself where the first map has none.
-
-    Every round masks the large candidates of the map of the round before, so that the mask shrinks where the drawing
-    agrees with the scan and grows where it does not; it ends early when the mask is empty or stays as it is.
-    """
-    seen, before = first, np.zeros(grid.shape, dtype=bool)
-    for number in range(plans.inference.inpaint_rounds):
-        residual = residual_of_patch(array, grid, seen, plans.inference)
-        mask = large_candidates(how.detect(seen, residual, how.statistics), how.threshold, grid, plans.inference)
-        if not mask.any() or np.array_equal(mask, before):
-            break
-        drawn = how.inpaint(array[IMAGE], mask, f"{noise_key(array, organ)} round {number}")
-        drawn_hu = denormalise(drawn, plans.preprocessing.window_hu)
-        seen, before = stitched(first, drawn_hu, feathered(mask, grid.spacing_mm)), mask
-    return seen
 
 
 def large_candidates(anomaly: FloatArray, threshold: float, grid: Grid, plan: InferencePlan) -> BoolArray:

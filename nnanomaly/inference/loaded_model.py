@@ -10,8 +10,8 @@ from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.device import choose_device
 from nnanomaly.inference.calibrated_fold import load_calibrated_fold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
+from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.model_documents import description_of_fold, plans_of_fold, refuse_mixed_plans
-from nnanomaly.inference.predictor import FoldModel
 from nnanomaly.paths import Paths, calibration_json, check_fold, fold_order
 from nnanomaly.plans import Plans, training_command
 from nnanomaly.utilities.errors import ConfigurationError, UserError
@@ -49,7 +49,7 @@ class LoadedModel:
     """Its dataset.json."""
     plans: Plans
     """Its plans."""
-    folds: dict[str, FoldModel]
+    folds: dict[str, Fold]
     """Trained folds."""
     provenance: dict[str, Any]
     """Folds, checkpoints and calibration, for predict_from_raw_data_args.json."""

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from nnanomaly.inference.candidate_features import FEATURES, Scene, candidate_features
 from nnanomaly.inference.postprocessing import Region
 from nnanomaly.inference.reducer import Reducer, probabilities
+from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.normalization import denormalise
-from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.preprocessing.resampling import sample_labels_on_grid
 from nnanomaly.roi.components import Component
-from nnanomaly.roi.distance import signed_distance_mm
 from nnanomaly.volume import Grid, Volume
 
 Floats = NDArray[np.float64]
@@ -28,17 +27,15 @@ Sorter = Callable[[Sequence[Region], Grid], list[Region]]
 """Regions on a grid -> those that stay, best first."""
 
 
-def scene_of_patch(
-    array: NDArray[np.floating], grid: Grid, *, anomaly: FloatArray, healthy_hu: FloatArray, plans: Plans
-) -> Scene:
-    """A patch `[3, Z, Y, X]` with its map and its healthy reconstruction, as candidates are described by."""
+def scene_of_patch(patch: Patch, *, anomaly: FloatArray, healthy_hu: FloatArray, plans: Plans) -> Scene:
+    """A patch with its map and its healthy reconstruction, as candidates are described by."""
     return Scene(
         anomaly=anomaly,
-        image_hu=denormalise(np.asarray(array[IMAGE], dtype=np.float32), plans.preprocessing.window_hu),
+        image_hu=denormalise(patch.image, plans.preprocessing.window_hu),
         healthy_hu=healthy_hu,
-        distance_mm=signed_distance_mm(np.asarray(array[ORGAN]) > 0.5, grid.spacing_mm),
-        covered=np.asarray(array[COVERAGE]) > 0.5,
-        spacing_mm=grid.spacing_mm,
+        distance_mm=patch.distance_mm,
+        covered=patch.covered,
+        spacing_mm=patch.grid.spacing_mm,
     )
 
 

@@ -9,56 +9,50 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from nnanomaly.inference.anomaly_map import ResidualStatistics
+from nnanomaly.inference.calibration import HealthyResiduals
 from nnanomaly.inference.composition import compose
-from nnanomaly.inference.detectors import Detector
-from nnanomaly.inference.finite import finite
-from nnanomaly.inference.patch_map import PatchArray, PatchReconstruction, residual_of_patch
+from nnanomaly.inference.fold import Fold
+from nnanomaly.inference.look import PatchReconstruction, compared
 from nnanomaly.inference.postprocessing import Region, score_of
-from nnanomaly.plans import InferencePlan
+from nnanomaly.inference.read import read_look
+from nnanomaly.patch import Patch
+from nnanomaly.plans import Plans
 from nnanomaly.volume import Box, Grid
 
 FloatArray = NDArray[np.float32]
 
 
 class SeenByFold(NamedTuple):
-    """A patch as one fold sees it, and what makes its maps."""
+    """A patch as one fold sees it, and the fold."""
 
     reconstruction: PatchReconstruction
     """With its samples."""
-    detect: Detector
-    """Makes a map."""
-    statistics: ResidualStatistics
-    """Healthy residuals of the fold."""
+    fold: Fold
+    """Makes its maps."""
 
 
 class SeenPatch(NamedTuple):
     """A patch and what all folds see of it."""
 
-    array: PatchArray
-    """`[3, Z, Y, X]`."""
-    grid: Grid
-    """Where its voxels lie."""
-    covered: NDArray[np.bool_]
-    """`[Z, Y, X]`, where its map counts."""
+    patch: Patch
+    """Covered where its map counts."""
     folds: Sequence[SeenByFold]
     """At least one."""
 
 
-def with_spread(
-    regions: Sequence[Region], patches: Sequence[SeenPatch], target: Grid, plan: InferencePlan
-) -> list[Region]:
+def with_spread(regions: Sequence[Region], patches: Sequence[SeenPatch], target: Grid, plans: Plans) -> list[Region]:
     """The regions, found on `target`, with the spread of their scores; as they are where there is one sample."""
     count = min((len(fold.reconstruction.samples) for patch in patches for fold in patch.folds), default=0)
     if count < 2 or not regions:
         return list(regions)
-    met = [patch for patch in patches if any(_meets(patch.grid, region.component.box, target) for region in regions)]
+    met = [
+        patch for patch in patches if any(_meets(patch.patch.grid, region.component.box, target) for region in regions)
+    ]
     scores = np.zeros((count, len(regions)))
     for number in range(count):
-        maps = [(patch.grid, _map_of_sample(patch, number, plan)[None], patch.covered) for patch in met]
+        maps = [(s.patch.grid, _map_of_sample(s, number, plans)[None], s.patch.covered) for s in met]
         composite = compose(maps, target)
         assert composite is not None  # the regions lie in these patches
         whole = np.zeros(target.shape, dtype=np.float32)
@@ -72,14 +66,12 @@ def with_spread(
     ]
 
 
-def _map_of_sample(patch: SeenPatch, number: int, plan: InferencePlan) -> FloatArray:
-    """The map `[Z, Y, X]` of one sample, averaged over the folds."""
+def _map_of_sample(seen: SeenPatch, number: int, plans: Plans) -> FloatArray:
+    """The map `[Z, Y, X]` of one sample, averaged over the folds; what was drawn anew is in the samples already."""
     maps = []
-    for seen in patch.folds:
-        sample = seen.reconstruction.samples[number]
-        residual = residual_of_patch(patch.array, patch.grid, sample, plan)
-        maps.append(seen.detect(sample, residual, seen.statistics))
-    finite(torch.from_numpy(np.stack(maps)), "the map of a sample")
+    for reconstruction, fold in seen.folds:
+        sample = compared(seen.patch, reconstruction.samples[number], plans.inference)
+        maps.append(read_look(sample, fold, HealthyResiduals(fold.calibration.statistics), plans).anomaly)
     return np.mean(maps, axis=0, dtype=np.float32)
 
 

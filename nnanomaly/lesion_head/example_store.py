@@ -12,21 +12,16 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from nnanomaly.dataset.patch_store import StoredPatch, list_patches, load_patch, read_variant, save_patch
-from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
+from nnanomaly.dataset.patch_store import list_patches, load_patch, read_variant, save_patch
+from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.detectors import Detector
-from nnanomaly.inference.patch_map import (
-    PatchReconstruction,
-    healthy_statistics,
-    noise_key,
-    reconstruct_patch,
-    residual_of_patch,
-)
+from nnanomaly.inference.look import look, noise_key
+from nnanomaly.inference.patch_map import healthy_statistics
 from nnanomaly.inference.reconstruct import Reconstructor
 from nnanomaly.lesion_head.examples import WEIGHT, EditedPatch, FloatArray, edit_patch, training_example, vary_patch
 from nnanomaly.lesion_head.self_training import guess_lesions
+from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans
-from nnanomaly.preprocessing.preprocessor import ORGAN
 from nnanomaly.synthesis.kinds import KINDS
 from nnanomaly.utilities.json_io import read_document, read_json, to_document, write_json
 from nnanomaly.utilities.progress import all_shown
@@ -58,7 +53,7 @@ class ExampleMaker:
     """Checkpoints behind `reconstruct` and whatever else must be the same for an example to be used again."""
 
 
-def make_training_examples(folder: Path, patches: Mapping[str, StoredPatch], maker: ExampleMaker) -> ResidualStatistics:
+def make_training_examples(folder: Path, patches: Mapping[str, Patch], maker: ExampleMaker) -> ResidualStatistics:
     """Fill `folder` with one unedited and `variants_per_patch` edited examples of every patch; returns the statistics
     of the residuals of the unedited ones, which every example's z-score refers to."""
     _forget_others(folder, maker)
@@ -73,7 +68,7 @@ def make_training_examples(folder: Path, patches: Mapping[str, StoredPatch], mak
 
 
 def make_validation_examples(
-    folder: Path, patches: Mapping[str, StoredPatch], statistics: ResidualStatistics, maker: ExampleMaker
+    folder: Path, patches: Mapping[str, Patch], statistics: ResidualStatistics, maker: ExampleMaker
 ) -> None:
     """Fill `folder` with one example of the kinds that are trained on (variant 1) and one of those that are not (2)."""
     _forget_others(folder, maker)
@@ -87,7 +82,7 @@ def make_validation_examples(
 
 def make_guessed_examples(
     folder: Path,
-    patches: Mapping[str, StoredPatch],
+    patches: Mapping[str, Patch],
     statistics: ResidualStatistics,
     maker: ExampleMaker,
     detect: Detector,
@@ -98,9 +93,9 @@ def make_guessed_examples(
     for name, patch in all_shown(patches.items(), "unhealthy organs"):
         if (folder / f"{name}.json").is_file():
             continue
-        reconstruction, residual = _look(np.asarray(patch.array, dtype=np.float32), patch, maker)
-        guess = guess_lesions(detect(reconstruction, residual, statistics))
-        example = training_example(reconstruction, residual, statistics, guess.lesions, window_hu=window)
+        seen = look(patch, maker.reconstruct, maker.plans)
+        guess = guess_lesions(detect(seen, statistics))
+        example = training_example(seen, statistics, guess.lesions, window_hu=window)
         example[WEIGHT] *= guess.counts
         save_patch(folder, name, example, metadata={"grid": to_document(patch.grid), "variant": 0, "kinds": []})
 
@@ -115,9 +110,9 @@ def variant_of(folder: Path, name: str) -> int:
     return read_variant(folder, name)
 
 
-def with_organ(patches: Mapping[str, StoredPatch]) -> dict[str, StoredPatch]:
+def with_organ(patches: Mapping[str, Patch]) -> dict[str, Patch]:
     """Patches that hold a voxel of their organ; tiles beside it have no place for a lesion."""
-    return {name: patch for name, patch in patches.items() if np.any(patch.array[ORGAN] > 0.5)}
+    return {name: patch for name, patch in patches.items() if np.any(patch.inside)}
 
 
 def _forget_others(folder: Path, maker: ExampleMaker) -> None:
@@ -131,16 +126,17 @@ def _forget_others(folder: Path, maker: ExampleMaker) -> None:
     write_json(path, wanted)
 
 
-def _statistics(folder: Path, patches: Mapping[str, StoredPatch], maker: ExampleMaker) -> ResidualStatistics:
+def _statistics(folder: Path, patches: Mapping[str, Patch], maker: ExampleMaker) -> ResidualStatistics:
     path = folder.parent / STATISTICS_JSON
     wanted = {"identity": dict(maker.identity), "patches": sorted(patches)}
     if path.is_file():
         document = read_document(path, StoredStatistics, remedy="Delete the file: it is measured anew.")
         if document["of"] == wanted:
             return document["statistics"]
-    residuals = []
-    for patch in all_shown(list(patches.values()), "healthy residuals"):
-        residuals.append(_look(np.asarray(patch.array, dtype=np.float32), patch, maker)[1])
+    residuals = [
+        look(patch, maker.reconstruct, maker.plans).residual
+        for patch in all_shown(list(patches.values()), "healthy residuals")
+    ]
     statistics = healthy_statistics(residuals, maker.plans.inference)
     write_json(path, {"of": wanted, "statistics": to_document(statistics)})
     return statistics
@@ -149,7 +145,7 @@ def _statistics(folder: Path, patches: Mapping[str, StoredPatch], maker: Example
 def _ensure(
     folder: Path,
     name: str,
-    patch: StoredPatch,
+    patch: Patch,
     variant: int,
     kinds: Sequence[str],
     statistics: ResidualStatistics,
@@ -160,34 +156,24 @@ def _ensure(
     if (folder / f"{example_name}.json").is_file():
         return
     edited = edited_patch(patch, variant, kinds, maker.plans)
-    reconstruction, residual = _look(edited.array, patch, maker)
-    window = maker.plans.preprocessing.window_hu
-    example = training_example(reconstruction, residual, statistics, edited.lesions, window_hu=window)
+    seen, window = look(edited.patch, maker.reconstruct, maker.plans), maker.plans.preprocessing.window_hu
+    example = training_example(seen, statistics, edited.lesions, window_hu=window)
     metadata = {"grid": to_document(patch.grid), "variant": variant, "kinds": list(edited.kinds)}
     save_patch(folder, example_name, example, metadata=metadata)
 
 
-def _look(array: FloatArray, patch: StoredPatch, maker: ExampleMaker) -> tuple[PatchReconstruction, Residual]:
-    """What the networks make of a patch, edited to `array` `[3, Z, Y, X]`, and what differs from it."""
-    organ = str(patch.metadata["organ"])
-    reconstruction = reconstruct_patch(array, organ, reconstruct=maker.reconstruct, plans=maker.plans)
-    return reconstruction, residual_of_patch(array, patch.grid, reconstruction, maker.plans.inference)
-
-
-def edited_patch(patch: StoredPatch, variant: int, kinds: Sequence[str], plans: Plans) -> EditedPatch:
+def edited_patch(patch: Patch, variant: int, kinds: Sequence[str], plans: Plans) -> EditedPatch:
     """The patch as it is (without kinds), or varied and with lesions."""
-    array = np.asarray(patch.array, dtype=np.float32)
     if not kinds:
-        return EditedPatch(array=array, lesions=np.zeros(array.shape[1:], dtype=bool), kinds=())
+        whole = patch.with_array(np.asarray(patch.array, dtype=np.float32))
+        return EditedPatch(patch=whole, lesions=np.zeros(patch.grid.shape, dtype=bool), kinds=())
     rng = generator_of_edit(patch, variant, seed=plans.head.training.seed)
-    window = plans.preprocessing.window_hu
-    edited = edit_patch(array, spacing_mm=patch.grid.spacing_mm, window_hu=window, kinds=kinds, rng=rng)
-    return vary_patch(edited, rng)
+    return vary_patch(edit_patch(patch, window_hu=plans.preprocessing.window_hu, kinds=kinds, rng=rng), rng)
 
 
-def generator_of_edit(patch: StoredPatch, variant: int, *, seed: int) -> np.random.Generator:
+def generator_of_edit(patch: Patch, variant: int, *, seed: int) -> np.random.Generator:
     """What draws the lesions of a variant of a patch: it depends on the patch's voxels, on its organ and on these."""
-    return np.random.default_rng((seed, variant, int(noise_key(patch.array, str(patch.metadata["organ"])), 16)))
+    return np.random.default_rng((seed, variant, int(noise_key(patch), 16)))
 
 
 def example_names(folder: Path) -> list[str]:

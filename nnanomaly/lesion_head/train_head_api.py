@@ -18,11 +18,11 @@ from nnanomaly import __version__
 from nnanomaly.build import build_head
 from nnanomaly.checkpoint import FINAL, checkpoint_hash, find_folds
 from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
-from nnanomaly.dataset.patch_store import StoredPatch, load_patch
+from nnanomaly.dataset.patch_store import load_organ_patch
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.detectors import head_detector
-from nnanomaly.inference.fold_model import checkpoints_of_fold, load_trained_fold
+from nnanomaly.inference.load_fold import checkpoints_of_fold, load_trained_fold
 from nnanomaly.lesion_head.crops import training_crop
 from nnanomaly.lesion_head.example_store import (
     ExampleMaker,
@@ -36,6 +36,7 @@ from nnanomaly.lesion_head.example_store import (
 )
 from nnanomaly.lesion_head.examples import FloatArray
 from nnanomaly.lesion_head.head_stage import HELD_OUT, SEEN, HeadStage
+from nnanomaly.patch import Patch
 from nnanomaly.paths import SUMMARY_JSON, VALIDATION, Paths
 from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, RESIDUAL_FIELDS, Plans, TrainingPlan, load_plans, save_plans
 from nnanomaly.trained_model import load_head
@@ -153,12 +154,12 @@ def _identity_of_examples(plans: Plans, checkpoints: Mapping[str, str]) -> dict[
     }
 
 
-def _organs(side: PatchSet, label: str) -> dict[str, StoredPatch]:
+def _organs(side: PatchSet, label: str) -> dict[str, Patch]:
     names = side.where(label).names
-    return with_organ({name: load_patch(side.folder, name, verify=False) for name in names})
+    return with_organ({name: load_organ_patch(side.folder, name) for name in names})
 
 
-def _require_healthy(train: Mapping[str, StoredPatch], val: Mapping[str, StoredPatch]) -> None:
+def _require_healthy(train: Mapping[str, Patch], val: Mapping[str, Patch]) -> None:
     if not train or not val:
         raise DataError(
             "TRAIN-HEALTHY",
@@ -168,7 +169,7 @@ def _require_healthy(train: Mapping[str, StoredPatch], val: Mapping[str, StoredP
 
 
 def _train_twice(
-    run: HeadRun, unhealthy: Mapping[str, StoredPatch], statistics: ResidualStatistics, maker: ExampleMaker
+    run: HeadRun, unhealthy: Mapping[str, Patch], statistics: ResidualStatistics, maker: ExampleMaker
 ) -> None:
     """A round on inserted lesions, then one on these and on what the first sees in unhealthy organs."""
     plan, first = run.plans.head, run.folder / FIRST_ROUND

@@ -20,6 +20,7 @@ from nnanomaly.dataset.organ_mask_files import OrganMaskFile, require_organ_mask
 from nnanomaly.dataset.patch_store import load_patch, patch_name, patches_of, remove_patches, save_patch
 from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files, list_cases
 from nnanomaly.imageio.reader_writer import check_content, check_thickness, reader_writer_for
+from nnanomaly.patch import COVERAGE, Patch
 from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
 from nnanomaly.plans import PreprocessingPlan
 from nnanomaly.preprocessing.cropping import mirrored, organ_patches
@@ -39,37 +40,22 @@ PADDING_BELOW_HU = -1100.0
 PADDING_ABOVE_HU = 32000.0
 AIR_HU = -1024.0
 SPLINE_REACH = 16  # voxels; the influence of a cubic spline's samples has fallen below 1e-8 there
-IMAGE, ORGAN, COVERAGE = 0, 1, 2
-"""Channels of a patch."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class OrganPatch:
-    """One organ of one case, or one tile of it."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OrganPatch(Patch):
+    """A patch as it was cut out of a scan."""
 
-    case: str
-    """Case id."""
-    organ: str
-    """Organ name."""
     tile: int
     """Number of the tile, from 0."""
     num_tiles: int
     """Tiles of this organ."""
-    array: NDArray[np.float16]
-    """`[3, Z, Y, X]`: image in [-1, 1], organ mask in [0, 1], coverage 0 or 1."""
-    grid: Grid
-    """Where its voxels lie."""
     instance: OrganInstance
     """Box, volume and border contact of the organ."""
     organ_fraction_outside: float
     """Share of the organ mask (stray parts included) outside all patches of the organ."""
     covered_fraction: float
     """Share of the patch that the scan covers."""
-
-    @property
-    def name(self) -> str:
-        """Name of the patch, unique in a dataset."""
-        return patch_name(self.case, self.organ, tile=self.tile, num_tiles=self.num_tiles)
 
     @property
     def touches_border(self) -> tuple[str, ...]:
@@ -94,6 +80,7 @@ def preprocess_case(image: Volume, mask: Volume, plan: PreprocessingPlan, *, cas
     for tile, grid in enumerate(grids):
         array = _sample(scan, padding, mask, grid=grid, plan=plan)
         patch = OrganPatch(
+            name=patch_name(case, organ, tile=tile, num_tiles=len(grids)),
             case=case,
             organ=organ,
             tile=tile,
@@ -274,7 +261,7 @@ def _provenance(plan: PreprocessingPlan, image: Path, mask: OrganMaskFile) -> di
 
 
 def _metadata(patch: OrganPatch, provenance: dict[str, Any]) -> dict[str, Any]:
-    facts = {field.name: getattr(patch, field.name) for field in fields(patch) if field.name != "array"}
+    facts = {field.name: getattr(patch, field.name) for field in fields(patch) if field.name not in ("array", "name")}
     document = {name: to_document(fact) for name, fact in facts.items()}
     return {**document, "provenance": provenance, "nnanomaly_version": __version__}
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nnanomaly.roi.distance import signed_distance_mm
+from nnanomaly.distance import signed_distance_mm
 from nnanomaly.synthesis.noise import like_noise, measure_noise, noise_region
 from nnanomaly.synthesis.shapes import smooth_noise
 from nnanomaly.volume import Triple

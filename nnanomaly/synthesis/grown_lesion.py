@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nnanomaly.roi.distance import signed_distance_mm
+from nnanomaly.distance import signed_distance_mm
 from nnanomaly.synthesis.displacement import push_aside
 from nnanomaly.synthesis.kinds import KINDS, Appearance, DrawKind
 from nnanomaly.synthesis.noise import like_noise, measure_noise, noise_region

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from nnanomaly.roi.distance import signed_distance_mm
+from nnanomaly.distance import signed_distance_mm
 from nnanomaly.synthesis.placement import PLACES, draw_center
 from nnanomaly.synthesis.shapes import distance_from
 from nnanomaly.volume import Shape, Triple

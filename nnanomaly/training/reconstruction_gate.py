@@ -14,11 +14,11 @@ import torch
 
 from nnanomaly.checkpoint import FINAL, checkpoint_hash
 from nnanomaly.dataset.organ_labels import HEALTHY
+from nnanomaly.dataset.patch_store import load_organ_patch
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.paths import RECONSTRUCTION_GATE_JSON, VALIDATION
 from nnanomaly.plans import GatePlan, Plans, training_command
 from nnanomaly.preprocessing.normalization import denormalise
-from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.trained_model import load_codec
 from nnanomaly.training.fold_data import PatchSet
 from nnanomaly.training.reconstruction_quality import Fidelity, HeldOutOrgan, autoencoder, measure_fidelity
@@ -139,12 +139,12 @@ def _choose(held_out: PatchSet) -> PatchSet:
 
 
 def _measure(codec: Codec, patches: PatchSet, plans: Plans, device: torch.device) -> Fidelity:
-    window, load = plans.preprocessing.window_hu, patches.loader()
+    window = plans.preprocessing.window_hu
     organs = []
-    for index in range(len(patches.names)):
-        array = np.asarray(load(index), dtype=np.float32)
-        image = denormalise(array[IMAGE], window)
-        organs.append(HeldOutOrgan(image_hu=image, organ=array[ORGAN] > 0.5, covered=array[COVERAGE] > 0.5))
+    for name in patches.names:
+        patch = load_organ_patch(patches.folder, name)
+        image = denormalise(patch.image, window)
+        organs.append(HeldOutOrgan(image_hu=image, organ=patch.inside, covered=patch.covered))
     return measure_fidelity(
         autoencoder(codec, window, device),
         organs,

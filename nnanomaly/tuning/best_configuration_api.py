@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from nnanomaly.checkpoint import find_folds
-from nnanomaly.dataset.patch_store import StoredPatch
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.evaluation.bootstrap import Bootstrap
 from nnanomaly.inference.calibrate_api import calibrate_fold, healthy_validation_patches, validation_patches
-from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
+from nnanomaly.inference.fold import Fold
+from nnanomaly.inference.load_fold import load_trained_fold
+from nnanomaly.patch import Patch
 from nnanomaly.paths import BEST_CONFIGURATION, PLANS_JSON, Paths, check_fold
 from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, RESIDUAL_FIELDS, InferencePlan, Plans, load_plans, save_plans
 from nnanomaly.tuning.best_configuration_files import Result, write_result
@@ -100,7 +101,7 @@ def _try(paths: Paths, plans: Plans, folds: list[str], offer: Offer, options: Be
     logger.info("%d configurations, %d trials, folds %s", len(grid), len(all_trials), " ".join(folds))
     device = choose_device(options.device)
 
-    def load(fold: str, changed: Plans) -> TrainedFold:
+    def load(fold: str, changed: Plans) -> Fold:
         return load_trained_fold(paths, changed, fold, device)
 
     tried = merged(
@@ -161,7 +162,7 @@ def _plan_of_head(paths: Paths, plans: Plans, folds: set[str]) -> InferencePlan 
 
 
 def _trials(
-    paths: Paths, plans: Plans, healthy: Mapping[str, StoredPatch], fold: str, options: BestOptions
+    paths: Paths, plans: Plans, healthy: Mapping[str, Patch], fold: str, options: BestOptions
 ) -> Sequence[Trial]:
     if not options.drawn:
         window = plans.preprocessing.window_hu

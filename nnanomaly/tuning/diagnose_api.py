@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from nnanomaly.checkpoint import FINAL
-from nnanomaly.dataset.patch_store import StoredPatch
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibrate_api import healthy_validation_patches, validation_patches
 from nnanomaly.inference.calibrated_fold import load_calibrated_fold
 from nnanomaly.inference.checkpoint_choice import check_checkpoint
 from nnanomaly.inference.model_documents import plans_of_fold
+from nnanomaly.patch import Patch
 from nnanomaly.paths import DIAGNOSE, PLANS_JSON, Paths
 from nnanomaly.plans import Plans, load_plans
 from nnanomaly.tuning.diagnose_files import Diagnosis, write_diagnosis
 from nnanomaly.tuning.drawn_lesions import DrawnLesions
-from nnanomaly.tuning.scenes import Scene, ScenePatch, scene_of_trial, trace_scene
+from nnanomaly.tuning.scenes import Scene, scene_of_trial, trace_scene
 from nnanomaly.tuning.trials import inserted_trials
 from nnanomaly.tuning.waterfall import Criteria
 from nnanomaly.utilities.errors import DataError
@@ -102,11 +102,11 @@ def _drawn_scenes(paths: Paths, plans: Plans, fold: int | str) -> Iterator[Scene
     return drawn_scenes(patches, drawn.read)
 
 
-def drawn_scenes(patches: Mapping[str, StoredPatch], reference: Callable[[str], Volume | None]) -> Iterator[Scene]:
+def drawn_scenes(patches: Mapping[str, Patch], reference: Callable[[str], Volume | None]) -> Iterator[Scene]:
     """One scene per case with drawn lesions, on the grid of the drawing; cases without any are left out."""
-    by_case: dict[str, list[ScenePatch]] = {}
+    by_case: dict[str, list[Patch]] = {}
     for patch in patches.values():
-        by_case.setdefault(patch.case, []).append(ScenePatch(patch.organ, patch.array, patch.grid))
+        by_case.setdefault(patch.case, []).append(patch)
     for case, of_case in by_case.items():
         mask = reference(case)
         if mask is not None and np.any(mask.array):

@@ -6,7 +6,6 @@ candidates found there and matched as in the evaluation.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +13,14 @@ from numpy.typing import NDArray
 from nnanomaly.evaluation.lesion_matching import LesionRecord, MatchRule, match_case
 from nnanomaly.inference.anomaly_map import organ_gate
 from nnanomaly.inference.composition import Composite, compose
-from nnanomaly.inference.patch_map import PatchArray
+from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.postprocessing import threshold_mask
-from nnanomaly.inference.predictor import FoldModel, detect_lesions, read_patch, sorter_of
+from nnanomaly.inference.predictor import detect_lesions, sorter_of
+from nnanomaly.inference.read import read
 from nnanomaly.inference.reduction import Sorter, scene_of_patch
+from nnanomaly.patch import ORGAN, Patch
 from nnanomaly.plans import HEAD, Plans
-from nnanomaly.preprocessing.preprocessor import COVERAGE, ORGAN
 from nnanomaly.roi.components import Component, find_components
-from nnanomaly.roi.distance import signed_distance_mm
 from nnanomaly.tuning.trials import Trial
 from nnanomaly.tuning.waterfall import SHELL_MM, Criteria, LesionTrace, Views, trace_lesion
 from nnanomaly.volume import Box, Grid, Volume
@@ -30,24 +29,13 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 
-class ScenePatch(NamedTuple):
-    """A patch of a scene."""
-
-    organ: str
-    """Which organ it shows."""
-    array: PatchArray
-    """`[3, Z, Y, X]`."""
-    grid: Grid
-    """Where its voxels lie."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scene:
     """Known lesions and the patches that look at them."""
 
     name: str
     """Patch or case."""
-    patches: Sequence[ScenePatch]
+    patches: Sequence[Patch]
     """At least one."""
     grid: Grid
     """Grid of the lesions."""
@@ -67,11 +55,10 @@ class SceneTraces:
 
 def scene_of_trial(trial: Trial) -> Scene:
     """A patch with a lesion in it, measured on its own grid."""
-    patch = ScenePatch(trial.organ, trial.array, trial.grid)
-    return Scene(name=trial.name, patches=[patch], grid=trial.grid, lesions=trial.lesions)
+    return Scene(name=trial.name, patches=[trial], grid=trial.grid, lesions=trial.lesions)
 
 
-def trace_scene(scene: Scene, model: FoldModel, plans: Plans, *, criteria: Criteria) -> SceneTraces:
+def trace_scene(scene: Scene, model: Fold, plans: Plans, *, criteria: Criteria) -> SceneTraces:
     """Send the patches of a scene through a fold and follow its lesions."""
     layers = [_layers(patch, model, plans) for patch in scene.patches]
     composite = compose(layers, scene.grid) or _nothing(len(layers[0][1]))
@@ -86,22 +73,22 @@ def trace_scene(scene: Scene, model: FoldModel, plans: Plans, *, criteria: Crite
     return SceneTraces(lesions=traces, num_false=sum(record.kind == "FP" for record in records))
 
 
-def _layers(patch: ScenePatch, model: FoldModel, plans: Plans) -> tuple[Grid, FloatArray, BoolArray]:
+def _layers(patch: Patch, model: Fold, plans: Plans) -> tuple[Grid, FloatArray, BoolArray]:
     """What of a patch is composed, in the order of `_views`: the map first, as the detection wants it."""
-    reconstruction, anomaly = read_patch(patch.array, patch.grid, patch.organ, model=model, plans=plans)
-    organ = np.asarray(patch.array[ORGAN], dtype=np.float32)
-    gate = organ_gate(signed_distance_mm(organ > 0.5, patch.grid.spacing_mm), plans.inference.organ_gate_mm)
-    layers = (anomaly, reconstruction.image_hu, reconstruction.autoencoded_hu, reconstruction.healthy_hu, gate, organ)
-    return patch.grid, np.stack(layers), np.asarray(patch.array[COVERAGE]) > 0.5
+    reading = read(patch, model, model.calibration, plans)
+    seen, organ = reading.look.reconstruction, np.asarray(patch.array[ORGAN], dtype=np.float32)
+    gate = organ_gate(patch.distance_mm, plans.inference.organ_gate_mm)
+    layers = (reading.anomaly, seen.image_hu, seen.autoencoded_hu, seen.healthy_hu, gate, organ)
+    return patch.grid, np.stack(layers), patch.covered
 
 
 def _sorter(
-    patches: Sequence[ScenePatch], layers: Sequence[tuple[Grid, FloatArray, BoolArray]], model: FoldModel, plans: Plans
+    patches: Sequence[Patch], layers: Sequence[tuple[Grid, FloatArray, BoolArray]], model: Fold, plans: Plans
 ) -> Sorter | None:
     """What sorts out the candidates of patches, which their `_layers` describe."""
     described = []
     for patch, (grid, (anomaly, _, _, healthy_hu, _, _), _) in zip(patches, layers, strict=True):
-        scene = scene_of_patch(patch.array, grid, anomaly=anomaly, healthy_hu=healthy_hu, plans=plans)
+        scene = scene_of_patch(patch, anomaly=anomaly, healthy_hu=healthy_hu, plans=plans)
         described.append((grid, scene))
     return sorter_of([model], described)
 

@@ -9,9 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from nnanomaly.dataset.patch_store import StoredPatch
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibrate_api import (
     calibrate_fold,
@@ -19,12 +16,13 @@ from nnanomaly.inference.calibrate_api import (
     healthy_validation_patches,
     validation_patches,
 )
-from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
+from nnanomaly.inference.fold import Fold
+from nnanomaly.inference.load_fold import load_trained_fold
 from nnanomaly.inference.postprocessing import otsu_threshold
-from nnanomaly.inference.predictor import FoldModel, read_patch
+from nnanomaly.inference.read import read
+from nnanomaly.patch import Patch
 from nnanomaly.paths import SWEEP, Paths
 from nnanomaly.plans import Plans, load_plans, save_plans
-from nnanomaly.preprocessing.preprocessor import COVERAGE
 from nnanomaly.tuning.drawn_lesions import DrawnLesions
 from nnanomaly.tuning.settings import candidate_plans
 from nnanomaly.tuning.sweep import FloatArray, Outcome, best_outcome, score_trials
@@ -88,7 +86,7 @@ def sweep_fold(
 
 
 def _trials(
-    paths: Paths, plans: Plans, healthy: Mapping[str, StoredPatch], fold: int | str, options: SweepOptions
+    paths: Paths, plans: Plans, healthy: Mapping[str, Patch], fold: int | str, options: SweepOptions
 ) -> list[Trial]:
     if not options.drawn:
         return inserted_trials(
@@ -102,17 +100,14 @@ def _trials(
     return trials
 
 
-def _try(trained: TrainedFold, plans: Plans, healthy: Mapping[str, StoredPatch], trials: Sequence[Trial]) -> Outcome:
+def _try(trained: Fold, plans: Plans, healthy: Mapping[str, Patch], trials: Sequence[Trial]) -> Outcome:
     """Calibrate one setting on healthy organs, then find the lesions of the trials with it."""
-    calibration = calibration_of(trained, healthy, plans)
-    model = FoldModel(
-        reconstruct=trained.reconstruct, detect=trained.detect, inpaint=trained.inpaint, calibration=calibration
-    )
-    maps = [read_patch(trial.array, trial.grid, trial.organ, model=model, plans=plans).anomaly for trial in trials]
+    calibration = calibration_of(trained, list(healthy.values()), plans)
+    maps = [read(trial, trained, calibration, plans).anomaly for trial in trials]
     otsu = plans.inference.threshold == "otsu"
 
     def threshold(anomaly: FloatArray, trial: Trial) -> float:
-        return otsu_threshold(anomaly, np.asarray(trial.array[COVERAGE] > 0.5)) if otsu else calibration.threshold
+        return otsu_threshold(anomaly, trial.covered) if otsu else calibration.threshold
 
     numbers: dict[str, Any] = score_trials(trials, maps, plans.inference, threshold=threshold)
     return Outcome(

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from nnanomaly.dataset.patch_store import list_patches, load_patch, save_patch
 from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
-from nnanomaly.inference.patch_map import PatchReconstruction
+from nnanomaly.inference.look import Look, PatchReconstruction
 from nnanomaly.lesion_head.examples import LESION
 from nnanomaly.networks.lesion_head import LesionHead
+from nnanomaly.patch import Patch
 from nnanomaly.paths import Paths
 from nnanomaly.plans import HEAD_INPUTS, Plans
 from nnanomaly.tuning.trials import Trial
@@ -39,14 +40,17 @@ def block(start: int, stop: int) -> np.ndarray:
     return mask
 
 
-def seen(image_hu: np.ndarray) -> tuple[PatchReconstruction, Residual]:
+def seen(image_hu: np.ndarray) -> Look:
     """A patch whose organ is the block 2..14; the last slice lies beyond the scan."""
     image = image_hu.astype(np.float32)
     covered = np.ones(SHAPE, dtype=bool)
     covered[-1] = False
     distance = np.where(block(2, 14), -1.0, 1.0).astype(np.float32)
     residual = Residual(value_hu=np.zeros_like(image), distance_mm=distance, intensity_hu=image, covered=covered)
-    return PatchReconstruction(image_hu=image, healthy_hu=image, autoencoded_hu=image), residual
+    grid = Grid(image.shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    patch = Patch(name="a", case="a", organ="a", array=np.zeros((3, *image.shape)), grid=grid)
+    reconstruction = PatchReconstruction(image_hu=image, healthy_hu=image, autoencoded_hu=image)
+    return Look(patch=patch, reconstruction=reconstruction, residual=residual)
 
 
 def kidney() -> np.ndarray:
@@ -70,7 +74,7 @@ def test_deviations_count_robust_standard_deviations_from_the_median_of_the_orga
 def test_within_the_organ_what_deviates_stands_out_and_fat_beside_it_does_not(
     side: str, finds_the_bright: bool
 ) -> None:
-    anomaly = organ_detector(SIGNS[side], sigma_voxels=(0.7, 0.7, 0.7))(*seen(kidney()), NO_STATISTICS)
+    anomaly = organ_detector(SIGNS[side], sigma_voxels=(0.7, 0.7, 0.7))(seen(kidney()), NO_STATISTICS)
     ordinary = block(2, 14) & ~block(3, 7) & ~block(8, 12)
     assert anomaly[block(4, 6)].min() > 2 * anomaly[ordinary].max()
     assert bool(anomaly[block(9, 11)].min() > 2 * anomaly[ordinary].max()) is finds_the_bright
@@ -78,22 +82,23 @@ def test_within_the_organ_what_deviates_stands_out_and_fat_beside_it_does_not(
 
 
 def test_around_the_organ_the_map_fades_and_ends_where_the_scan_does() -> None:
-    patch, residual = seen(kidney())
+    look = seen(kidney())
+    residual = look.residual
     near, far = (replace(residual, distance_mm=np.full(SHAPE, d, np.float32)) for d in (-1.0, 18.0))
     detect = gate_detector(SIGNS["below"], sigma_voxels=NO_SMOOTHING, gate_mm=8.0)
-    anomaly = detect(patch, residual, NO_STATISTICS)
-    assert anomaly[0, 0, 0] == pytest.approx(-robust_deviation(patch.image_hu, block(2, 14) & near.covered)[0, 0, 0])
+    anomaly = detect(look, NO_STATISTICS)
+    assert anomaly[0, 0, 0] == pytest.approx(-robust_deviation(kidney(), block(2, 14) & near.covered)[0, 0, 0])
     assert not anomaly[-1].any()
     half = residual.distance_mm.copy()
     half[0] = far.distance_mm[0]
-    faded = detect(patch, replace(residual, distance_mm=half), NO_STATISTICS)
+    faded = detect(replace(look, residual=replace(residual, distance_mm=half)), NO_STATISTICS)
     assert faded[0, 0, 0] == pytest.approx(anomaly[0, 0, 0] * np.exp(-1))
 
 
 def test_depth_relates_a_map_to_healthy_organs_within_the_organ_alone() -> None:
     statistics = ResidualStatistics(edges_mm=(), mean_hu=(3.0,), std_hu=(2.0,))
     detect = depth_detector(lambda *_: np.full(SHAPE, 7.0, np.float32), statistics)
-    anomaly = detect(*seen(kidney()), NO_STATISTICS)
+    anomaly = detect(seen(kidney()), NO_STATISTICS)
     inside = block(2, 14)
     np.testing.assert_allclose(anomaly[inside], 1.0, rtol=1e-5)
     assert not anomaly[~inside].any()
@@ -142,13 +147,13 @@ def test_drawn_lesions_move_with_the_scan() -> None:
     array = np.stack([2.0 * lesions - 1, block(2, 14), np.ones(SHAPE)]).astype(np.float32)
     trial = Trial(name="a", case="a", organ="kidney_left", array=array, grid=GRID, lesions=lesions)
     same = varied(trial, seed=0, variant=0)
-    np.testing.assert_array_equal(same.array, array)
+    np.testing.assert_array_equal(same.patch.array, array)
     np.testing.assert_array_equal(same.lesions, lesions)
     moved = [varied(trial, seed=0, variant=variant) for variant in (1, 2, 3, 4)]
-    assert any((patch.lesions != lesions).any() for patch in moved)
-    for patch in moved:
-        bright = patch.array[0] > 0
-        assert 2 * (bright & patch.lesions).sum() > 0.9 * (bright.sum() + patch.lesions.sum())
+    assert any((edited.lesions != lesions).any() for edited in moved)
+    for edited in moved:
+        bright = edited.patch.image > 0
+        assert 2 * (bright & edited.lesions).sum() > 0.9 * (bright.sum() + edited.lesions.sum())
 
 
 def test_an_example_is_the_scan_the_distance_to_the_organ_and_the_drawn_lesions(
@@ -183,8 +188,8 @@ def test_every_second_example_of_a_batch_has_a_lesion(tmp_path: Path) -> None:
 def reference(paths: Paths, plans: Plans, folder: Path) -> Reference:
     """Sees a lesion where the scan is darker than 0 HU, within the organ."""
 
-    def detect(patch: PatchReconstruction, residual: Residual, _: ResidualStatistics) -> np.ndarray:
-        return ((patch.image_hu < 0) & (residual.distance_mm < 0)).astype(np.float32)
+    def detect(look: Look, _: ResidualStatistics) -> np.ndarray:
+        return ((look.reconstruction.image_hu < 0) & (look.residual.distance_mm < 0)).astype(np.float32)
 
     return Reference(
         paths=paths,

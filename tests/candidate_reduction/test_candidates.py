@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from nnanomaly.candidate_reduction import candidates as module
 from nnanomaly.candidate_reduction.candidates import CandidateFinder, collect_candidates
-from nnanomaly.dataset.patch_store import StoredPatch
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.candidate_features import FEATURES
 from nnanomaly.inference.detectors import residual_detector
-from nnanomaly.inference.predictor import FoldModel
+from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.reconstruct import Reconstruction
 from nnanomaly.lesion_head.examples import EditedPatch
+from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans
 from nnanomaly.volume import canonical_grid
 
@@ -33,8 +33,8 @@ def patch_with(*blocks: str) -> NDArray[np.float16]:
     return array.astype(np.float16)
 
 
-def stored(organ: str, *blocks: str) -> StoredPatch:
-    return StoredPatch(array=patch_with(*blocks), grid=GRID, metadata={"case": "a", "organ": organ})
+def stored(organ: str, *blocks: str) -> Patch:
+    return Patch(name="a", case="a", organ=organ, array=patch_with(*blocks), grid=GRID)
 
 
 @pytest.fixture
@@ -58,12 +58,12 @@ def finder(tiny_plans: Callable[..., Plans]) -> CandidateFinder:
         guidance_reason="",
         checkpoints={},
     )
-    model = FoldModel(reconstruct=reconstruct, detect=residual_detector(inference), calibration=calibration)
-    return CandidateFinder(model=model, plans=plans)
+    fold = Fold(reconstruct=reconstruct, detect=residual_detector(inference))
+    return CandidateFinder(fold=fold, calibration=calibration, plans=plans)
 
 
-def without_lesions(patch: StoredPatch, variant: int, *_: object) -> EditedPatch:
-    return EditedPatch(array=np.asarray(patch.array), lesions=np.zeros(GRID.shape, dtype=bool), kinds=())
+def without_lesions(patch: Patch, variant: int, *_: object) -> EditedPatch:
+    return EditedPatch(patch=patch, lesions=np.zeros(GRID.shape, dtype=bool), kinds=())
 
 
 def test_candidates_of_healthy_organs_are_negatives_and_those_of_an_unhealthy_organ_one_bag(
@@ -89,9 +89,9 @@ def test_candidates_on_inserted_lesions_are_positives_beside_them_negatives_and_
     lesions[BLOCKS["centre"]] = True
     lesions[BLOCKS["far"][0], BLOCKS["far"][1], 11] = True  # a third of that block
 
-    def insert(patch: StoredPatch, variant: int, *_: object) -> EditedPatch:
+    def insert(patch: Patch, variant: int, *_: object) -> EditedPatch:
         array = patch_with("corner", "centre", "far").astype(np.float32)
-        return EditedPatch(array=array, lesions=lesions | _large(variant), kinds=("cyst",))
+        return EditedPatch(patch=patch.with_array(array), lesions=lesions | _large(variant), kinds=("cyst",))
 
     def _large(variant: int) -> NDArray[np.bool_]:  # so that the overlap with all lesions is small
         mask = np.zeros(GRID.shape, dtype=bool)
@@ -110,7 +110,7 @@ def test_lesions_are_of_variants_that_the_head_was_not_trained_on(
 ) -> None:
     seen: list[int] = []
 
-    def insert(patch: StoredPatch, variant: int, *rest: object) -> EditedPatch:
+    def insert(patch: Patch, variant: int, *rest: object) -> EditedPatch:
         seen.append(variant)
         return without_lesions(patch, variant)
 

@@ -3,7 +3,7 @@
 import builtins
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from nnanomaly.candidate_reduction import train_reduction_api
-from nnanomaly.dataset.patch_store import StoredPatch
 from nnanomaly.inference.calibrate_api import calibration_of
 from nnanomaly.inference.calibration import Calibration
-from nnanomaly.inference.fold_model import TrainedFold
+from nnanomaly.inference.fold import Fold
+from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.utilities.json_io import read_json
 
@@ -68,8 +68,8 @@ def test_thresholds_for_training_candidates_come_from_training_organs(
 ) -> None:
     measured: list[set[str]] = []
 
-    def watch(trained: TrainedFold, healthy: Mapping[str, StoredPatch], plans: Plans) -> Calibration:
-        measured.append({patch.metadata["case"] for patch in healthy.values()})
+    def watch(trained: Fold, healthy: Sequence[Patch], plans: Plans) -> Calibration:
+        measured.append({patch.case for patch in healthy})
         return calibration_of(trained, healthy, plans)
 
     monkeypatch.setattr(train_reduction_api, "calibration_of", watch)

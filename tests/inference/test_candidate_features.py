@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from nnanomaly.distance import signed_distance_mm
 from nnanomaly.inference.candidate_features import FEATURES, Scene, candidate_features
-from nnanomaly.roi.distance import signed_distance_mm
 
 Floats = NDArray[np.float64]
 SIZE_MM = 60.0

@@ -10,15 +10,18 @@ from nnanomaly.experiment_planning.presets import DEFAULT
 from nnanomaly.inference.anomaly_map import Residual, ResidualStatistics
 from nnanomaly.inference.detectors import attached, ensemble_detector, head_detector, residual_detector
 from nnanomaly.inference.head_input import head_input
-from nnanomaly.inference.patch_map import PatchReconstruction, anomaly_map
+from nnanomaly.inference.look import Look, PatchReconstruction
+from nnanomaly.inference.patch_map import anomaly_map
+from nnanomaly.patch import Patch
 from nnanomaly.plans import HEAD_INPUTS, HeadPlan, Plans
+from nnanomaly.volume import Grid
 
 SHAPE = (4, 4, 4)
 WINDOW = (-200.0, 300.0)
 STATISTICS = ResidualStatistics(edges_mm=(0.0,), mean_hu=(10.0, 20.0), std_hu=(5.0, 5.0))
 
 
-def seen(value_hu: float, distance_mm: float) -> tuple[PatchReconstruction, Residual]:
+def seen(value_hu: float, distance_mm: float) -> Look:
     image, healthy = np.full(SHAPE, 50.0, np.float32), np.full(SHAPE, 300.0, np.float32)
     covered = np.ones(SHAPE, bool)
     covered[0] = False
@@ -28,20 +31,22 @@ def seen(value_hu: float, distance_mm: float) -> tuple[PatchReconstruction, Resi
         intensity_hu=healthy,
         covered=covered,
     )
-    return PatchReconstruction(image_hu=image, healthy_hu=healthy, autoencoded_hu=image), residual
+    patch = Patch(name="a", case="a", organ="a", array=np.zeros((3, *SHAPE)), grid=Grid(SHAPE, (1.0,) * 3, (0.0,) * 3))
+    reconstruction = PatchReconstruction(image_hu=image, healthy_hu=healthy, autoencoded_hu=image)
+    return Look(patch=patch, reconstruction=reconstruction, residual=residual)
 
 
 def test_the_channels_have_their_order_and_scale() -> None:
-    reconstruction, residual = seen(value_hu=35.0, distance_mm=-10.0)
-    channels = head_input(reconstruction, residual, STATISTICS, window_hu=WINDOW, inputs=HEAD_INPUTS)
+    look = seen(value_hu=35.0, distance_mm=-10.0)
+    channels = head_input(look, STATISTICS, window_hu=WINDOW, inputs=HEAD_INPUTS)
     # z = (35 - 10) / (5 + 5) = 2.5, in units of 5; -10 mm in units of 20
     np.testing.assert_allclose(channels[:, 1, 1, 1], [0.0, 1.0, 0.5, -0.5], atol=1e-5)
-    one = head_input(reconstruction, residual, STATISTICS, window_hu=WINDOW, inputs=("distance",))
+    one = head_input(look, STATISTICS, window_hu=WINDOW, inputs=("distance",))
     np.testing.assert_array_equal(one[0], channels[3])
 
 
 def test_extremes_are_clipped() -> None:
-    channels = head_input(*seen(1e4, 1e3), STATISTICS, window_hu=WINDOW, inputs=HEAD_INPUTS)
+    channels = head_input(seen(1e4, 1e3), STATISTICS, window_hu=WINDOW, inputs=HEAD_INPUTS)
     np.testing.assert_allclose(channels[2:, 0, 0, 0], [3.0, 3.0])
 
 
@@ -56,7 +61,7 @@ def test_the_head_gives_a_probability_where_the_scan_says_something(tiny_plans: 
         plans, head=HeadPlan(inputs=("zscore", "distance")), inference=replace(plans.inference, precision="fp32")
     )
     detect = head_detector(_SumOfChannels(), plans, torch.device("cpu"))
-    probability = detect(*seen(35.0, -10.0), STATISTICS)
+    probability = detect(seen(35.0, -10.0), STATISTICS)
     np.testing.assert_allclose(probability[1:], 0.5, atol=1e-6)  # 0.5 - 0.5 = 0
     np.testing.assert_array_equal(probability[0], 0)
 
@@ -73,7 +78,7 @@ class _FirstColumn(nn.Module):
 def test_mirroring_is_the_mean_over_all_eight_mirrored_patches(tiny_plans: object) -> None:
     plans: Plans = tiny_plans("default", dataset="Dataset501_Kidney")  # type: ignore[operator]
     plans = replace(plans, inference=replace(plans.inference, precision="fp32", mirroring=True))
-    probability = head_detector(_FirstColumn(), plans, torch.device("cpu"))(*seen(35.0, -10.0), STATISTICS)
+    probability = head_detector(_FirstColumn(), plans, torch.device("cpu"))(seen(35.0, -10.0), STATISTICS)
     np.testing.assert_allclose(probability[1:, :, 0], 0.5, atol=1e-6)  # half of the mirrors turn the last axis
     np.testing.assert_allclose(probability[1:, :, -1], 0.5, atol=1e-6)
     np.testing.assert_allclose(probability[1:, :, 1:-1], 0.0, atol=1e-6)
@@ -92,16 +97,16 @@ def test_lesions_that_begin_at_the_organ_stay_and_others_go() -> None:
 
 
 def test_the_residual_detector_is_the_anomaly_map() -> None:
-    reconstruction, residual = seen(35.0, 12.0)
-    expected = anomaly_map(residual, STATISTICS, DEFAULT.inference)
-    np.testing.assert_array_equal(residual_detector(DEFAULT.inference)(reconstruction, residual, STATISTICS), expected)
+    look = seen(35.0, 12.0)
+    expected = anomaly_map(look.residual, STATISTICS, DEFAULT.inference)
+    np.testing.assert_array_equal(residual_detector(DEFAULT.inference)(look, STATISTICS), expected)
 
 
 def test_an_ensemble_is_the_mean_of_probability_and_squashed_score() -> None:
     plan = replace(DEFAULT.inference, anomaly_map="absolute", organ_gate_mm=8.0)
     detect = ensemble_detector(lambda *_: np.full(SHAPE, 0.5, np.float32), plan)
     # z = (40 - 10) / (5 + 5) = 3, which counts as much as one half
-    np.testing.assert_allclose(detect(*seen(40.0, -10.0), STATISTICS)[1:], 0.5, atol=1e-6)
+    np.testing.assert_allclose(detect(seen(40.0, -10.0), STATISTICS)[1:], 0.5, atol=1e-6)
     # 10 HU below the mean outside: no negative score; what the scan does not cover scores 0
-    np.testing.assert_allclose(detect(*seen(10.0, 5.0), STATISTICS), 0.25, atol=1e-6)
-    np.testing.assert_allclose(detect(*seen(40.0, -10.0), STATISTICS)[0], 0.25, atol=1e-6)
+    np.testing.assert_allclose(detect(seen(10.0, 5.0), STATISTICS), 0.25, atol=1e-6)
+    np.testing.assert_allclose(detect(seen(40.0, -10.0), STATISTICS)[0], 0.25, atol=1e-6)

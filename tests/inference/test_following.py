@@ -11,8 +11,9 @@ from nnanomaly.experiment_planning.presets import DEFAULT
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.detectors import residual_detector
+from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.following import further_grid
-from nnanomaly.inference.predictor import CaseResult, FoldModel, predict_case
+from nnanomaly.inference.predictor import CaseResult, predict_case
 from nnanomaly.inference.reconstruct import Reconstruction
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.errors import ConfigurationError
@@ -83,7 +84,7 @@ def predict(follow: bool, tiny_plans: Callable[..., Plans]) -> tuple[CaseResult,
         guidance_reason="",
         checkpoints={},
     )
-    model = FoldModel(reconstruct=reconstruct, detect=residual_detector(plans.inference), calibration=calibration)
+    model = Fold(reconstruct=reconstruct, detect=residual_detector(plans.inference), measured=calibration)
     masks = {"kidney_left": Volume(organ[None].astype(np.uint8), SCAN)}
     return predict_case(image, masks, case="case", plans=plans, models=[model]), lesion
 

@@ -22,9 +22,10 @@ from nnanomaly.imageio.nifti import read_volume
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.detectors import residual_detector
-from nnanomaly.inference.patch_map import noise_key
+from nnanomaly.inference.fold import Fold
+from nnanomaly.inference.look import noise_key
 from nnanomaly.inference.prediction_files import write_case
-from nnanomaly.inference.predictor import CaseResult, FoldModel, predict_case
+from nnanomaly.inference.predictor import CaseResult, predict_case
 from nnanomaly.inference.reconstruct import Reconstruction
 from nnanomaly.plans import PLANS_NAMES, InferencePlan, Plans, PreprocessingPlan
 from nnanomaly.preprocessing.preprocessor import preprocess_case
@@ -136,9 +137,9 @@ class Case:
 
     def grids(self, organ: str, plans: Plans) -> dict[str, Grid]:
         patches = preprocess_case(*self._volumes(), plans.preprocessing, case="case", organ=organ)
-        return {noise_key(patch.array, organ): patch.grid for patch in patches}
+        return {noise_key(patch): patch.grid for patch in patches}
 
-    def predict(self, organ: str, plans: Plans, model: FoldModel) -> CaseResult:
+    def predict(self, organ: str, plans: Plans, model: Fold) -> CaseResult:
         image, mask = self._volumes()
         result = predict_case(
             image,
@@ -199,7 +200,7 @@ def calibration(threshold: float) -> Calibration:
     )
 
 
-def model_of(change: Callable[[Floats, str], Floats], threshold: float = SHIFT_HU / 2) -> FoldModel:
+def model_of(change: Callable[[Floats, str], Floats], threshold: float = SHIFT_HU / 2) -> Fold:
     """A model whose reconstruction of a patch `[Z, Y, X]` in [-1, 1] is `change(patch, name)`."""
 
     def reconstruct(patches: Sequence[Floats], names: Sequence[str]) -> Reconstruction:
@@ -207,10 +208,10 @@ def model_of(change: Callable[[Floats, str], Floats], threshold: float = SHIFT_H
         healthy = torch.from_numpy(np.stack(changed)[:, None].astype(np.float32))
         return Reconstruction(healthy, healthy)
 
-    return FoldModel(reconstruct=reconstruct, detect=residual_detector(ABSOLUTE), calibration=calibration(threshold))
+    return Fold(reconstruct=reconstruct, detect=residual_detector(ABSOLUTE), measured=calibration(threshold))
 
 
-def marker_model(grids: dict[str, Grid], center: Floats, threshold: float = SHIFT_HU / 2) -> FoldModel:
+def marker_model(grids: dict[str, Grid], center: Floats, threshold: float = SHIFT_HU / 2) -> Fold:
     """The input itself, but brighter in a ball around the patch voxel that is nearest to a world position."""
     right, anterior, superior = center
 

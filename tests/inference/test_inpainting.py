@@ -11,19 +11,16 @@ from torch import Tensor, nn
 from nnanomaly.diffusion.codecs import IdentityCodec
 from nnanomaly.experiment_planning.presets import DEFAULT
 from nnanomaly.inference.anomaly_map import ResidualStatistics
+from nnanomaly.inference.calibration import HealthyResiduals
 from nnanomaly.inference.detectors import residual_detector
-from nnanomaly.inference.inpainting import (
-    Inpainting,
-    build_inpainter,
-    feathered,
-    latent_mask,
-    with_large_candidates_inpainted,
-)
-from nnanomaly.inference.patch_map import PatchReconstruction
+from nnanomaly.inference.fold import Fold
+from nnanomaly.inference.inpainting import build_inpainter, feathered, latent_mask
+from nnanomaly.inference.look import PatchReconstruction, compared
+from nnanomaly.inference.read import read_look
 from nnanomaly.inference.reconstruct import LatentModels
+from nnanomaly.patch import COVERAGE, IMAGE, ORGAN, Patch
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.normalization import denormalise
-from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.volume import Grid
 
 SPACING = (4.0, 4.0, 4.0)
@@ -38,11 +35,11 @@ def ball(radius_mm: float, center: int = 12) -> np.ndarray:
     return sum((np.indices(GRID.shape)[k] - center) ** 2 for k in range(3)) * 16.0 <= radius_mm**2
 
 
-def patch(lesion: np.ndarray) -> np.ndarray:
+def patch(lesion: np.ndarray) -> Patch:
     array = np.zeros((3, *GRID.shape), dtype=np.float32)
     array[IMAGE][lesion] = 0.5
     array[[ORGAN, COVERAGE]] = 1
-    return array
+    return Patch(name="a", case="a", organ="a", array=array, grid=GRID)
 
 
 @pytest.fixture
@@ -63,12 +60,13 @@ class Drawer:
 
 def inpainted(lesion: np.ndarray, share: float, plans: Plans) -> tuple[np.ndarray, Drawer]:
     """Map-relevant reconstruction [-1, 1] where the first one keeps `share` of the lesion; and the drawer."""
-    array, drawer, window = patch(lesion), Drawer(), plans.preprocessing.window_hu
-    image_hu = denormalise(array[IMAGE], window)
-    healthy_hu = denormalise(array[IMAGE] * share, window)
+    whole, drawer, window = patch(lesion), Drawer(), plans.preprocessing.window_hu
+    image_hu = denormalise(whole.image, window)
+    healthy_hu = denormalise(whole.image * share, window)
     first = PatchReconstruction(image_hu=image_hu, healthy_hu=healthy_hu, autoencoded_hu=image_hu)
-    how = Inpainting(inpaint=drawer, detect=residual_detector(plans.inference), statistics=STATISTICS, threshold=15.0)
-    seen = with_large_candidates_inpainted(array, GRID, "a", first=first, how=how, plans=plans)
+    fold = Fold(reconstruct=None, inpaint=drawer, detect=residual_detector(plans.inference))  # type: ignore[arg-type]
+    look = compared(whole, first, plans.inference)
+    seen = read_look(look, fold, HealthyResiduals(STATISTICS, 15.0), plans).look.reconstruction
     return (seen.healthy_hu - first.healthy_hu) / (image_hu - healthy_hu + 1e-3), drawer
 
 

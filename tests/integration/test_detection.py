@@ -15,13 +15,14 @@ from nnanomaly.demo import DATASET, SHORT_TRAINING, shorten
 from nnanomaly.evaluation.healthy_organs import count_in_healthy_organs
 from nnanomaly.inference.calibrate_api import healthy_validation_patches
 from nnanomaly.inference.calibration import Calibration
-from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
-from nnanomaly.inference.patch_map import anomaly_map, reconstruct_patch, residual_of_patch
+from nnanomaly.inference.fold import Fold
+from nnanomaly.inference.load_fold import load_trained_fold
 from nnanomaly.inference.postprocessing import find_candidates, otsu_threshold
+from nnanomaly.inference.read import read
+from nnanomaly.patch import IMAGE, Patch
 from nnanomaly.paths import CALIBRATION_JSON, Paths, environment_for
 from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
 from nnanomaly.preprocessing.normalization import denormalise, normalise
-from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.synthesis.lesions import insert_sphere
 from nnanomaly.utilities.json_io import from_document, read_json
 
@@ -36,7 +37,7 @@ class Trained:
 
     paths: Paths
     plans: Plans
-    fold: TrainedFold
+    fold: Fold
     calibration: Calibration
 
     def run(self, command: str, *arguments: object) -> int:
@@ -45,10 +46,8 @@ class Trained:
                 patch.setenv(name, value)
             return int(getattr(cli, command)([str(argument) for argument in arguments]))
 
-    def map_of(self, array: np.ndarray, grid: object, organ: str) -> np.ndarray:
-        seen = reconstruct_patch(array, organ, reconstruct=self.fold.reconstruct, plans=self.plans)
-        residual = residual_of_patch(array, grid, seen, self.plans.inference)  # type: ignore[arg-type]
-        return anomaly_map(residual, self.calibration.statistics, self.plans.inference)
+    def map_of(self, patch: Patch) -> np.ndarray:
+        return read(patch, self.fold, self.calibration, self.plans).anomaly
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +75,10 @@ def test_inserted_spheres_of_fluid_rise_over_the_calibrated_threshold(
     window, found, tried = trained.plans.preprocessing.window_hu, 0, 0
     rng = np.random.default_rng(0)
     for patch in healthy_validation_patches(trained.paths.preprocessed(DATASET), trained.plans, 0).values():
-        before = trained.map_of(np.asarray(patch.array), patch.grid, str(patch.metadata["organ"]))
+        before = trained.map_of(patch)
         sphere = insert_sphere(
-            denormalise(np.asarray(patch.array[IMAGE], np.float32), window),
-            np.asarray(patch.array[ORGAN]) > 0.5,
+            denormalise(patch.image, window),
+            patch.inside,
             spacing_mm=patch.grid.spacing_mm,
             diameter_mm=diameter_mm,
             contrast_hu=FLUID_HU,
@@ -90,10 +89,7 @@ def test_inserted_spheres_of_fluid_rise_over_the_calibrated_threshold(
         array = np.array(patch.array, dtype=np.float32)
         array[IMAGE] = normalise(sphere.image_hu, window)
         tried += 1
-        found += (
-            trained.map_of(array, patch.grid, str(patch.metadata["organ"]))[sphere.mask].max()
-            > trained.calibration.threshold
-        )
+        found += trained.map_of(patch.with_array(array))[sphere.mask].max() > trained.calibration.threshold
     assert tried >= 6
     assert found >= share * tried
 
@@ -116,6 +112,6 @@ def test_otsu_finds_something_in_every_healthy_organ(trained: Trained) -> None:
     """Why the paper's threshold cannot be the default: it splits any histogram, a healthy one too (METHOD 5.4)."""
     healthy = healthy_validation_patches(trained.paths.preprocessed(DATASET), trained.plans, 0)
     for name, patch in healthy.items():
-        anomaly = trained.map_of(np.asarray(patch.array), patch.grid, str(patch.metadata["organ"]))
-        threshold = otsu_threshold(anomaly, np.asarray(patch.array[COVERAGE]) > 0.5)
+        anomaly = trained.map_of(patch)
+        threshold = otsu_threshold(anomaly, patch.covered)
         assert find_candidates(anomaly, threshold, patch.grid, trained.plans.inference)[1], name

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nnanomaly.roi.distance import signed_distance_mm
+from nnanomaly.distance import signed_distance_mm
 from nnanomaly.synthesis.distractors import DISTRACTORS
 from nnanomaly.synthesis.grown_lesion import LEAST_CONTRAST_HU, GrownLesion, grow_lesion
 from nnanomaly.synthesis.kinds import KINDS

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nnanomaly.roi.distance import signed_distance_mm
+from nnanomaly.distance import signed_distance_mm
 from nnanomaly.synthesis.lesions import EDGE_MM, Inserted, draw_insertions, insert, insert_sphere
 from nnanomaly.synthesis.placement import PLACES, draw_center
 

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from nnanomaly.dataset.patch_store import StoredPatch
 from nnanomaly.inference.detectors import residual_detector
-from nnanomaly.inference.fold_model import TrainedFold
+from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.reconstruct import Reconstruction
+from nnanomaly.patch import COVERAGE, IMAGE, ORGAN, Patch
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.normalization import normalise
-from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.tuning.fold_trials import try_configurations
 from nnanomaly.tuning.trials import Trial, generated_trials
 from nnanomaly.volume import Grid
@@ -37,13 +36,13 @@ def cube(start: int) -> np.ndarray:
     return mask
 
 
-def healthy_patches() -> dict[str, StoredPatch]:
+def healthy_patches() -> dict[str, Patch]:
     """Two organs of noise; one of them has a spot that is no lesion."""
     rng = np.random.default_rng(0)
     noise = [100 + rng.normal(0, 2, SHAPE) for _ in range(2)]
     noise[1] += 40 * cube(4)
     return {
-        f"case_{n}": StoredPatch(array=patch(image), grid=GRID, metadata={"case": f"case_{n}", "organ": "kidney"})
+        f"case_{n}": Patch(name=f"case_{n}", case=f"case_{n}", organ="kidney", array=patch(image), grid=GRID)
         for n, image in enumerate(noise)
     }
 
@@ -65,13 +64,10 @@ def test_every_patch_is_reconstructed_once_and_every_configuration_is_scored(pla
         flat = torch.full((1, 1, *SHAPE), float(normalise(np.float32(100.0), WINDOW)))
         return Reconstruction(healthy=flat, autoencoded=flat)
 
-    def load(changed: Plans) -> TrainedFold:
-        return TrainedFold(
+    def load(changed: Plans) -> Fold:
+        return Fold(
             reconstruct=reconstruct,
             detect=residual_detector(changed.inference),
-            guidance=False,
-            guidance_reason="",
-            checkpoints={},
         )
 
     trials = [

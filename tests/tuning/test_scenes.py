@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from nnanomaly.dataset.patch_store import StoredPatch
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.detectors import residual_detector
-from nnanomaly.inference.predictor import FoldModel
+from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.reconstruct import Reconstruction
 from nnanomaly.inference.reducer import Reducer
+from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.normalization import normalise
 from nnanomaly.tuning.diagnose_api import drawn_scenes
 from nnanomaly.tuning.diagnose_files import Diagnosis, describe, waterfall_figure
-from nnanomaly.tuning.scenes import Scene, ScenePatch, trace_scene
+from nnanomaly.tuning.scenes import Scene, trace_scene
 from nnanomaly.tuning.waterfall import STEPS, Criteria
 from nnanomaly.volume import Grid, Volume
 
@@ -41,13 +41,13 @@ def cube(grid: Grid, start: int) -> np.ndarray:
     return mask
 
 
-def patch(plans: Plans, lesions: np.ndarray) -> ScenePatch:
+def patch(plans: Plans, lesions: np.ndarray) -> Patch:
     hu = np.where(lesions, LESION_HU, PARENCHYMA_HU)
     array = np.stack([normalise(hu, plans.preprocessing.window_hu), np.ones(SHAPE), np.ones(SHAPE)])
-    return ScenePatch("a", array, GRID)
+    return Patch(name="a", case="a", organ="a", array=array, grid=GRID)
 
 
-def fold(plans: Plans, healed: float) -> FoldModel:
+def fold(plans: Plans, healed: float) -> Fold:
     """A fold whose reconstruction takes this share of every deviation from the parenchyma away."""
     middle = float(normalise(np.array(PARENCHYMA_HU), plans.preprocessing.window_hu))
 
@@ -65,9 +65,7 @@ def fold(plans: Plans, healed: float) -> FoldModel:
         guidance_reason="",
         checkpoints={},
     )
-    return FoldModel(
-        reconstruct=reconstruct, detect=residual_detector(plans.inference), calibration=calibration
-    )  # fmt: skip
+    return Fold(reconstruct=reconstruct, detect=residual_detector(plans.inference), measured=calibration)
 
 
 def test_a_fold_that_heals_a_lesion_finds_it(plans: Plans) -> None:
@@ -99,7 +97,7 @@ def test_a_lesion_that_the_reducer_sorts_out_is_not_found(plans: Plans) -> None:
     heals = fold(plans, healed=0.75)
     for limit, lost_at in ((0.4, None), (0.6, "cleaning")):
         calibration = replace(heals.calibration, score_threshold=limit)
-        reduces = replace(heals, calibration=calibration, reducer=reducer)
+        reduces = replace(heals, measured=calibration, reducer=reducer)
         (trace,) = trace_scene(scene, reduces, plans, criteria=Criteria()).lesions
         assert trace.lost_at == lost_at
 
@@ -123,9 +121,8 @@ def test_lesions_of_a_scan_are_followed_also_where_no_patch_lies(plans: Plans) -
 
 def test_patches_beside_the_scan_lose_its_lesions(plans: Plans) -> None:
     far = Grid(SHAPE, (2.0, 2.0, 2.0), (900.0, 0.0, 0.0))
-    scene = Scene(
-        name="a", patches=[ScenePatch("a", patch(plans, cube(GRID, 8)).array, far)], grid=SCAN, lesions=cube(SCAN, 8)
-    )
+    beside = replace(patch(plans, cube(GRID, 8)), grid=far)
+    scene = Scene(name="a", patches=[beside], grid=SCAN, lesions=cube(SCAN, 8))
     (lost,) = trace_scene(scene, fold(plans, healed=1.0), plans, criteria=Criteria()).lesions
     assert (lost.lost_at, lost.outside_patches) == ("patch", 1.0)
 
@@ -145,10 +142,7 @@ def test_drawn_scenes_hold_all_patches_of_a_case_and_only_cases_with_a_lesion(pl
 
     array = np.zeros((3, *SHAPE), dtype=np.float16)
     cases = {"a": "lesion", "b": "clear", "c": "lesion", "d": "nobody drew"}
-    patches = {
-        name: StoredPatch(array=array, grid=GRID, metadata={"case": case, "organ": name})
-        for name, case in cases.items()
-    }
+    patches = {name: Patch(name=name, case=case, organ=name, array=array, grid=GRID) for name, case in cases.items()}
     (scene,) = drawn_scenes(patches, reference)
     assert (scene.name, [p.organ for p in scene.patches], scene.grid) == ("lesion", ["a", "c"], SCAN)
     assert (scene.lesions == cube(SCAN, 8)).all()

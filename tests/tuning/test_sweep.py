@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnanomaly.dataset.patch_store import StoredPatch
 from nnanomaly.experiment_planning.presets import DEFAULT
+from nnanomaly.patch import COVERAGE, IMAGE, ORGAN, Patch
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.normalization import denormalise, normalise
-from nnanomaly.preprocessing.preprocessor import COVERAGE, IMAGE, ORGAN
 from nnanomaly.tuning.settings import candidate_plans
 from nnanomaly.tuning.sweep import Outcome, best_outcome, score_trials
 from nnanomaly.tuning.sweep_files import heat_map
@@ -34,12 +33,12 @@ def trial(lesions: np.ndarray, name: str = "a") -> Trial:
     return Trial(name=name, case="case", organ="kidney_left", array=np.zeros((3, *SHAPE)), grid=GRID, lesions=lesions)
 
 
-def stored(case: str = "case") -> StoredPatch:
+def stored(name: str, case: str = "case") -> Patch:
     array = np.zeros((3, *SHAPE), dtype=np.float16)
     array[IMAGE] = normalise(np.full(SHAPE, 100.0), WINDOW)
     array[ORGAN, 1:11, 1:11, 1:23] = 1
     array[COVERAGE] = 1
-    return StoredPatch(array=array, grid=GRID, metadata={"case": case, "organ": "kidney_left"})
+    return Patch(name=name, case=case, organ="kidney_left", array=array, grid=GRID)
 
 
 def test_what_lies_over_the_threshold_is_matched_with_the_lesions() -> None:
@@ -62,7 +61,7 @@ def test_trials_without_a_lesion_are_refused() -> None:
 
 
 def test_an_inserted_lesion_changes_the_image_where_its_mask_says_and_nothing_else() -> None:
-    patches = {f"patch_{n}": stored() for n in range(6)}
+    patches = {f"patch_{n}": stored(f"patch_{n}") for n in range(6)}
     trials = inserted_trials(patches, window_hu=WINDOW, seed=3, diameters_mm=(10.0,))
     assert [t.name for t in trials] == list(patches)
     seen = set()
@@ -76,7 +75,7 @@ def test_an_inserted_lesion_changes_the_image_where_its_mask_says_and_nothing_el
 
 
 def test_the_same_seed_inserts_the_same_lesions() -> None:
-    patches = {"a": stored(), "b": stored()}
+    patches = {"a": stored("a"), "b": stored("b")}
     first, second, other = (
         inserted_trials(patches, window_hu=WINDOW, seed=seed, diameters_mm=(10.0, 20.0)) for seed in (1, 1, 2)
     )
@@ -91,7 +90,7 @@ def test_drawn_lesions_are_read_once_a_case_and_cases_without_are_left_out() -> 
         asked.append(case)
         return Volume(cube(2)[None].astype(np.uint8), GRID) if case == "drawn" else None
 
-    patches = {"a": stored("drawn"), "b": stored("drawn"), "c": stored("blank")}
+    patches = {"a": stored("a", "drawn"), "b": stored("b", "drawn"), "c": stored("c", "blank")}
     trials = drawn_trials(patches, reference)
     assert asked == ["drawn", "blank"]
     assert [t.name for t in trials] == ["a", "b"]

@@ -1,8 +1,7 @@
 """Loading a trained fold: autoencoder, U-Net, classifier, and whether the classifier is good enough to guide."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import torch
 from nnanomaly.checkpoint import FINAL, checkpoint_field, checkpoint_hash, load_checkpoint
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.inference.detectors import Detector, ensemble_detector, head_detector, residual_detector
-from nnanomaly.inference.inpainting import Inpainter, Sampled, build_inpainter
-from nnanomaly.inference.reconstruct import LatentModels, Reconstructor, build_reconstructor
-from nnanomaly.inference.reducer import Reducer
+from nnanomaly.inference.fold import Fold, Sampled
+from nnanomaly.inference.inpainting import build_inpainter
+from nnanomaly.inference.reconstruct import LatentModels, build_reconstructor
 from nnanomaly.inference.reducer_file import load_reducer
 from nnanomaly.paths import REDUCER_JSON, Paths
 from nnanomaly.plans import HEAD, REDUCTION, STAGES, InferencePlan, Plans, training_command
@@ -25,31 +24,9 @@ _AREA = re.compile(r"auc_sigma_([0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)")
 """Numbers of a classifier's validation, by noise level."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainedFold:
-    """A fold that can reconstruct."""
-
-    reconstruct: Reconstructor
-    """Patches to healthy reconstructions."""
-    detect: Detector
-    """Reconstructions to maps."""
-    guidance: bool
-    """Whether the reconstruction is guided."""
-    guidance_reason: str
-    """Why, or why not."""
-    checkpoints: dict[str, str]
-    """SHA-256 of the checkpoint of every stage."""
-    inpaint: Inpainter | None = None
-    """Draws large candidates anew; None = the plan does not ask for it."""
-    reducer: Reducer | None = None
-    """What sorts candidates out, where the plans say so."""
-    sampled: Callable[[int], Sampled] | None = None
-    """Reconstruction and inpainting with another number of samples."""
-
-
 def load_trained_fold(
     paths: Paths, plans: Plans, fold: int | str, device: torch.device, *, checkpoint: str = FINAL, seed: int = 0
-) -> TrainedFold:
+) -> Fold:
     """Load the stages of a fold that its guidance needs; a missing stage, other plans or another autoencoder raise.
 
     `checkpoint` is that of the ddpm. The other stages are always final: latents belong to the final autoencoder.
@@ -75,7 +52,7 @@ def load_trained_fold(
         checkpoints = {**checkpoints, REDUCTION: checkpoint_hash(path)}
     sampled = partial(_sampled, codec, models, seed=seed, device=device)
     reconstruct, inpaint = sampled(plans.inference.num_samples)
-    return TrainedFold(
+    return Fold(
         reconstruct=reconstruct,
         detect=detect,
         inpaint=inpaint,

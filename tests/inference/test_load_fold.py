@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from nnanomaly.checkpoint import BEST, FINAL, checkpoint_hash, load_checkpoint, save_checkpoint
-from nnanomaly.inference.fold_model import TrainedFold, load_trained_fold
+from nnanomaly.inference.fold import Fold
+from nnanomaly.inference.load_fold import load_trained_fold
 from nnanomaly.paths import Paths
 from nnanomaly.plans import STAGES, Plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
@@ -21,7 +22,7 @@ def plans(tiny_plans: Callable[..., Plans]) -> Plans:
     return tiny_plans("default", dataset="Dataset501_Kidney")
 
 
-def load(paths: Paths, plans: Plans) -> TrainedFold:
+def load(paths: Paths, plans: Plans) -> Fold:
     return load_trained_fold(paths, plans, 0, torch.device("cpu"))
 
 

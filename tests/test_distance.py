@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nnanomaly.roi.distance import signed_distance_mm
+from nnanomaly.distance import signed_distance_mm
 
 
 def test_distance_is_in_millimetres_positive_outside_and_negative_inside() -> None:
