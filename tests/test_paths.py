@@ -161,3 +161,10 @@ def test_the_folders_of_totalsegmentator_are_those_of_its_own_variables(
     environment = TotalSegmentatorPaths.from_env().environment(tmp_path / "home")
     assert environment["TOTALSEG_HOME_DIR"] == str(tmp_path / "home")
     assert environment["TOTALSEG_WEIGHTS_PATH"] == str(tmp_path / "weights")
+
+
+def test_the_raw_folder_is_never_the_preprocessed_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    for preprocessed in (tmp_path, tmp_path / "link"):
+        with pytest.raises(ConfigurationError, match="CFG-ENV.*nnanomaly_raw and nnanomaly_preprocessed are the same"):
+            Paths(tmp_path, preprocessed, None).preprocessed("Dataset501_Kidney")

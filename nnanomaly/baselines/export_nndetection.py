@@ -7,8 +7,6 @@ nnDetection has to run first.
 """
 
 import functools
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from nnanomaly.baselines.nndetection_task import (
     TASK_PREPROCESSED,
     check_dotless,
 )
+from nnanomaly.dataset.new_dataset import new_folder
 from nnanomaly.dataset.raw_dataset import find_cases
 from nnanomaly.dataset.splits import Split
 from nnanomaly.evaluation.boxes import boxes_of
@@ -35,8 +34,9 @@ from nnanomaly.paths import DATASET_JSON, DATASET_PATTERN
 from nnanomaly.roi.components import Component, find_components
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
-from nnanomaly.utilities.files import link_or_copy, write_atomically
+from nnanomaly.utilities.files import link_or_copy, refuse_within, write_atomically
 from nnanomaly.utilities.json_io import read_json, write_json
+from nnanomaly.utilities.matching import one_a_line, refuse_same_names
 from nnanomaly.volume import Volume
 
 Classes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -92,25 +92,25 @@ def export_dataset(
     target = data_root / task_name(raw_folder.name, document)
     if target.exists():
         raise ConfigurationError("CFG-OUTPUT", f"{target} exists already. Delete it or move it away.")
+    refuse_within(target, raw_folder)
     cases = {part: _cases(raw_folder, part) for part in PARTS}
-    both = sorted(set(cases["Tr"]) & set(cases["Ts"]))
-    if both:
-        raise DataError("TASK-CASES", f"{raw_folder} has the cases {both} in training and test. Keep each in one.")
-    work = data_root / f".tmp-{os.getpid()}-{target.name}"
+    refuse_same_names(
+        [(case, str(raw_folder / f"images{part}")) for part in PARTS for case in cases[part]],
+        code="TASK-CASES",
+        place=raw_folder,
+        remedy="Keep each once.",
+    )
     items = [(part, case) for part in PARTS for case in cases[part]]
-    try:
+    with new_folder(target) as work:
         export = functools.partial(_export_case, raw_folder=raw_folder, work=work, rule=rule)
         outcomes = run_cases(export, items, num_processes=num_processes, progress=progress)
         faults = [
             f"{case}: {fault or 'killed'}" for (_, case), fault in zip(items, outcomes, strict=True) if fault != ""
         ]
         if faults:
-            raise DataError("TASK-LABELS", f"{len(faults)} of {len(items)} cases cannot be used; {faults[0]}")
+            raise DataError("TASK-LABELS", f"{len(faults)} of {len(items)} cases cannot be used.{one_a_line(faults)}")
         write_splits(work / TASK_PREPROCESSED / SPLITS_PKL, splits)
         write_json(work / DATASET_JSON, _description(target.name, document, rule, has_test=bool(cases["Ts"])))
-        work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return target
 
 

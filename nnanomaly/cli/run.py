@@ -55,5 +55,6 @@ def _nobody_reads() -> bool:
 def _fail(error: BaseException, status: int, verbose: bool) -> int:
     if verbose:
         logging.getLogger(__name__).exception("traceback")
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    first, *others = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or [""]
+    print(f"error: {first}", *(f"  {line}" for line in others), sep="\n", file=sys.stderr)
     return status

@@ -5,6 +5,7 @@ the sorted case ids, so that fold k means the same cases in all three. With grou
 side and the folds are stratified. A `splits_final.json` that exists wins over the recipe.
 """
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -102,7 +103,7 @@ def prepare_splits(
 ) -> list[Split]:
     """The splits of `find_splits`, written to the preprocessed folder if there are none."""
     splits, _ = find_splits(raw_folder, preprocessed_folder, cases=cases, groups=groups, strata=strata)
-    if not (preprocessed_folder / SPLITS_JSON).exists():
+    if not os.path.lexists(preprocessed_folder / SPLITS_JSON):
         save_splits(preprocessed_folder / SPLITS_JSON, splits)
     return splits
 
@@ -120,7 +121,7 @@ def find_splits(
     Two files that differ raise `DataError` (SPLIT-CONFLICT); without a file the splits are made, and there is no path.
     """
     folders = [folder for folder in (preprocessed_folder, raw_folder) if folder is not None]
-    files = [folder / SPLITS_JSON for folder in folders if (folder / SPLITS_JSON).exists()]
+    files = [folder / SPLITS_JSON for folder in folders if os.path.lexists(folder / SPLITS_JSON)]
     if len(files) == 2 and load_splits(files[0]) != load_splits(files[1]):
         raise DataError("SPLIT-CONFLICT", f"{files[1]} and {files[0]} differ. Delete the one that is wrong.")
     source = files[0] if files else None

@@ -6,6 +6,7 @@ evaluated.
 """
 
 import functools
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -13,11 +14,11 @@ from typing import NoReturn
 from nnanomaly.evaluation.evaluate_case import CaseFiles, CaseResult, evaluate_case
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
-from nnanomaly.evaluation.summary import Evaluation, detection_document, summary_document
+from nnanomaly.evaluation.summary import LESION_LEVEL, PER_CASE, Evaluation, detection_document, summary_document
 from nnanomaly.paths import BOXES_ENDING, DETECTION_SUMMARY_JSON, DETECTIONS, SUMMARY_JSON
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import DataError, UserError
-from nnanomaly.utilities.json_io import write_json
+from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
+from nnanomaly.utilities.json_io import read_json, write_json
 
 
 def evaluate_folder(
@@ -58,7 +59,12 @@ def evaluate_files(
     num_processes: int = 1,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Evaluate cases wherever their files lie and write both summaries. Raises EVAL-LABELS, EVAL-FAILED as above."""
+    """Evaluate cases wherever their files lie and write both summaries.
+
+    Raises EVAL-LABELS, EVAL-FAILED as above, and `ConfigurationError` (CFG-OUTPUT) where the folder holds a summary
+    that is not ours.
+    """
+    _refuse_other_summary(output_folder)
     rule = rule or MatchRule()
     work = functools.partial(_evaluate_or_report, labels=labels, rule=rule)
     outcomes = run_cases(work, files, num_processes=num_processes, progress=progress)
@@ -76,6 +82,16 @@ def evaluate_files(
     write_json(output_folder / DETECTION_SUMMARY_JSON, detection_document(evaluation))
     write_json(output_folder / SUMMARY_JSON, summary_document(evaluation))
     return evaluation
+
+
+def _refuse_other_summary(folder: Path) -> None:
+    """The summary of a fold, by which nnU-Net chooses configurations, has the name of ours and all keys but one."""
+    path = folder / SUMMARY_JSON
+    document = read_json(path) if os.path.lexists(path) else {}
+    if isinstance(document, dict) and PER_CASE in document and LESION_LEVEL not in document:
+        raise ConfigurationError(
+            "CFG-OUTPUT", f"{path} is nnU-Net's own summary. Name another folder for our summaries with -o."
+        )
 
 
 def pair_files(

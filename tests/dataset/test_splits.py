@@ -161,3 +161,11 @@ def test_a_leaking_file_is_not_copied(tmp_path):
     with pytest.raises(DataError, match="SPLIT-LEAK"):
         prepare_splits(tmp_path / "raw", tmp_path / "pre", cases=["a"])
     assert not (tmp_path / "pre").exists()
+
+
+def test_a_link_to_nothing_is_named_and_stays(tmp_path):
+    (tmp_path / "pre").mkdir()
+    (tmp_path / "pre/splits_final.json").symlink_to(tmp_path / "lost.json")
+    with pytest.raises(FileNotFoundError, match=r"IO-MISSING.*splits_final\.json"):
+        prepare_splits(tmp_path / "raw", tmp_path / "pre", cases=KITS)
+    assert (tmp_path / "pre/splits_final.json").is_symlink()
