@@ -27,7 +27,7 @@ from nnanomaly.baselines.nndetection_task import (
     task_cases,
 )
 from nnanomaly.dataset.new_dataset import free_dataset_folder, new_folder
-from nnanomaly.dataset.splits import Split, make_splits, save_splits, validate_splits
+from nnanomaly.dataset.splits import Split, make_splits, save_splits, split_remarks, validate_splits
 from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.paths import DATASET_JSON, SPLITS_JSON
 from nnanomaly.utilities.case_runner import Progress, run_cases
@@ -129,6 +129,8 @@ def _splits(task: Task, cases: list[str], model_folders: Sequence[Path]) -> tupl
     for case in {case for split in splits for side in split.values() for case in side}:
         check_dotless(case, source)
     validate_splits(splits, cases, source=source)
+    for remark in split_remarks(splits, set(cases) - set(test), source=source):
+        logger.warning("%s", remark)
     if test:
         logger.warning("%s keeps %d cases for a test; they stay in imagesTr, in no fold", source, len(test))
     return splits, source, test

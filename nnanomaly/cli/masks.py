@@ -1,6 +1,7 @@
 """The command that makes organ masks."""
 
 import argparse
+import logging
 from pathlib import Path
 
 from nnanomaly.cli import options
@@ -8,6 +9,8 @@ from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import IMAGES_TR, IMAGES_TS, ORGAN_MASKS_TR, ORGAN_MASKS_TS, Paths, TotalSegmentatorPaths
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.progress import progress_bar
+
+logger = logging.getLogger(__name__)
 
 
 def segment_organs(argv: Arguments = None) -> int:
@@ -18,7 +21,8 @@ def segment_organs(argv: Arguments = None) -> int:
 
 
 def _segment_organs(arguments: argparse.Namespace) -> int:
-    from nnanomaly.dataset.raw_dataset import list_cases, load_description
+    from nnanomaly.dataset.image_folder import name_misnamed
+    from nnanomaly.dataset.raw_dataset import images_of_no_case, list_cases, load_description
     from nnanomaly.preprocessing.mask_table import report_masks
     from nnanomaly.preprocessing.organ_segmentation import segment_folder
     from nnanomaly.roi.totalsegmentator import find_totalsegmentator
@@ -44,7 +48,10 @@ def _segment_organs(arguments: argparse.Namespace) -> int:
                 device=arguments.device,
                 progress=show,
             )
-        failed = failed or bool(report.failures)
+        misnamed = images_of_no_case(images, cases, description)
+        if misnamed:
+            logger.error("%s", name_misnamed(images, misnamed, description.file_ending))
+        failed = failed or bool(report.failures) or bool(misnamed)
         print(f"{len(report.segmented)} segmented, {len(report.kept)} kept, {len(report.failures)} failed: {masks}")
         print(report_masks(images, masks, cases, description=description))
     return PARTIAL if failed else 0

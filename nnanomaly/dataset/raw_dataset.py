@@ -5,10 +5,12 @@ An image is one file per channel, `{case}_{channel:04d}{file_ending}`. The weak 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnanomaly.dataset.image_folder import misnamed_images, why_no_case
 from nnanomaly.paths import DATASET_JSON, IMAGES_TR
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import read_json
@@ -106,8 +108,16 @@ def list_cases(images_folder: Path, file_ending: str) -> list[str]:
         )
     cases = find_cases(images_folder, file_ending)
     if not cases:
-        raise DataError("DATA-CASES", f"{images_folder} has no images. Name them like case_0000{file_ending}.")
+        raise DataError(
+            "DATA-CASES", f"no case in {images_folder}: it holds {why_no_case(images_folder, file_ending)}."
+        )
     return cases
+
+
+def images_of_no_case(images_folder: Path, cases: Sequence[str], description: DatasetDescription) -> list[str]:
+    """Names of the images in a folder that are no channel of one of its cases, sorted."""
+    channels = range(len(description.channel_names))
+    return misnamed_images(images_folder, (f"{c}_{n:04d}{description.file_ending}" for c in cases for n in channels))
 
 
 def training_cases(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from nnanomaly.dataset.image_folder import NIFTI, misnamed_images
 from nnanomaly.evaluation.evaluate_case import CaseFiles, CaseResult, evaluate_case
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
@@ -19,6 +20,7 @@ from nnanomaly.paths import BOXES_ENDING, DETECTION_SUMMARY_JSON, DETECTIONS, SU
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
 from nnanomaly.utilities.json_io import read_json, write_json
+from nnanomaly.utilities.matching import partners, some_of
 
 
 def evaluate_folder(
@@ -127,27 +129,33 @@ def check_complete(
     predicted: Collection[str], cases: Collection[str], *, folder: Path, source: Path, allow_missing: bool
 ) -> None:
     """Refuse missing and surplus predictions: `DataError` EVAL-MISSING, EVAL-EXTRA. `source`: what names the cases."""
-    missing = [case for case in cases if case not in predicted]
-    if missing and not allow_missing:
+    beside = partners(cases, predicted)
+    lacks = f"{folder} lacks {len(beside.missing)} of {len(cases)} predictions: {some_of(beside.missing)}"
+    extra = f"{folder} has {len(beside.surplus)} predictions without a reference in {source}: {some_of(beside.surplus)}"
+    if beside.missing and not allow_missing:
+        also = f"; {extra}. Are these the same cases under other names?" if beside.surplus else "."
         raise DataError(
-            "EVAL-MISSING",
-            f"{folder} lacks {len(missing)} of {len(cases)} predictions: {', '.join(missing)}. "
-            "Predict them, or allow missing ones, which then count as empty.",
+            "EVAL-MISSING", f"{lacks}{also} Predict them, or add --allow_missing, which counts them as empty."
         )
-    extra = [case for case in predicted if case not in cases]
-    if extra:
-        raise DataError(
-            "EVAL-EXTRA",
-            f"{folder} has predictions without a reference in {source}: {', '.join(extra)}. "
-            "Add the references or move the predictions away.",
-        )
+    if beside.surplus:
+        raise DataError("EVAL-EXTRA", f"{extra}. Add the references or move the predictions away.")
 
 
 def files_by_case(folder: Path, file_ending: str) -> Mapping[str, Path]:
-    """Visible files of a folder by case, sorted; no such folder raises `DataError` (EVAL-FOLDER)."""
+    """Visible files of a folder by case, sorted; no such folder raises `DataError` (EVAL-FOLDER).
+
+    So do label maps of another ending (EVAL-NAMES), which would be left out.
+    """
     if not folder.is_dir():
         raise DataError("EVAL-FOLDER", f"{folder} is not a folder. Name the folder of the label maps.")
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    names = sorted(path.name for path in folder.iterdir() if not path.is_dir() and not path.name.startswith("."))
+    others = [] if file_ending not in NIFTI else misnamed_images(folder, (n for n in names if n.endswith(file_ending)))
+    if others:
+        raise DataError(
+            "EVAL-NAMES",
+            f"{folder} holds {len(others)} images that do not end in {file_ending}: {some_of(others)}. Convert and "
+            "rename them, or move them away.",
+        )
     return {name.removesuffix(file_ending): folder / name for name in names if name.endswith(file_ending)}
 
 

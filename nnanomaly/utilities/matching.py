@@ -23,7 +23,7 @@ class Partners(NamedTuple):
 
 def partners(wanted: Iterable[str], present: Iterable[str]) -> Partners:
     """Compare the names that are wanted with those that are there, in both directions."""
-    wanted_names, counts = set(wanted), Counter(present)
+    wanted_names, counts = set(wanted), Counter(iter(present))
     return Partners(
         missing=sorted(wanted_names - set(counts)),
         surplus=sorted(set(counts) - wanted_names),

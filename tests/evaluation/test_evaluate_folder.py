@@ -254,3 +254,19 @@ def test_the_summary_that_nnunet_left_is_kept_and_ours_is_replaced(folders: tupl
     (folders[1] / "summary.json").unlink()
     for _ in range(2):
         evaluate_folder(*folders, labels=KIDNEY_TUMOR)
+
+
+def test_missing_and_surplus_predictions_are_told_together(folders: tuple[Path, Path]) -> None:
+    (folders[1] / "hit.nii.gz").rename(folders[1] / "Hit.nii.gz")
+    with pytest.raises(
+        DataError, match=r"EVAL-MISSING.*1 of 2 predictions: hit; .*without a reference.*: Hit.*--allow_m"
+    ):
+        evaluate_folder(*folders, labels=KIDNEY_TUMOR)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("name", ["hit.nii", "free.NII.GZ", "other.mha"])
+def test_images_of_another_ending_are_not_left_out_in_silence(side: int, name: str, folders: tuple[Path, Path]) -> None:
+    (folders[side] / name).touch()
+    with pytest.raises(DataError, match=rf"EVAL-NAMES.*1 images that do not end in \.nii\.gz: {name}"):
+        evaluate_folder(*folders, labels=KIDNEY_TUMOR, allow_missing=True)

@@ -9,6 +9,7 @@ from nnanomaly.utilities.matching import one_a_line, partners, refuse_same_names
 def test_both_directions_and_doubles_are_found() -> None:
     assert partners(["b", "a", "c"], ["c", "d", "c"]) == (["a", "b"], ["d"], ["c"])
     assert partners([], []) == ([], [], [])
+    assert partners({"a": 3}, {"a": 2, "b": 1}) == ([], ["b"], []), "the values of a mapping count nothing"
 
 
 @pytest.mark.parametrize("other", ["Case", "caSE", "case"])
