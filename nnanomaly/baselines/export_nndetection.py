@@ -7,6 +7,7 @@ nnDetection has to run first.
 """
 
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from nnanomaly.baselines.nndetection_task import (
     check_dotless,
 )
 from nnanomaly.dataset.new_dataset import new_folder
+from nnanomaly.dataset.nnunet_labels import IGNORE, foreground
 from nnanomaly.dataset.raw_dataset import find_cases
 from nnanomaly.dataset.splits import Split
 from nnanomaly.evaluation.boxes import boxes_of
@@ -39,6 +41,7 @@ from nnanomaly.utilities.json_io import read_json, write_json
 from nnanomaly.utilities.matching import one_a_line, refuse_same_names
 from nnanomaly.volume import Volume
 
+logger = logging.getLogger(__name__)
 Classes = tuple[tuple[str, tuple[int, ...]], ...]
 """Name and label values of each class, in the order of the classes."""
 
@@ -70,7 +73,9 @@ def export_rule(document: dict[str, Any], lesion_values: Sequence[int], *, min_s
     names = list(was["labels"].values()) if was else []
     classes = tuple((name, labels[name]) for name in names) or (("lesion", tuple(lesion_values)),)
     used = {value for _, values in classes for value in values}
-    stuff = tuple((name, values) for name, values in labels.items() if name != "background" and not used & set(values))
+    stuff = tuple((name, values) for name, values in foreground(labels).items() if not used & set(values))
+    if IGNORE in labels:
+        logger.warning("nnDetection has no label %r: what nobody looked at counts as background there", IGNORE)
     return ExportRule(classes=classes, stuff=stuff, min_size_mm=float(given), min_voxels=int(was.get("min_vol") or 0))
 
 

@@ -167,6 +167,17 @@ def add_lesion_values(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_predicted_values(parser: argparse.ArgumentParser) -> None:
+    """Likewise of the predictions, where their values are others."""
+    parser.add_argument(
+        "-pred_labels",
+        nargs="+",
+        type=int,
+        default=(),
+        help="label values that are lesions in the predictions (default: as the dataset.json beside them says)",
+    )
+
+
 def add_prediction(parser: argparse.ArgumentParser) -> None:
     """All arguments of the prediction."""
     parser.add_argument("-i", default=None, help="folder of images, or its name in the raw dataset (imagesTs)")

@@ -36,6 +36,8 @@ from nnanomaly.utilities.json_io import read_json
 from nnanomaly.utilities.matching import one_a_line, same_names
 from nnanomaly.volume import SAME_GRID_MM, Grid
 
+THEIR_NIFTI_READERS = ("SimpleITKIO", "NibabelIO", "NibabelIOWithReorient")
+"""Readers of nnU-Net that take a NIfTI file for what we take it for."""
 ERROR, WARNING = "ERROR", "WARNING"
 
 TRAINING, TEST = "Tr", "Ts"
@@ -122,7 +124,17 @@ def finding_of(error: UserError | OSError) -> Finding:
 
 
 def _unknown_keys(folder: Path) -> Iterator[Finding]:
-    for key in sorted(set(read_json(folder / DATASET_JSON)["nnanomaly"]) - set(OUR_KEYS)):
+    """Keys of ours that are misspelt, and those of nnU-Net that say what the other keys or our reader contradict."""
+    document = read_json(folder / DATASET_JSON)
+    reader = document.get("overwrite_image_reader_writer")
+    if reader not in (None, "None", *THEIR_NIFTI_READERS):
+        message = f"overwrite_image_reader_writer is {reader!r}, but images are read as NIfTI, as SimpleITKIO does"
+        yield Finding(WARNING, "DATA-JSON", f"{folder / DATASET_JSON}: {message}")
+    names, modality = document.get("channel_names"), document.get("modality")
+    if names is not None and modality is not None and names != modality:
+        message = f"channel_names {names} and modality {modality} differ; the former counts"
+        yield Finding(WARNING, "DATA-JSON", f"{folder / DATASET_JSON}: {message}")
+    for key in sorted(set(document["nnanomaly"]) - set(OUR_KEYS)):
         message = f'{folder / DATASET_JSON}: "nnanomaly" has the unknown key {key!r}; known: {", ".join(OUR_KEYS)}'
         yield Finding(WARNING, "DATA-JSON", message)
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnanomaly.dataset.image_folder import misnamed_images, why_no_case
+from nnanomaly.dataset.image_folder import NIFTI, misnamed_images, why_no_case
+from nnanomaly.dataset.nnunet_labels import foreground
 from nnanomaly.paths import DATASET_JSON, IMAGES_TR
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import read_json
@@ -56,17 +57,16 @@ def load_description(folder: Path) -> DatasetDescription:
         raise DataError("DATA-JSON", f"{path} does not exist. Write it; an example: {EXAMPLE}")
     document = read_json(path)
     _require(isinstance(document, dict), path, "must be an object")
+    _refuse_first_version(path, document)
     ours = document.get("nnanomaly")
     _require(isinstance(ours, dict), path, 'needs the key "nnanomaly" with the organs to look at')
     labels = _labels(path, document.get("labels"))
     ending, count = document.get("file_ending"), document.get("numTraining")
-    _require(
-        isinstance(ending, str) and ending.startswith("."), path, f"file_ending is {ending!r}, must be like '.nii.gz'"
-    )
+    _require(ending in NIFTI, path, f"file_ending is {ending!r}; read are {' and '.join(NIFTI)}, so convert the images")
     _require(_is_count(count), path, f"numTraining is {count!r}, must be a number of cases")
     organs = _organs(path, ours.get("organs"))
     return DatasetDescription(
-        channel_names=_channels(path, document.get("channel_names")),
+        channel_names=_channels(path, document.get("channel_names", document.get("modality"))),
         labels=labels,
         file_ending=str(ending),
         num_training=int(count),
@@ -137,6 +137,17 @@ def image_files(images_folder: Path, case: str, description: DatasetDescription)
     return files
 
 
+def _refuse_first_version(path: Path, document: dict[str, Any]) -> None:
+    """nnU-Net version 1 and the Decathlon list values before names, and cases by their files."""
+    labels = document.get("labels")
+    if isinstance(labels, dict) and labels.get("0") is not None and "background" not in labels:
+        raise DataError(
+            "DATA-JSON",
+            f"{path} has labels from values to names, as nnU-Net 1 and the Decathlon. Convert the task with "
+            "nnanomaly_convert_msd, or write names to values.",
+        )
+
+
 def _require(condition: bool, path: Path, fault: str) -> None:
     if not condition:
         raise DataError("DATA-JSON", f"{path}: {fault}. An example: {EXAMPLE}")
@@ -175,13 +186,13 @@ def _organs(path: Path, value: Any) -> tuple[str, ...]:
 
 
 def _lesion_labels(path: Path, value: Any, labels: dict[str, tuple[int, ...]]) -> tuple[str, ...]:
-    """The named labels; a dataset with a single foreground label needs to name none."""
-    foreground = [name for name in labels if name != "background"]
+    """The named labels, of which "ignore" is none; a dataset with a single foreground label needs to name none."""
+    names = list(foreground(labels))
     if value is None:
-        return tuple(foreground) if len(foreground) == 1 else ()
+        return tuple(names) if len(names) == 1 else ()
     _require(isinstance(value, list), path, f'"nnanomaly": lesion_labels is {value!r}, must be a list of names')
-    unknown = [name for name in value if name not in foreground]
-    _require(not unknown, path, f'"nnanomaly": lesion_labels {unknown} are not among labels {foreground}')
+    unknown = [name for name in value if name not in names]
+    _require(not unknown, path, f'"nnanomaly": lesion_labels {unknown} are not among labels {names}')
     return tuple(value)
 
 

@@ -92,7 +92,7 @@ def _refuse_other_summary(folder: Path) -> None:
     document = read_json(path) if os.path.lexists(path) else {}
     if isinstance(document, dict) and PER_CASE in document and LESION_LEVEL not in document:
         raise ConfigurationError(
-            "CFG-OUTPUT", f"{path} is nnU-Net's own summary. Name another folder for our summaries with -o."
+            "CFG-OUTPUT", f"{path} is nnU-Net's own summary. Move it away, or name another folder for ours with -o."
         )
 
 
@@ -178,5 +178,5 @@ def refuse_labels(example: str, labels: LesionLabels) -> NoReturn:
     raise DataError(
         "EVAL-LABELS",
         f"no prediction has a lesion label {labels.prediction}, but some, like {example}, have other labels. Say which "
-        "labels of the predictions are lesions.",
+        "values of the predictions are lesions: -pred_labels 1 (nnanomaly_compare: -pred_labels NAME=1).",
     )

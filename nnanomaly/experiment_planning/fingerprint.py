@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.imageio.voxel_values import PADDING_ABOVE_HU, PADDING_BELOW_HU, measured_values
 from nnanomaly.roi.organ_instances import OrganInstance, locate_organ
 from nnanomaly.utilities.errors import DataError, IntegrityError
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
@@ -21,7 +22,6 @@ from nnanomaly.volume import Grid, Shape, Triple, Volume
 
 SCHEMA_VERSION = 1
 SURROUNDINGS_MM = 20.0
-PADDING_HU = -1100.0  # air is about -1000; lower values fill what the scanner did not see
 UNLABELLED, ABSENT = "unlabelled", "absent"
 
 
@@ -187,7 +187,7 @@ def _surroundings(image: Volume, organ: OrganInstance) -> NDArray[np.float32]:
         image.grid, np.subtract(organ.low_mm, SURROUNDINGS_MM), np.add(organ.high_mm, SURROUNDINGS_MM)
     )
     values = np.asarray(image.array[0][region], dtype=np.float32)
-    return values[values >= PADDING_HU]
+    return measured_values(values)
 
 
 def _voxels_within(grid: Grid, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64]) -> tuple[slice, slice, slice]:
@@ -203,7 +203,9 @@ def _voxels_within(grid: Grid, low_mm: NDArray[np.float64], high_mm: NDArray[np.
 def _statistics(values: NDArray[np.float32]) -> IntensityStatistics:
     if not values.size:
         raise DataError(
-            "DATA-PADDING", f"all voxels around the organs lie below {PADDING_HU:g} HU. Are the images CT in HU?"
+            "DATA-PADDING",
+            f"all voxels around the organs are padding (below {PADDING_BELOW_HU:g} or above {PADDING_ABOVE_HU:g} HU). "
+            "Are the images CT in HU, and the masks those of these images?",
         )
     low, median, high = np.percentile(values, (0.5, 50, 99.5))
     return IntensityStatistics(

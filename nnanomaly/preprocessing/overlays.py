@@ -3,12 +3,13 @@
 import functools
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnanomaly.dataset.organ_labels import OrganLabels, load_organ_labels
 from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files, load_description, training_cases
 from nnanomaly.imageio.reader_writer import reader_writer_for
+from nnanomaly.imageio.voxel_values import padding_as_air
 from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
 from nnanomaly.plans import PreprocessingPlan
 from nnanomaly.preprocessing.overlay_figure import OutlinedOrgan, overlay_figure
@@ -119,6 +120,7 @@ def _draw_case(task: _CaseTask) -> _CaseOutcome:
         image = image_files(task.raw_folder / IMAGES_TR, task.case, task.description)[0]
         organs = _organs(task, image)
         scan = reader_writer_for(image).read_volume(image)
+        scan = replace(scan, array=padding_as_air(scan.array))
         figure = overlay_figure(task.case, scan, organs, window_hu=task.window_hu)
         write_atomically(task.out_path, functools.partial(figure.savefig, dpi=DPI, metadata={"Software": MARK}))
     except (UserError, OSError, MemoryError) as error:
