@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnanomaly.cli import options
+from nnanomaly.cli.evaluation_options import add_predicted_values
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import Paths
 from nnanomaly.utilities.errors import ConfigurationError
@@ -36,7 +37,7 @@ def evaluate(argv: Arguments = None) -> int:
     )
     options.add_plans(parser)
     options.add_lesion_values(parser)
-    options.add_predicted_values(parser)
+    add_predicted_values(parser)
     parser.add_argument(
         "-o", type=Path, default=None, help="folder for the summaries (default: that of the predictions)"
     )

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from nnanomaly.cli import options
+from nnanomaly.cli.evaluation_options import add_predicted_values
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.utilities.progress import progress_bar
 
@@ -15,7 +16,7 @@ def evaluate_folder(argv: Arguments = None) -> int:
     parser.add_argument("gt_folder", type=Path, help="folder of reference label maps")
     parser.add_argument("pred_folder", type=Path, help="folder of predicted masks")
     options.add_lesion_labels(parser)
-    options.add_predicted_values(parser)
+    add_predicted_values(parser)
     parser.add_argument(
         "-o", type=Path, default=None, help="folder for the summaries (default: that of the predictions)"
     )

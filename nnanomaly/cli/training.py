@@ -6,7 +6,7 @@ from functools import partial
 from nnanomaly.cli import options
 from nnanomaly.cli.refusals import refuse_other_trainer, refuse_several_gpus
 from nnanomaly.cli.run import Arguments, run_command
-from nnanomaly.paths import Paths, tracker_from_env
+from nnanomaly.paths import Paths, check_fold, tracker_from_env
 from nnanomaly.plans import HEAD, REDUCTION
 from nnanomaly.utilities.errors import ConfigurationError
 
@@ -26,6 +26,18 @@ def train(argv: Arguments = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    if arguments.f is not None and arguments.fold is not None:
+        raise ConfigurationError(
+            "CFG-FLAGS",
+            f"the fold stands in two places: {arguments.fold} and -f {' '.join(arguments.f)}. Leave one out.",
+        )
+    for fold in [check_fold(fold) for fold in dict.fromkeys(arguments.f or [arguments.fold or "0"])]:
+        arguments.fold = fold
+        _train_fold(arguments)
+    return 0
+
+
+def _train_fold(arguments: argparse.Namespace) -> None:
     from nnanomaly.candidate_reduction.train_reduction_api import train_reduction
     from nnanomaly.inference.calibrate_api import calibrate_fold
     from nnanomaly.lesion_head.train_head_api import train_head
@@ -67,7 +79,6 @@ def _train(arguments: argparse.Namespace) -> int:
                 device=arguments.device,
                 checkpoint=checkpoint,
             )
-    return 0
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:

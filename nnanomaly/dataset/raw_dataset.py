@@ -54,6 +54,11 @@ def load_description(folder: Path) -> DatasetDescription:
     """Read `dataset.json` in a dataset folder; missing or wrong keys raise `DataError` with an example."""
     path = folder / DATASET_JSON
     if not path.is_file():
+        for place in (folder.parent, folder):
+            if not place.is_dir():
+                raise DataError(
+                    "DATA-FOLDER", f"{place} is not a folder. Set nnanomaly_raw to the folder of the raw datasets."
+                )
         raise DataError("DATA-JSON", f"{path} does not exist. Write it; an example: {EXAMPLE}")
     document = read_json(path)
     _require(isinstance(document, dict), path, "must be an object")
@@ -73,6 +78,21 @@ def load_description(folder: Path) -> DatasetDescription:
         organs=organs,
         lesion_labels=_lesion_labels(path, ours.get("lesion_labels"), labels),
         organ_mask_labels=_organ_mask_labels(path, ours.get("organ_mask_labels"), organs),
+    )
+
+
+def plain_description(organs: tuple[str, ...], images_folder: Path) -> DatasetDescription:
+    """The description of a folder of CT that belongs to no dataset: these organs, the ending of most of its images.
+
+    Raises `DataError` (DATA-JSON) for what is no name of an organ.
+    """
+    names = [path.name for path in images_folder.iterdir()] if images_folder.is_dir() else []
+    return DatasetDescription(
+        channel_names=("CT",),
+        labels={"background": (0,)},
+        file_ending=max(NIFTI, key=lambda ending: sum(name.endswith(ending) for name in names)),
+        num_training=0,
+        organs=_organs(Path("-organs"), list(organs)),
     )
 
 

@@ -19,11 +19,11 @@ from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
 from nnanomaly.roi.organ_masks import load_organ_mask
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError, UserError
+from nnanomaly.utilities.matching import one_a_line
 
 SEED = 1234
 NUM_SAMPLES = 10_000_000
 MOST_SAMPLES_PER_ORGAN = 100_000
-MOST_FAULTS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +73,7 @@ def extract_fingerprint(
 def _refuse(faults: dict[str, str | None]) -> None:
     killed = "its worker process was killed, most likely for memory; use fewer processes (-np)"
     lines = [f"{case}: {fault or killed}" for case, fault in faults.items()]
-    if len(lines) > MOST_FAULTS_SHOWN:
-        lines[MOST_FAULTS_SHOWN:] = [f"also {', '.join(list(faults)[MOST_FAULTS_SHOWN:])}"]
-    raise DataError("IO-CASES", f"{len(faults)} cases cannot be used: {' | '.join(lines)}")
+    raise DataError("IO-CASES", f"{len(faults)} cases cannot be used.{one_a_line(lines)}")
 
 
 def _measure(task: _CaseTask) -> CaseFingerprint | str:

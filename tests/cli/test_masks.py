@@ -150,3 +150,14 @@ def test_the_full_check_reports_and_ends_in_status_3_without_writing_more(
     assert "VERIFY" in shell.error()
     written = sorted(path.name for path in shell.paths.preprocessed("Dataset501_Tiny").iterdir())
     assert written == ["organ_masks.csv", "verify_report.json"]
+
+
+def test_masks_of_a_folder_need_no_raw_dataset(
+    shell: Any, raw: Path, fake_totalsegmentator: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(raw / "imagesTs", "scans")
+    monkeypatch.delenv("nnanomaly_raw")
+    assert shell("segment_organs", "-i", "scans", "-o", "masks", "-organs", *ORGANS) == 0
+    assert Path("masks", "test_1", "kidney_left.nii.gz").is_file()
+    assert "-organs" in shell.refuses(2, "segment_organs", "-i", "scans", "-o", "other")
+    assert "CFG-OUTPUT" in shell.refuses(2, "segment_organs", "-i", "scans", "-o", "scans/m", "-organs", *ORGANS)
