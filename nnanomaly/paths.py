@@ -72,8 +72,16 @@ class Paths:
         return self.raw_folder() / dataset
 
     def preprocessed(self, dataset: str) -> Path:
-        """Folder of a dataset's fingerprint, plans, splits and patches."""
-        return _required(self.preprocessed_root, PREPROCESSED) / dataset
+        """Folder of a dataset's fingerprint, plans, splits and patches.
+
+        Raises ConfigurationError (CFG-ENV) if it is the raw folder, whose label table and folds would be replaced.
+        """
+        root = _required(self.preprocessed_root, PREPROCESSED)
+        if self.raw_root is not None and os.path.realpath(root) == os.path.realpath(self.raw_root):
+            raise ConfigurationError(
+                "CFG-ENV", f"{RAW} and {PREPROCESSED} are the same folder, {root}. Give each a folder of its own."
+            )
+        return root / dataset
 
     def results_folder(self) -> Path:
         """Folder of all trained models."""

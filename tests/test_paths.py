@@ -181,3 +181,10 @@ ACTING = ("x;rm", "$(x)", "a\x1b[2J", "a\n", "a ", "a/b", "\u202ex")
 @pytest.mark.parametrize("name", [f"Dataset501_{part}" for part in ACTING])
 def test_names_that_act_on_a_shell_or_a_terminal_are_no_names_of_datasets(name: str) -> None:
     assert not DATASET_PATTERN.match(name)
+
+
+def test_the_raw_folder_is_never_the_preprocessed_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    for preprocessed in (tmp_path, tmp_path / "link"):
+        with pytest.raises(ConfigurationError, match="CFG-ENV.*nnanomaly_raw and nnanomaly_preprocessed are the same"):
+            Paths(tmp_path, preprocessed, None).preprocessed("Dataset501_Kidney")

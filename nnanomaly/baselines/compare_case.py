@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnanomaly.baselines.nndetection_boxes import read_boxes
 from nnanomaly.baselines.nnunet_scores import read_probability_scores
@@ -23,7 +24,8 @@ from nnanomaly.evaluation.case_pairs import (
     pair_boxes,
     pair_masks,
 )
-from nnanomaly.evaluation.evaluate_case import check_geometry, read_mask, read_prediction, read_scores
+from nnanomaly.evaluation.evaluate_case import check_geometry, read_prediction, read_reference, read_scores
+from nnanomaly.evaluation.ignored import boxes_without_ignored, without_ignored
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
 from nnanomaly.volume import Volume
@@ -71,16 +73,16 @@ class MeasuredCase:
 
 def measure_case(case: ComparedCase, *, rule: MatchRule, aggregate: str) -> MeasuredCase:
     """Read and measure a case. `rule`: connectivity and floors of masks. Raises what reading raises."""
-    values = next(iter(case.methods.values())).labels.reference
-    reference = read_mask(case.reference, values)
+    reference, ignored = read_reference(case.reference, next(iter(case.methods.values())).labels)
     drawn = measure_reference(reference, connectivity=rule.connectivity)
     pairs: dict[Key, CasePairs] = {}
     labels_found = {}
     for name, method in case.methods.items():
         if method.kind == "boxes":
-            pairs[name, "boxes"] = pair_boxes(_boxes(case, method, drawn), drawn, case=case.case)
+            boxes = boxes_without_ignored(_boxes(case, method, drawn), ignored)
+            pairs[name, "boxes"] = pair_boxes(boxes, drawn, case=case.case)
         else:
-            found, labels_found[name] = _mask(case, method, reference, rule=rule, aggregate=aggregate)
+            found, labels_found[name] = _mask(case, method, reference, ignored, rule=rule, aggregate=aggregate)
             pairs[name, "masks"] = pair_masks(found, drawn, case=case.case)
             pairs[name, "boxes"] = pair_boxes(boxes_of_mask(found), drawn, case=case.case)
     return MeasuredCase(pairs=pairs, labels_found=labels_found)
@@ -97,7 +99,13 @@ def _boxes(case: ComparedCase, method: MethodCase, drawn: Measured) -> ScoredBox
 
 
 def _mask(
-    case: ComparedCase, method: MethodCase, reference: Volume, *, rule: MatchRule, aggregate: str
+    case: ComparedCase,
+    method: MethodCase,
+    reference: Volume,
+    ignored: NDArray[np.bool_] | None,
+    *,
+    rule: MatchRule,
+    aggregate: str,
 ) -> tuple[Measured, tuple[bool, bool]]:
     """Candidates of a mask, and whether it holds lesion labels and others."""
     files = method.files
@@ -110,5 +118,7 @@ def _mask(
     if files.candidates is None and files.probabilities is not None:
         values = method.labels.prediction
         score = read_probability_scores(files.probabilities, values, reference.grid, aggregate=aggregate)
+    has_lesions = bool(mask.array.any())
+    mask, score = without_ignored(mask, ignored, score, connectivity=rule.connectivity)
     found = measure_mask(mask, connectivity=rule.connectivity, floor=rule.candidate_floor, score=score)
-    return found, (bool(found.regions or found.removed), has_other_labels)
+    return found, (has_lesions, has_other_labels)

@@ -7,6 +7,7 @@ nnDetection has to run first.
 """
 
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from nnanomaly.baselines.nndetection_task import (
     check_dotless,
 )
 from nnanomaly.dataset.new_dataset import new_folder
+from nnanomaly.dataset.nnunet_labels import IGNORE, foreground
 from nnanomaly.dataset.raw_dataset import find_cases
 from nnanomaly.dataset.splits import Split
 from nnanomaly.evaluation.boxes import boxes_of
@@ -36,10 +38,12 @@ from nnanomaly.roi.components import Component, find_components
 from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.files import link_or_copy, write_atomically
+from nnanomaly.utilities.files import link_or_copy, refuse_within, write_atomically
 from nnanomaly.utilities.json_io import read_document, shown, write_json
+from nnanomaly.utilities.matching import one_a_line, refuse_same_names
 from nnanomaly.volume import Volume
 
+logger = logging.getLogger(__name__)
 Classes = tuple[tuple[str, tuple[int, ...]], ...]
 """Name and label values of each class, in the order of the classes."""
 
@@ -118,7 +122,9 @@ def export_rule(document: RawDocument, lesion_values: Sequence[int], *, min_size
         )
     classes = tuple((name, labels[name]) for name in names) or (("lesion", tuple(lesion_values)),)
     used = {value for _, values in classes for value in values}
-    stuff = tuple((name, values) for name, values in labels.items() if name != "background" and not used & set(values))
+    stuff = tuple((name, values) for name, values in foreground(labels).items() if not used & set(values))
+    if IGNORE in labels:
+        logger.warning("nnDetection has no label %r: what nobody looked at counts as background there", IGNORE)
     return ExportRule(classes=classes, stuff=stuff, min_size_mm=float(given), min_voxels=int(was.get("min_vol") or 0))
 
 
@@ -140,10 +146,14 @@ def export_dataset(
     target = data_root / task_name(raw_folder.name, document)
     if target.exists():
         raise ConfigurationError("CFG-OUTPUT", f"{target} exists already. Delete it or move it away.")
+    refuse_within(target, raw_folder)
     cases = {part: _cases(raw_folder, part) for part in PARTS}
-    both = sorted(set(cases["Tr"]) & set(cases["Ts"]))
-    if both:
-        raise DataError("TASK-CASES", f"{raw_folder} has the cases {both} in training and test. Keep each in one.")
+    refuse_same_names(
+        [(case, str(raw_folder / f"images{part}")) for part in PARTS for case in cases[part]],
+        code="TASK-CASES",
+        place=raw_folder,
+        remedy="Keep each once.",
+    )
     items = [(part, case) for part in PARTS for case in cases[part]]
     with new_folder(target) as work:
         export = functools.partial(_export_case, raw_folder=raw_folder, work=work, rule=rule)
@@ -154,7 +164,7 @@ def export_dataset(
             if isinstance(outcome, CaseFault)
         ]
         if faults:
-            raise DataError("TASK-LABELS", f"{len(faults)} of {len(items)} cases cannot be used; {faults[0]}")
+            raise DataError("TASK-LABELS", f"{len(faults)} of {len(items)} cases cannot be used.{one_a_line(faults)}")
         write_splits(work / TASK_PREPROCESSED / SPLITS_PKL, splits)
         write_json(work / DATASET_JSON, _description(target.name, document, rule, has_test=bool(cases["Ts"])))
     return target

@@ -5,6 +5,7 @@ of ours are z-scores or HU and are squeezed into [0, 1) by s / (1 + s), which ke
 precision and FROC. A component without a score gets 1.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,13 +30,16 @@ def export_predictions(
     """Write the boxes of every case to a folder such as `.../consolidated/test_predictions`.
 
     Raises `ConfigurationError` (CFG-OUTPUT) if the folder exists, and what reading raises; then nothing is written.
+    The plan beside it, which nnDetection's evaluation opens, is that of its model where there is one.
     """
     if folder.exists():
         raise ConfigurationError("CFG-OUTPUT", f"{folder} exists already. Delete it or move it away.")
     boxes = {case: _boxes(files, lesion_values) for case, files in predictions.items()}
     for case, prediction in boxes.items():
         write_boxes(folder / f"{case}{BOXES_PKL_ENDING}", prediction)
-    save_pickle(folder.parent / PLAN_PKL, {})
+    plan = folder.parent / PLAN_PKL
+    if not os.path.lexists(plan):
+        save_pickle(plan, {})
 
 
 def _boxes(files: PredictionFiles, lesion_values: tuple[int, ...]) -> BoxPrediction:

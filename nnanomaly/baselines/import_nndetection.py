@@ -27,14 +27,15 @@ from nnanomaly.baselines.nndetection_task import (
     task_cases,
 )
 from nnanomaly.dataset.new_dataset import free_dataset_folder, new_folder
-from nnanomaly.dataset.splits import Split, make_splits, save_splits, validate_splits
+from nnanomaly.dataset.splits import Split, make_splits, save_splits, split_remarks, validate_splits
 from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.paths import DATASET_JSON, SPLITS_JSON
 from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.utilities.files import link_or_copy
+from nnanomaly.utilities.files import link_or_copy, refuse_within
 from nnanomaly.utilities.json_io import write_json
+from nnanomaly.utilities.matching import one_a_line, partners, refuse_same_names, some_of
 
 LabelSource = Literal["instances", "original"]
 PROVENANCE = "nndetection"
@@ -84,6 +85,7 @@ def import_task(
     task = load_task(task_folder)
     number = task.number if options.number is None else options.number
     target = free_dataset_folder(raw_root, number, task.dataset_name)
+    refuse_within(target, task_folder)
     cases = {part: task_cases(task, part) for part in PARTS}
     _check_cases(task, cases)
     splits, source, test = _splits(task, cases["Tr"], model_folders)
@@ -101,9 +103,22 @@ def import_task(
 def _check_cases(task: Task, cases: dict[str, list[str]]) -> None:
     if not cases["Tr"]:
         raise DataError("TASK-CASES", f"{task.labels('Tr')} has no {{case}}.json. Is it a task of nnDetection?")
-    both = sorted(set(cases["Tr"]) & set(cases["Ts"]))
-    if both:
-        raise DataError("TASK-CASES", f"{task.folder} has the cases {both} in training and test. Keep each in one.")
+    refuse_same_names(
+        [(case, str(task.labels(part) / f"{case}.json")) for part in PARTS for case in cases[part]],
+        code="TASK-CASES",
+        place=task.folder,
+        remedy="Keep each once.",
+    )
+    for part in PARTS:
+        names = [path.name.removesuffix(FILE_ENDING) for path in task.images(part).glob(f"*{FILE_ENDING}")]
+        surplus = partners(cases[part], {name.rpartition("_")[0] for name in names}).surplus
+        if surplus:
+            logger.warning(
+                "%s: images without {case}.json in %s are left out: %s",
+                task.images(part),
+                task.labels(part),
+                some_of(surplus),
+            )
 
 
 def _splits(task: Task, cases: list[str], model_folders: Sequence[Path]) -> tuple[list[Split], Path | None, list[str]]:
@@ -115,6 +130,8 @@ def _splits(task: Task, cases: list[str], model_folders: Sequence[Path]) -> tupl
     for case in {case for split in splits for side in split.values() for case in side}:
         check_dotless(case, source)
     validate_splits(splits, cases, source=source)
+    for remark in split_remarks(splits, set(cases) - set(test), source=source):
+        logger.warning("%s", remark)
     if test:
         logger.warning("%s keeps %d cases for a test; they stay in imagesTr, in no fold", source, len(test))
     return splits, source, test
@@ -136,7 +153,9 @@ def _write_labels(
         if isinstance(outcome, CaseFault)
     ]
     if faults:
-        raise DataError("TASK-LABELS", f"{len(faults)} of {len(items)} label images cannot be used; {faults[0]}")
+        raise DataError(
+            "TASK-LABELS", f"{len(faults)} of {len(items)} label images cannot be used.{one_a_line(faults)}"
+        )
 
 
 def _convert(item: _Case, *, task: Task, source: LabelSource) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnanomaly.cli import options
+from nnanomaly.cli.evaluation_options import add_predicted_values
 from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import Paths
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 THRESHOLD_WORDS = ("val", "otsu", "none")
+NO_METHOD = "nothing to compare. Name predictions with --pred, --nnunet or --nndetection, each FOLDER or NAME=FOLDER."
 
 
 def evaluate(argv: Arguments = None) -> int:
@@ -36,6 +38,7 @@ def evaluate(argv: Arguments = None) -> int:
     )
     options.add_plans(parser)
     options.add_lesion_values(parser)
+    add_predicted_values(parser)
     parser.add_argument(
         "-o", type=Path, default=None, help="folder for the summaries (default: that of the predictions)"
     )
@@ -65,7 +68,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         CaseFiles(case=case, reference=path, prediction=found[case].prediction, boxes=found[case].candidates)
         for case, path in reference.references.items()
     ]
-    labels = find_lesion_labels(reference.folder, places[0] if places else folder, reference=arguments.l)
+    labels = find_lesion_labels(
+        reference.folder, places[0] if places else folder, reference=arguments.l, prediction=arguments.pred_labels
+    )
     output = arguments.o or (places[0] if len(places) == 1 else folder)
     with progress_bar("evaluating") as show:
         evaluation = evaluate_files(
@@ -185,6 +190,8 @@ def _methods(arguments: argparse.Namespace) -> list["Method"]:
         )
         for text in texts
     ]
+    if not given:
+        raise ConfigurationError("CFG-METHOD", NO_METHOD)
     split = [(*_split(text, default), kind) for default, kind, text in given]
     names = [name for name, _, _ in split]
     validation = _by_name("--val", arguments.val, names)

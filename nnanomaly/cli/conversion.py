@@ -9,6 +9,7 @@ from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import Paths
 from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.files import refuse_within
 from nnanomaly.utilities.progress import progress_bar
 from nnanomaly.utilities.shown_text import command_line
 
@@ -104,6 +105,7 @@ def _convert(arguments: argparse.Namespace, cases: "list[LabelledCase]", scheme:
     from nnanomaly.dataset_conversion.labelled_cases import convert_cases
 
     target = free_dataset_folder(Paths.from_env().raw_folder(), arguments.d, arguments.name)
+    refuse_within(target, arguments.i)
     with progress_bar("converting") as show:
         report = convert_cases(cases, scheme, target, num_processes=arguments.np, progress=show)
     _tell(report)

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from nnanomaly.cli import options
+from nnanomaly.cli.evaluation_options import add_predicted_values
 from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.utilities.progress import progress_bar
@@ -16,6 +17,7 @@ def evaluate_folder(argv: Arguments = None) -> int:
     parser.add_argument("gt_folder", type=Path, help="folder of reference label maps")
     parser.add_argument("pred_folder", type=Path, help="folder of predicted masks")
     options.add_lesion_labels(parser)
+    add_predicted_values(parser)
     parser.add_argument(
         "-o", type=Path, default=None, help="folder for the summaries (default: that of the predictions)"
     )
@@ -26,11 +28,15 @@ def evaluate_folder(argv: Arguments = None) -> int:
 
 def _evaluate_folder(arguments: argparse.Namespace) -> int:
     from nnanomaly.evaluation.evaluate_folder import evaluate_folder as evaluate
-    from nnanomaly.evaluation.lesion_labels import find_lesion_labels
+    from nnanomaly.evaluation.lesion_labels import find_lesion_labels, labels_ending
     from nnanomaly.evaluation.tables import overall_table, size_table, to_markdown
 
     labels = find_lesion_labels(
-        arguments.gt_folder, arguments.pred_folder, dataset_json=arguments.djfile, reference=arguments.l
+        arguments.gt_folder,
+        arguments.pred_folder,
+        dataset_json=arguments.djfile,
+        reference=arguments.l,
+        prediction=arguments.pred_labels,
     )
     with progress_bar("evaluating") as show:
         evaluation = evaluate(
@@ -39,6 +45,7 @@ def _evaluate_folder(arguments: argparse.Namespace) -> int:
             labels=labels,
             allow_missing=arguments.allow_missing,
             output_folder=arguments.o,
+            file_ending=labels_ending(arguments.gt_folder, arguments.djfile),
             num_processes=arguments.np,
             progress=show,
         )

@@ -97,11 +97,16 @@ def trained(text: str) -> str:
     )
 
 
+def _add_folds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("fold", nargs="?", default=None, help="number of the fold, or all (default 0)")
+    parser.add_argument("-f", nargs="+", default=None, help="folds, instead of the fold: trained one after the other")
+
+
 def add_training(parser: argparse.ArgumentParser) -> None:
     """All arguments of the training."""
     parser.add_argument("dataset_name_or_id", help="dataset name or id")
     parser.add_argument("configuration", type=trained, choices=TRAINED, help="what to train")
-    parser.add_argument("fold", nargs="?", default="0", help="number of the fold, or all (default %(default)s)")
+    _add_folds(parser)
     add_plans(parser)
     _add_trainer(parser)
     parser.add_argument(
@@ -230,7 +235,12 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
 
 def add_segmentation(parser: argparse.ArgumentParser) -> None:
     """All arguments of the organ segmentation."""
-    parser.add_argument("-d", required=True, help="dataset name or id; its dataset.json names the organs")
+    parser.add_argument(
+        "-d", default=None, help="dataset name or id; its dataset.json, or that of its model, names the organs"
+    )
+    parser.add_argument(
+        "-organs", nargs="+", default=(), help="with -i and -o: organs to segment, instead of those of -d"
+    )
     parser.add_argument("-i", type=Path, default=None, help="folder of images (default: imagesTr and imagesTs)")
     parser.add_argument(
         "-o", type=Path, default=None, help="folder for their masks (default: organMasksTr and organMasksTs)"

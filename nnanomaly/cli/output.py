@@ -13,8 +13,9 @@ def say(text: object = "", *, flush: bool = False) -> None:
 
 
 def say_error(text: object) -> None:
-    """Print one line to the standard error stream."""
-    print(visible(" ".join(str(text).split())), file=sys.stderr)
+    """Print a message to the standard error stream, further lines of it set in."""
+    first, *others = [" ".join(line.split()) for line in str(text).splitlines() if line.strip()] or [""]
+    print(visible("\n".join([first, *(f"  {line}" for line in others)])), file=sys.stderr)
 
 
 def take_any_letter() -> None:

@@ -57,7 +57,8 @@ def nobody_reads() -> bool:
 
 
 def _fail(error: Exception) -> int:
-    """One line for the user; the traceback in the debug log, and of a fault of ours in a file."""
+    """The fault for the user, several of them a line each; the traceback in the debug log, and of one of ours in a
+    file."""
     told = user_error(error)
     path = keep_traceback(traceback_text(error), in_file=isinstance(told, InternalFault))
     remedy = f". {told_traceback(path)}" if isinstance(told, InternalFault) else ""

@@ -25,6 +25,18 @@ def train(argv: Arguments = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    if arguments.f is not None and arguments.fold is not None:
+        raise ConfigurationError(
+            "CFG-FLAGS",
+            f"the fold stands in two places: {arguments.fold} and -f {' '.join(arguments.f)}. Leave one out.",
+        )
+    for fold in [check_fold(fold) for fold in dict.fromkeys(arguments.f or [arguments.fold or "0"])]:
+        arguments.fold = fold
+        _train_fold(arguments)
+    return 0
+
+
+def _train_fold(arguments: argparse.Namespace) -> None:
     from nnanomaly.cli.training_run import FoldTraining, calibrate_again, train_fold
     from nnanomaly.training.trackers import require_tracker
     from nnanomaly.training.train_api import TrainingOptions
@@ -53,7 +65,7 @@ def _train(arguments: argparse.Namespace) -> int:
         paths=paths,
         dataset=dataset,
         plans_name=options.plans_name(arguments),
-        fold=check_fold(arguments.fold),
+        fold=arguments.fold,
         configuration=arguments.configuration,
         options=options_of_training,
         force=arguments.force,
@@ -63,7 +75,6 @@ def _train(arguments: argparse.Namespace) -> int:
         calibrate_again(run)
     else:
         train_fold(run)
-    return 0
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:

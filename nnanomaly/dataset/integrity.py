@@ -4,12 +4,12 @@ The check of every voxel is `nnanomaly.experiment_planning.verification`.
 """
 
 import functools
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from nnanomaly.dataset.counterparts import Remark, counterpart_remarks, fold_remarks
+from nnanomaly.dataset.image_folder import why_no_case
 from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, OrganLabels, load_organ_labels
 from nnanomaly.dataset.organ_mask_files import require_organ_mask
 from nnanomaly.dataset.raw_dataset import (
@@ -33,9 +33,11 @@ from nnanomaly.paths import (
 from nnanomaly.utilities.case_faults import case_fault, record
 from nnanomaly.utilities.errors import DataError, UserError
 from nnanomaly.utilities.json_io import read_json
+from nnanomaly.utilities.matching import one_a_line, same_names
 from nnanomaly.volume import SAME_GRID_MM, Grid
 
-MAX_FAULTS_SHOWN = 20
+THEIR_NIFTI_READERS = ("SimpleITKIO", "NibabelIO", "NibabelIOWithReorient")
+"""Readers of nnU-Net that take a NIfTI file for what we take it for."""
 ERROR, WARNING = "ERROR", "WARNING"
 
 TRAINING, TEST = "Tr", "Ts"
@@ -67,10 +69,12 @@ def verify_dataset_integrity(folder: Path) -> list[Finding]:
     findings = find_faults(folder)
     errors = [finding for finding in findings if finding.level == ERROR]
     if errors:
-        shown = " | ".join(f"[{finding.code}] {finding.message}" for finding in errors[:MAX_FAULTS_SHOWN])
-        rest = f" | and {len(errors) - MAX_FAULTS_SHOWN} more" if len(errors) > MAX_FAULTS_SHOWN else ""
-        remedy = "Correct them; --verify_dataset_integrity lists all"
-        raise DataError("VERIFY", f"{folder} has {len(errors)} errors: {shown}{rest}. {remedy}.")
+        shown = one_a_line([f"[{finding.code}] {finding.message}" for finding in errors])
+        raise DataError(
+            "VERIFY",
+            f"{folder} has {len(errors)} errors. Correct them; --verify_dataset_integrity reads every file and lists "
+            f"all.{shown}",
+        )
     return findings
 
 
@@ -87,13 +91,21 @@ def find_faults(folder: Path, *, parts: Sequence[str] = (TRAINING,)) -> list[Fin
     labels = _collected(findings, lambda: load_organ_labels(folder), default=no_labels)
     findings += _unknown_keys(folder)
     findings += _file_name_faults(folder, cases, description)
-    findings += _label_faults(folder, cases, labels)
+    findings += _label_faults(folder, labels)
+    of_images: dict[str, list[str]] = {IMAGES_TR: cases}
+    remarks: list[Remark] = []
     for case in cases:
         findings += _case_faults(folder, TRAINING, case, labels, description=description)
     if TEST in parts:
-        tested = _collected(findings, lambda: find_cases(folder / IMAGES_TS, description.file_ending), default=no_cases)
+        images = folder / IMAGES_TS
+        tested = _collected(findings, lambda: find_cases(images, description.file_ending), default=no_cases)
+        of_images[IMAGES_TS] = tested
+        findings += [finding._replace(level=WARNING) for finding in _misnamed(images, tested, description)]
         for case in tested:
             findings += _case_faults(folder, TEST, case, labels, description=description)
+        remarks = _collected(findings, lambda: list(fold_remarks(folder, cases)), default=remarks)
+    remarks += counterpart_remarks(folder, of_images, labels, description)
+    findings += [Finding(WARNING, code, message) for code, message in remarks]
     return sorted(findings, key=lambda finding: finding.level != ERROR)
 
 
@@ -113,7 +125,17 @@ def finding_of(error: UserError) -> Finding:
 
 
 def _unknown_keys(folder: Path) -> Iterator[Finding]:
-    for key in sorted(set(read_json(folder / DATASET_JSON)["nnanomaly"]) - set(OUR_KEYS)):
+    """Keys of ours that are misspelt, and those of nnU-Net that say what the other keys or our reader contradict."""
+    document = read_json(folder / DATASET_JSON)
+    reader = document.get("overwrite_image_reader_writer")
+    if reader not in (None, "None", *THEIR_NIFTI_READERS):
+        message = f"overwrite_image_reader_writer is {reader!r}, but images are read as NIfTI, as SimpleITKIO does"
+        yield Finding(WARNING, "DATA-JSON", f"{folder / DATASET_JSON}: {message}")
+    names, modality = document.get("channel_names"), document.get("modality")
+    if names is not None and modality is not None and names != modality:
+        message = f"channel_names {names} and modality {modality} differ; the former counts"
+        yield Finding(WARNING, "DATA-JSON", f"{folder / DATASET_JSON}: {message}")
+    for key in sorted(set(document["nnanomaly"]) - set(OUR_KEYS)):
         message = f'{folder / DATASET_JSON}: "nnanomaly" has the unknown key {key!r}; known: {", ".join(OUR_KEYS)}'
         yield Finding(WARNING, "DATA-JSON", message)
 
@@ -121,29 +143,33 @@ def _unknown_keys(folder: Path) -> Iterator[Finding]:
 def _file_name_faults(folder: Path, cases: list[str], description: DatasetDescription) -> Iterator[Finding]:
     images, ending = folder / IMAGES_TR, description.file_ending
     if not cases:
-        yield Finding(ERROR, "DATA-CASES", f"{images} has no images named like case_0000{ending}")
+        holds = why_no_case(images, ending) if images.is_dir() else "nothing: it does not exist"
+        yield Finding(ERROR, "DATA-CASES", f"no case in {images}: it holds {holds}")
     if len(cases) != description.num_training:
         message = (
             f"{folder / DATASET_JSON}: numTraining is {description.num_training}, but {images} has {len(cases)} cases"
         )
         yield Finding(ERROR, "DATA-COUNT", message)
-    for name, number in sorted(Counter(case.lower() for case in cases).items()):
-        if number > 1:
-            yield Finding(
-                ERROR, "CASE-ID", f"{number} cases in {images} differ from {name!r} in upper and lower case only"
-            )
-    expected = {f"{case}_{channel:04d}{ending}" for case in cases for channel in range(len(description.channel_names))}
-    present = {path.name for path in images.iterdir() if not path.name.startswith(".")} if images.is_dir() else set()
-    for name in sorted(present - expected):
-        channels = len(description.channel_names)
+    for clash in same_names((case, case) for case in cases):
         yield Finding(
-            ERROR, "DATA-NAME", f"{images / name} fits neither file_ending {ending!r} nor {channels} channels"
+            ERROR, "CASE-ID", f"cases in {images} differ in upper and lower case only: {', '.join(clash.names)}"
         )
+    yield from _misnamed(images, cases, description)
     if len(description.channel_names) > 1:
         yield Finding(WARNING, "DATA-CHANNEL", f"only the first channel, {description.channel_names[0]!r}, is used")
 
 
-def _label_faults(folder: Path, cases: list[str], labels: OrganLabels) -> Iterator[Finding]:
+def _misnamed(images: Path, cases: list[str], description: DatasetDescription) -> Iterator[Finding]:
+    """Files of a folder of images that are no channel of a case."""
+    channels = len(description.channel_names)
+    expected = {f"{case}_{n:04d}{description.file_ending}" for case in cases for n in range(channels)}
+    present = {path.name for path in images.iterdir() if not path.name.startswith(".")} if images.is_dir() else set()
+    for name in sorted(present - expected):
+        fault = f"{images / name} fits neither file_ending {description.file_ending!r} nor {channels} channels"
+        yield Finding(ERROR, "DATA-NAME", f"{fault}: images are named like case_0000{description.file_ending}")
+
+
+def _label_faults(folder: Path, labels: OrganLabels) -> Iterator[Finding]:
     table = folder / ORGAN_LABELS_CSV
     if not table.is_file():
         yield Finding(ERROR, "LABELS-HEALTHY", f"{table} does not exist; without healthy organs nothing can be learnt")
@@ -151,17 +177,6 @@ def _label_faults(folder: Path, cases: list[str], labels: OrganLabels) -> Iterat
         yield Finding(
             ERROR, "LABELS-HEALTHY", f"{table} calls no organ {HEALTHY}; nothing can be learnt ({len(labels)} labels)"
         )
-    unlabelled = [case for case in cases if not any(case == labelled for labelled, _ in labels)]
-    if labels and unlabelled:
-        yield Finding(
-            WARNING, "LABELS-MISSING", f"{table} has no label for {len(unlabelled)} cases, such as {unlabelled[0]}"
-        )
-    drawn = {path.name for path in (folder / LABELS_TR).iterdir()} if (folder / LABELS_TR).is_dir() else set()
-    orphans = sorted(
-        name for name in drawn if re.sub(r"\.nii(\.gz)?$", "", name) not in cases and not name.startswith(".")
-    )
-    for name in orphans:
-        yield Finding(WARNING, "DATA-NAME", f"{folder / LABELS_TR / name} belongs to no training case")
 
 
 def _case_faults(

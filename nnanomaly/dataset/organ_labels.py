@@ -46,6 +46,17 @@ def load_organ_labels(folder: Path) -> OrganLabels:
     return labels
 
 
+def repeated_rows(folder: Path) -> list[str]:
+    """Rows of the table that say of an organ what an earlier row has said, with the lines of both."""
+    first_line: dict[tuple[str, str], int] = {}
+    repeated = []
+    for line, values in _read_rows(folder / ORGAN_LABELS_CSV):
+        start = first_line.setdefault((values["case"], values["organ"]), line)
+        if start != line:
+            repeated.append(f"line {line}: {values['case']} {values['organ']} stands in line {start} as well")
+    return repeated
+
+
 def patient_groups(folder: Path) -> dict[str, str]:
     """Patient of every case that the table names one for; empty without a column `patient`."""
     groups: dict[str, str] = {}

@@ -9,6 +9,7 @@
 The first that is there counts, for each organ by itself. Nothing else in the package looks for masks.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def _flat_names(case: str, organ: str, organs: tuple[str, ...]) -> Iterator[str]
 def _first(folder: Path, stems: Iterator[str] | tuple[str, ...], description: DatasetDescription) -> Path | None:
     endings = tuple(dict.fromkeys((description.file_ending, *READER_WRITERS)))
     paths = (folder / f"{stem}{ending}" for stem in stems for ending in endings)
-    return next((path for path in paths if path.exists()), None)
+    return next((path for path in paths if os.path.lexists(path)), None)  # a link to nothing is a fault, not a gap
 
 
 def _value_in_header(path: Path, organ: str) -> int:

@@ -5,10 +5,14 @@ An image is one file per channel, `{case}_{channel:04d}{file_ending}`. The weak 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnanomaly.dataset.image_folder import misnamed_images, why_no_case
+from nnanomaly.dataset.nnunet_labels import foreground
+from nnanomaly.imageio.reader_writer import READER_WRITERS
 from nnanomaly.paths import DATASET_JSON, IMAGES_TR
 from nnanomaly.plans import LONGEST_ORGAN, ORGAN_PATTERN
 from nnanomaly.utilities.errors import DataError
@@ -55,28 +59,47 @@ def load_description(folder: Path) -> DatasetDescription:
     """Read `dataset.json` in a dataset folder; missing or wrong keys raise `DataError` with an example."""
     path = folder / DATASET_JSON
     if not path.is_file():
+        for place in (folder.parent, folder):
+            if not place.is_dir():
+                raise DataError(
+                    "DATA-FOLDER", f"{place} is not a folder. Set nnanomaly_raw to the folder of the raw datasets."
+                )
         raise DataError("DATA-JSON", f"{path} does not exist. Write it; an example: {EXAMPLE}")
     document = read_json(path)
     _require(isinstance(document, dict), path, "must be an object")
+    _refuse_first_version(path, document)
     ours = document.get("nnanomaly")
     _require(isinstance(ours, dict), path, 'needs the key "nnanomaly" with the organs to look at')
     labels = _labels(path, document.get("labels"))
     ending, count = document.get("file_ending"), document.get("numTraining")
-    _require(
-        isinstance(ending, str) and bool(ENDING_PATTERN.fullmatch(ending)),
-        path,
-        f"file_ending is {shown(ending)}, must be like '.nii.gz'",
-    )
+    known = " and ".join(READER_WRITERS)
+    readable = isinstance(ending, str) and ending in READER_WRITERS
+    _require(readable, path, f"file_ending is {shown(ending)}; read are {known}, so convert the images")
     _require(_is_count(count), path, f"numTraining is {shown(count)}, must be a number of cases")
     organs = _organs(path, ours.get("organs"))
     return DatasetDescription(
-        channel_names=_channels(path, document.get("channel_names")),
+        channel_names=_channels(path, document.get("channel_names", document.get("modality"))),
         labels=labels,
         file_ending=str(ending),
         num_training=int(count),
         organs=organs,
         lesion_labels=_lesion_labels(path, ours.get("lesion_labels"), labels),
         organ_mask_labels=_organ_mask_labels(path, ours.get("organ_mask_labels"), organs),
+    )
+
+
+def plain_description(organs: tuple[str, ...], images_folder: Path) -> DatasetDescription:
+    """The description of a folder of CT that belongs to no dataset: these organs, the ending of most of its images.
+
+    Raises `DataError` (DATA-JSON) for what is no name of an organ.
+    """
+    names = [path.name for path in images_folder.iterdir()] if images_folder.is_dir() else []
+    return DatasetDescription(
+        channel_names=("CT",),
+        labels={"background": (0,)},
+        file_ending=max(READER_WRITERS, key=lambda ending: sum(name.endswith(ending) for name in names)),
+        num_training=0,
+        organs=_organs(Path("-organs"), list(organs)),
     )
 
 
@@ -112,8 +135,16 @@ def list_cases(images_folder: Path, file_ending: str) -> list[str]:
         )
     cases = find_cases(images_folder, file_ending)
     if not cases:
-        raise DataError("DATA-CASES", f"{images_folder} has no images. Name them like case_0000{file_ending}.")
+        raise DataError(
+            "DATA-CASES", f"no case in {images_folder}: it holds {why_no_case(images_folder, file_ending)}."
+        )
     return cases
+
+
+def images_of_no_case(images_folder: Path, cases: Sequence[str], description: DatasetDescription) -> list[str]:
+    """Names of the images in a folder that are no channel of one of its cases, sorted."""
+    channels = range(len(description.channel_names))
+    return misnamed_images(images_folder, (f"{c}_{n:04d}{description.file_ending}" for c in cases for n in channels))
 
 
 def training_cases(folder: Path) -> list[str]:
@@ -131,6 +162,17 @@ def image_files(images_folder: Path, case: str, description: DatasetDescription)
                 "DATA-CHANNEL", f"{case}: {path} ({channel}) does not exist. Add it, or mend channel_names."
             )
     return files
+
+
+def _refuse_first_version(path: Path, document: dict[str, Any]) -> None:
+    """nnU-Net version 1 and the Decathlon list values before names, and cases by their files."""
+    labels = document.get("labels")
+    if isinstance(labels, dict) and labels.get("0") is not None and "background" not in labels:
+        raise DataError(
+            "DATA-JSON",
+            f"{path} has labels from values to names, as nnU-Net 1 and the Decathlon. Convert the task with "
+            "nnanomaly_convert_msd, or write names to values.",
+        )
 
 
 def _require(condition: bool, path: Path, fault: str) -> None:
@@ -177,13 +219,13 @@ def _organs(path: Path, value: Any) -> tuple[str, ...]:
 
 
 def _lesion_labels(path: Path, value: Any, labels: dict[str, tuple[int, ...]]) -> tuple[str, ...]:
-    """The named labels; a dataset with a single foreground label needs to name none."""
-    foreground = [name for name in labels if name != "background"]
+    """The named labels, of which "ignore" is none; a dataset with a single foreground label needs to name none."""
+    names = list(foreground(labels))
     if value is None:
-        return tuple(foreground) if len(foreground) == 1 else ()
+        return tuple(names) if len(names) == 1 else ()
     _require(isinstance(value, list), path, f'"nnanomaly": lesion_labels is {shown(value)}, must be a list of names')
-    unknown = [name for name in value if name not in foreground]
-    _require(not unknown, path, f'"nnanomaly": lesion_labels {shown(unknown)} are not among labels {shown(foreground)}')
+    unknown = [name for name in value if name not in names]
+    _require(not unknown, path, f'"nnanomaly": lesion_labels {shown(unknown)} are not among labels {shown(names)}')
     return tuple(value)
 
 

@@ -5,6 +5,7 @@ the sorted case ids, so that fold k means the same cases in all three. With grou
 side and the folds are stratified. A `splits_final.json` that exists wins over the recipe.
 """
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +17,7 @@ from sklearn.model_selection import KFold, StratifiedGroupKFold
 from nnanomaly.paths import ALL_FOLDS, SPLITS_JSON, check_fold
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import read_json, write_json
+from nnanomaly.utilities.matching import one_a_line, partners, some_of
 
 SEED = 12345
 SIDES = ("train", "val")
@@ -77,12 +79,19 @@ def fold_split(splits: Sequence[Split], fold: int | str, cases: Sequence[str]) -
 def validate_splits(
     splits: Sequence[Split], cases: Collection[str], *, groups: Mapping[str, str] | None = None, source: Path
 ) -> None:
-    """Refuse splits with unknown cases, and with a case or a patient on both sides of a fold."""
+    """Refuse splits with unknown cases, with a case twice, and with a case or a patient on both sides of a fold."""
     for number, split in enumerate(splits):
+        twice = sorted({case for side in SIDES for case in partners(cases, split[side]).twice})
+        if twice:
+            raise DataError(
+                "SPLIT-TWICE", f"{source}: fold {number} lists {some_of(twice)} twice. Leave each in the list once."
+            )
         unknown = sorted({case for side in SIDES for case in split[side]} - set(cases))
         if unknown:
             raise DataError(
-                "SPLIT-CASES", f"{source}: fold {number} names cases without images: {unknown}. Correct the file."
+                "SPLIT-CASES",
+                f"{source}: fold {number} names {len(unknown)} cases without images: {some_of(unknown)}. "
+                "Correct the file.",
             )
         both = sorted(set(_units(split["train"], groups)) & set(_units(split["val"], groups)))
         if both:
@@ -90,6 +99,45 @@ def validate_splits(
             raise DataError(
                 "SPLIT-LEAK", f"{source}: fold {number} trains and validates on {shared}. Put each on one side."
             )
+
+
+def split_remarks(splits: Sequence[Split], cases: Collection[str], *, source: object) -> list[str]:
+    """What is odd about splits that are allowed: cases in no fold, and cases that several folds validate."""
+    remarks = []
+    idle = partners(cases, {case for split in splits for side in SIDES for case in split[side]}).missing
+    if idle:
+        remarks.append(
+            f"[NNA-SPLIT-UNUSED] {len(idle)} cases are in no fold of {source}, so that they neither train nor "
+            f"validate: {some_of(idle)}. Add them to the folds, or delete every {SPLITS_JSON} of the dataset to have "
+            "folds made anew (for models that are trained anew)."
+        )
+    twice = partners(cases, (case for split in splits for case in split["val"])).twice
+    if twice:
+        remarks.append(
+            f"[NNA-SPLIT-TWICE] {source}: several folds validate {some_of(twice)}, so that these folds cannot be "
+            "judged together."
+        )
+    return remarks
+
+
+def validation_cases(splits: Sequence[Split], folds: Sequence[str], cases: Sequence[str]) -> dict[str, list[str]]:
+    """Validation cases of each fold, to be judged together.
+
+    Raises ConfigurationError (CFG-FOLD), and DataError (SPLIT-TWICE) for a case of two folds: which of its two
+    predictions counts would depend on the order.
+    """
+    of_fold = {fold: fold_split(splits, fold, cases)["val"] for fold in folds}
+    folds_of = {
+        case: [fold for fold in of_fold if case in of_fold[fold]] for case in sorted(set().union(*of_fold.values()))
+    }
+    faults = [f"{case} is a validation case of folds {' and '.join(f)}" for case, f in folds_of.items() if len(f) > 1]
+    if faults:
+        raise DataError(
+            "SPLIT-TWICE",
+            f"{SPLITS_JSON}: {len(faults)} cases would be judged twice. Judge one fold at a time, or correct the "
+            f"folds.{one_a_line(faults)}",
+        )
+    return of_fold
 
 
 def prepare_splits(
@@ -102,7 +150,7 @@ def prepare_splits(
 ) -> list[Split]:
     """The splits of `find_splits`, written to the preprocessed folder if there are none."""
     splits, _ = find_splits(raw_folder, preprocessed_folder, cases=cases, groups=groups, strata=strata)
-    if not (preprocessed_folder / SPLITS_JSON).exists():
+    if not os.path.lexists(preprocessed_folder / SPLITS_JSON):
         save_splits(preprocessed_folder / SPLITS_JSON, splits)
     return splits
 
@@ -120,7 +168,7 @@ def find_splits(
     Two files that differ raise `DataError` (SPLIT-CONFLICT); without a file the splits are made, and there is no path.
     """
     folders = [folder for folder in (preprocessed_folder, raw_folder) if folder is not None]
-    files = [folder / SPLITS_JSON for folder in folders if (folder / SPLITS_JSON).exists()]
+    files = [folder / SPLITS_JSON for folder in folders if os.path.lexists(folder / SPLITS_JSON)]
     if len(files) == 2 and load_splits(files[0]) != load_splits(files[1]):
         raise DataError("SPLIT-CONFLICT", f"{files[1]} and {files[0]} differ. Delete the one that is wrong.")
     source = files[0] if files else None

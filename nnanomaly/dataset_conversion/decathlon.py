@@ -1,5 +1,7 @@
 """The layout of the Medical Segmentation Decathlon: a task folder whose `dataset.json` lists images and label maps."""
 
+import logging
+import os
 from pathlib import Path
 from typing import TypedDict
 
@@ -8,6 +10,9 @@ from nnanomaly.dataset_conversion.labelled_cases import FILE_ENDING, LabelledCas
 from nnanomaly.paths import DATASET_JSON
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import read_document, shown
+from nnanomaly.utilities.matching import partners, some_of
+
+logger = logging.getLogger(__name__)
 
 
 class TaskEntry(TypedDict):
@@ -54,11 +59,27 @@ def read_task(folder: Path) -> TaskDocument:
 
 
 def find_task_cases(folder: Path, document: TaskDocument) -> list[LabelledCase]:
-    """Training cases, then test cases, as the description lists them."""
-    cases = []
+    """Training cases, then test cases, as the description lists them; what lies beside them unlisted is named."""
+    cases: list[LabelledCase] = []
     for entry in document["training"]:
         cases.append(_case(folder, "Tr", entry["image"], entry["label"]))
-    return cases + [_case(folder, "Ts", image, None) for image in document.get("test", [])]
+    cases += [_case(folder, "Ts", image, None) for image in document.get("test", [])]
+    _name_unlisted(folder, document, cases)
+    return cases
+
+
+def _name_unlisted(folder: Path, document: TaskDocument, cases: list[LabelledCase]) -> None:
+    """Warn of numbers of cases that are not those of the lists, and of scans and label maps in no list."""
+    for key, part in (("numTraining", "Tr"), ("numTest", "Ts")):
+        number, given = sum(case.part == part for case in cases), document.get(key)
+        if given is not None and given != number:
+            logger.warning("%s: %s is %s, but %d cases are listed", folder / DATASET_JSON, key, given, number)
+    listed = {path for case in cases for path in (case.image, case.label_map) if path is not None}
+    places = {path.parent for path in listed if path.parent != folder}
+    present = [path for place in places for path in place.glob(f"*{FILE_ENDING}") if not path.name.startswith(".")]
+    unlisted = partners(map(str, listed), map(str, present)).surplus
+    if unlisted:
+        logger.warning("%s lists %d files of its folders not: %s", DATASET_JSON, len(unlisted), some_of(unlisted))
 
 
 def task_scheme(folder: Path, document: TaskDocument, organ: str, lesions: tuple[str, ...]) -> LabelScheme:
@@ -88,10 +109,13 @@ def _case(folder: Path, part: str, image: str, label: str | None) -> LabelledCas
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """A file of the task; a name that leaves its folder is refused."""
-    path = folder / str(name)
-    if not path.resolve().is_relative_to(folder.resolve()) or not path.name.endswith(FILE_ENDING):
-        raise DataError(
-            "CONVERT-JSON", f"{folder / DATASET_JSON} names {name!r}, which is no {FILE_ENDING} of the task."
-        )
+    """A file of the task, which may be a link; a name that leaves its folder is refused."""
+    path = Path(os.path.normpath(folder / str(name)))
+    fault = None
+    if Path(os.path.normpath(folder)) not in path.parents:
+        fault = "leaves the folder of the task"
+    elif not path.name.endswith(FILE_ENDING):
+        fault = f"does not end in {FILE_ENDING}"
+    if fault:
+        raise DataError("CONVERT-JSON", f"{folder / DATASET_JSON} names {name!r}, which {fault}. Correct the name.")
     return path

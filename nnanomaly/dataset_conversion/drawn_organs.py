@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, UNCERTAIN, UNHEALTHY
+from nnanomaly.imageio.voxel_values import padding_as_air
 from nnanomaly.roi.components import Component, find_components
 from nnanomaly.volume import Grid, Volume
 
@@ -71,7 +72,7 @@ def _border(pieces: list[Component], grid: Grid, body_middle_mm: Callable[[], fl
 
 def find_body_middle_mm(image: Volume) -> float:
     """World x of the middle of the body in a scan: the mean over everything denser than -300 HU, every fourth voxel."""
-    body = np.asarray(image.array[0, ::4, ::4, ::4], np.float32) > BODY_HU
+    body = padding_as_air(np.asarray(image.array[0, ::4, ::4, ::4], np.float32)) > BODY_HU
     index = np.argwhere(body) * 4
     if not len(index):
         return float(image.grid.corners_mm()[:, 2].mean())

@@ -4,10 +4,14 @@ Its files lie in the axis order inferior, posterior, left; only their affines ar
 Every case has a lesion, so that weak labels are per kidney or useless.
 """
 
+import logging
 from pathlib import Path
 
 from nnanomaly.dataset_conversion.labelled_cases import LabelledCase, LabelScheme
 from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.matching import some_of
+
+logger = logging.getLogger(__name__)
 
 IMAGE, LABELS = "imaging.nii.gz", "segmentation.nii.gz"
 SCHEME = LabelScheme(
@@ -27,6 +31,9 @@ def find_kits_cases(folder: Path) -> list[LabelledCase]:
     for root in (folder, folder / "dataset"):
         folders = sorted(path for path in root.glob("case_*") if path.is_dir())
         if folders:
+            others = sorted(path.parent.name for path in root.glob(f"*/{IMAGE}") if path.parent not in folders)
+            if others:
+                logger.warning("%s: folders that are not named case_... are left out: %s", root, some_of(others))
             return [
                 LabelledCase(case=path.name, part="Tr", image=path / IMAGE, label_map=path / LABELS) for path in folders
             ]

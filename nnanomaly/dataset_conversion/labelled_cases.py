@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nnanomaly.dataset.new_dataset import LabelRow, new_folder, write_organ_labels
+from nnanomaly.dataset.raw_dataset import check_case_id
 from nnanomaly.dataset_conversion.drawn_organs import find_body_middle_mm, organ_label, split_sides
 from nnanomaly.imageio.reader_writer import check_thickness, reader_writer_for
 from nnanomaly.paths import DATASET_JSON
@@ -22,10 +23,12 @@ from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.files import link_or_copy
 from nnanomaly.utilities.json_io import write_json
+from nnanomaly.utilities.matching import refuse_same_names
 from nnanomaly.volume import SAME_GRID_MM, Grid, Volume
 
 FILE_ENDING = ".nii.gz"
 CONVERSION_JSON = "conversion.json"
+SAME_REMEDY = "Rename files, or choose the ids yourself in a table (nnanomaly_make_dataset --csv)."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,16 @@ def convert_cases(
     num_processes: int,
     progress: Progress | None = None,
 ) -> ConversionReport:
-    """Write the dataset folder `target`; `DataError` (CONVERT-NOTHING) if no training case can be used."""
+    """Write the dataset folder `target`.
+
+    Raises `DataError`: CONVERT-SAME (files that would get one case id, all named), CASE-ID, CONVERT-NOTHING (no
+    training case can be used). Sources are only read.
+    """
+    for case in cases:
+        check_case_id(case.case, case.image)
+    refuse_same_names(
+        [(case.case, str(case.image)) for case in cases], code="CONVERT-SAME", place=scheme.name, remedy=SAME_REMEDY
+    )
     with new_folder(target) as work:
         outcomes = run_cases(
             functools.partial(_convert, scheme=scheme, work=work), cases, num_processes=num_processes, progress=progress

@@ -5,6 +5,8 @@ Columns: `case` and `image`; and where they are known `split` (train or test), `
 are relative to the table. Files become the same files under other names; the organs follow from the columns.
 """
 
+import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from nnanomaly.plans import ORGAN_PATTERN
 from nnanomaly.utilities.csv_table import Row, read_table, refuse_rows
 from nnanomaly.utilities.files import link_or_copy
 from nnanomaly.utilities.json_io import write_json
+from nnanomaly.utilities.matching import same_names
 
 PARTS = {"": "Tr", "train": "Tr", "test": "Ts"}
 MASK, LABEL = "mask_", "label_"
@@ -39,7 +42,8 @@ def convert_table(path: Path, target: Path, *, organs: tuple[str, ...], lesions:
     named = [column.removeprefix(prefix) for column in columns for prefix in (MASK, LABEL) if column.startswith(prefix)]
     organs = tuple(dict.fromkeys((*organs, *(name for name in named if name != "map"))))
     faults = [fault for row in rows for fault in _row_faults(row, path.parent, organs)]
-    refuse_rows(path, [*_table_faults(rows, columns, organs), *faults], code=CODES[1])
+    faults = [*_table_faults(rows, columns, organs), *_files_named_twice(rows, path.parent), *faults]
+    refuse_rows(path, faults, code=CODES[1])
     with new_folder(target) as work:
         labels: list[LabelRow] = []
         for row in rows:
@@ -65,9 +69,23 @@ def _table_faults(rows: list[Row], columns: list[str], organs: tuple[str, ...]) 
     endings = {_ending(name) for row in rows for key in ("image", "label_map") if (name := row.values.get(key))}
     if len(endings) > 1:
         yield f"images and label maps end with {', '.join(sorted(endings))}; a dataset has one ending"
-    names = [row.values["case"].lower() for row in rows]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"{names.count(name)} rows for the case {name!r}"
+    for clash in same_names((row.values["case"], f"line {row.line}") for row in rows):
+        yield f"{len(clash.sources)} rows for the case {clash.names[-1]!r}: {', '.join(clash.sources)}"
+
+
+def _files_named_twice(rows: list[Row], root: Path) -> Iterator[str]:
+    """One scan as two cases would stand on both sides of a split; one mask as two organs is a slip of the pen."""
+    columns = [column for column in (rows[0].values if rows else ()) if column == "image" or column.startswith(MASK)]
+    named = [
+        (os.path.realpath(root / name), f"line {row.line}, {column}")
+        for row in rows
+        for column in columns
+        if (name := row.values[column])
+    ]
+    for path, places in itertools.groupby(sorted(named), key=lambda item: item[0]):
+        several = [place for _, place in places]
+        if len(several) > 1:
+            yield f"{path} is named {len(several)} times: {'; '.join(several)}"
 
 
 def _row_faults(row: Row, root: Path, organs: tuple[str, ...]) -> Iterator[str]:
@@ -86,14 +104,26 @@ def _row_faults(row: Row, root: Path, organs: tuple[str, ...]) -> Iterator[str]:
 def _file_faults(values: dict[str, str], root: Path) -> Iterator[str]:
     if not values["image"]:
         yield "no image"
-    if values.get("organ_masks") and not (root / values["organ_masks"]).exists():
-        yield f"organ_masks {values['organ_masks']!r} does not exist"
+    if values.get("organ_masks"):
+        masks = root / values["organ_masks"]
+        if not masks.exists():
+            yield f"organ_masks {values['organ_masks']!r} does not exist"
+        for path in sorted(masks.glob("*")) if masks.is_dir() else []:
+            if _ending(path.name) in READER_WRITERS and not path.is_file():
+                yield f"organ_masks: {path} is {_what_is_there(path)}"
     for column, name in values.items():
         if name and (column in ("image", "label_map") or column.startswith(MASK)):
             if not (root / name).is_file():
-                yield f"{column} {name!r} is no file"
+                yield f"{column} {name!r} is {_what_is_there(root / name)}"
             elif _ending(name) not in READER_WRITERS:
                 yield f"{column} {name!r} ends with none of {', '.join(READER_WRITERS)}"
+
+
+def _what_is_there(path: Path) -> str:
+    """What stands where a file is wanted."""
+    if path.is_dir():
+        return "a folder, not a file"
+    return f"a link to {path.readlink()}, which is no file" if path.is_symlink() else "no file"
 
 
 def _ending(name: str) -> str:
@@ -112,12 +142,12 @@ def _link_case(values: dict[str, str], root: Path, work: Path, organs: tuple[str
         if source.is_file():
             link_or_copy(source, masks / f"{case}{_ending(source.name)}")
         for path in sorted(source.glob("*")) if source.is_dir() else []:
-            if path.name.removesuffix(_ending(path.name)) in organs:
+            organ = path.name.removesuffix(_ending(path.name))
+            if organ in organs and not values.get(MASK + organ):  # the file that is named counts
                 link_or_copy(path, masks / case / path.name)
     for organ in organs:
         name = values.get(MASK + organ)
         if name:
-            (masks / case / f"{organ}{_ending(name)}").unlink(missing_ok=True)  # the file that is named counts
             link_or_copy(root / name, masks / case / f"{organ}{_ending(name)}")
 
 

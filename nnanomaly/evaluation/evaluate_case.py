@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.evaluation.ignored import without_ignored
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import LesionRecord, MatchRule, match_case
 from nnanomaly.imageio.reader_writer import reader_writer_for
@@ -53,17 +54,26 @@ class CaseResult:
 
 def evaluate_case(files: CaseFiles, *, labels: LesionLabels, rule: MatchRule) -> CaseResult:
     """Read and match one case. Raises what the reader raises, and `DataError`: GEO-PAIR, LABEL-VALUE, JSON."""
-    reference = read_mask(files.reference, labels.reference)
+    reference, ignored = read_reference(files.reference, labels)
     prediction, has_other_labels = _prediction_or_empty(files, reference.grid, labels)
     patches, score = _read_patches(files.boxes), read_scores(files.boxes)
+    prediction, score = without_ignored(prediction, ignored, score, connectivity=rule.connectivity)
     records = match_case(prediction, reference, rule, case=files.case, score=score, patches=patches)
     voxels = _voxel_counts(reference.array, prediction.array)
+    voxels["TN"] -= 0 if ignored is None else int(np.count_nonzero(ignored))
     return CaseResult(files=files, records=records, voxels=voxels, has_other_labels=has_other_labels)
 
 
 def read_mask(path: Path, values: tuple[int, ...]) -> Volume:
     """Mask of the union of some labels of a label map. Raises what the reader raises."""
     return _lesions(reader_writer_for(path).read_labels(path), values)
+
+
+def read_reference(path: Path, labels: LesionLabels) -> tuple[Volume, NDArray[np.bool_] | None]:
+    """Mask of the lesions of a reference, and its ignored voxels `[Z, Y, X]` or None; raises as `read_mask`."""
+    volume = reader_writer_for(path).read_labels(path)
+    ignored = None if labels.ignored is None else volume.array[0] == labels.ignored
+    return _lesions(volume, labels.reference), ignored if ignored is not None and ignored.any() else None
 
 
 def read_scores(path: Path | None) -> Callable[[Component], float | None]:
@@ -91,7 +101,9 @@ def read_prediction(path: Path, labels: LesionLabels) -> tuple[Volume, bool]:
     largest, allowed = int(volume.array.max(initial=0)), labels.largest_prediction_label
     if allowed is not None and largest > allowed:
         raise DataError(
-            "LABEL-VALUE", f"{path} holds the label {largest}, but its labels end at {allowed}. Name the lesion labels."
+            "LABEL-VALUE",
+            f"{path} holds the label {largest}, but its labels end at {allowed}. Name those that are "
+            "lesions: -pred_labels 1 (nnanomaly_compare: -pred_labels NAME=1).",
         )
     lesions = _lesions(volume, labels.prediction)
     return lesions, bool(np.count_nonzero(volume.array) > np.count_nonzero(lesions.array))

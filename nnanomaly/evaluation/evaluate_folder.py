@@ -6,20 +6,24 @@ evaluated.
 """
 
 import functools
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from nnanomaly.dataset.image_folder import misnamed_images
 from nnanomaly.dataset.prediction_run import unfinished
 from nnanomaly.evaluation.evaluate_case import CaseFiles, CaseResult, evaluate_case
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
-from nnanomaly.evaluation.summary import Evaluation, detection_document, summary_document
+from nnanomaly.evaluation.summary import LESION_LEVEL, PER_CASE, Evaluation, detection_document, summary_document
+from nnanomaly.imageio.reader_writer import READER_WRITERS
 from nnanomaly.paths import BOXES_ENDING, DETECTION_SUMMARY_JSON, DETECTIONS, SUMMARY_JSON
 from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
-from nnanomaly.utilities.errors import DataError
-from nnanomaly.utilities.json_io import write_json
+from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.json_io import read_json, write_json
+from nnanomaly.utilities.matching import partners, some_of
 
 
 def evaluate_folder(
@@ -62,10 +66,13 @@ def evaluate_files(
     progress: Progress | None = None,
     lacking: str | None = None,
 ) -> Evaluation:
-    """Evaluate cases wherever their files lie and write both summaries. Raises EVAL-LABELS, EVAL-FAILED as above.
+    """Evaluate cases wherever their files lie and write both summaries.
 
     `lacking`: what is known to be missing of the predictions (`dataset.prediction_run.unfinished`), which is recorded.
+    Raises EVAL-LABELS, EVAL-FAILED as above, and `ConfigurationError` (CFG-OUTPUT) where the folder holds a summary
+    that is not ours.
     """
+    _refuse_other_summary(output_folder)
     rule = rule or MatchRule()
     work = functools.partial(evaluate_case, labels=labels, rule=rule)
     outcomes = run_cases(work, files, num_processes=num_processes, progress=progress)
@@ -83,6 +90,16 @@ def evaluate_files(
     write_json(output_folder / DETECTION_SUMMARY_JSON, detection_document(evaluation))
     write_json(output_folder / SUMMARY_JSON, summary_document(evaluation))
     return evaluation
+
+
+def _refuse_other_summary(folder: Path) -> None:
+    """The summary of a fold, by which nnU-Net chooses configurations, has the name of ours and all keys but one."""
+    path = folder / SUMMARY_JSON
+    document = read_json(path) if os.path.lexists(path) else {}
+    if isinstance(document, dict) and PER_CASE in document and LESION_LEVEL not in document:
+        raise ConfigurationError(
+            "CFG-OUTPUT", f"{path} is nnU-Net's own summary. Move it away, or name another folder for ours with -o."
+        )
 
 
 def pair_files(
@@ -118,27 +135,37 @@ def check_complete(
     predicted: Collection[str], cases: Collection[str], *, folder: Path, source: Path, allow_missing: bool
 ) -> None:
     """Refuse missing and surplus predictions: `DataError` EVAL-MISSING, EVAL-EXTRA. `source`: what names the cases."""
-    missing = [case for case in cases if case not in predicted]
-    if missing and not allow_missing:
+    beside = partners(cases, predicted)
+    lacks = f"{folder} lacks {len(beside.missing)} of {len(cases)} predictions: {some_of(beside.missing)}"
+    extra = f"{folder} has {len(beside.surplus)} predictions without a reference in {source}: {some_of(beside.surplus)}"
+    if beside.missing and not allow_missing:
+        also = f"; {extra}. Are these the same cases under other names?" if beside.surplus else "."
         raise DataError(
-            "EVAL-MISSING",
-            f"{folder} lacks {len(missing)} of {len(cases)} predictions: {', '.join(missing)}. "
-            "Predict them, or allow missing ones, which then count as empty.",
+            "EVAL-MISSING", f"{lacks}{also} Predict them, or add --allow_missing, which counts them as empty."
         )
-    extra = [case for case in predicted if case not in cases]
-    if extra:
-        raise DataError(
-            "EVAL-EXTRA",
-            f"{folder} has predictions without a reference in {source}: {', '.join(extra)}. "
-            "Add the references or move the predictions away.",
-        )
+    if beside.surplus:
+        raise DataError("EVAL-EXTRA", f"{extra}. Add the references or move the predictions away.")
 
 
 def files_by_case(folder: Path, file_ending: str) -> Mapping[str, Path]:
-    """Visible files of a folder by case, sorted; no such folder raises `DataError` (EVAL-FOLDER)."""
+    """Visible files of a folder by case, sorted; no such folder raises `DataError` (EVAL-FOLDER).
+
+    So do label maps of another ending (EVAL-NAMES), which would be left out.
+    """
     if not folder.is_dir():
         raise DataError("EVAL-FOLDER", f"{folder} is not a folder. Name the folder of the label maps.")
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    names = sorted(path.name for path in folder.iterdir() if not path.is_dir() and not path.name.startswith("."))
+    others = (
+        []
+        if file_ending not in READER_WRITERS
+        else misnamed_images(folder, (n for n in names if n.endswith(file_ending)))
+    )
+    if others:
+        raise DataError(
+            "EVAL-NAMES",
+            f"{folder} holds {len(others)} images that do not end in {file_ending}: {some_of(others)}. Convert and "
+            "rename them, or move them away.",
+        )
     return {name.removesuffix(file_ending): folder / name for name in names if name.endswith(file_ending)}
 
 
@@ -153,5 +180,5 @@ def refuse_labels(example: str, labels: LesionLabels) -> NoReturn:
     raise DataError(
         "EVAL-LABELS",
         f"no prediction has a lesion label {labels.prediction}, but some, like {example}, have other labels. Say which "
-        "labels of the predictions are lesions.",
+        "values of the predictions are lesions: -pred_labels 1 (nnanomaly_compare: -pred_labels NAME=1).",
     )

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnanomaly.dataset.nnunet_labels import Labels, ignore_value, labels_as_predicted, read_labels
+from nnanomaly.imageio.reader_writer import READER_WRITERS
 from nnanomaly.paths import DATASET_JSON
 from nnanomaly.utilities.errors import ConfigurationError
-from nnanomaly.utilities.json_io import read_json, shown
+from nnanomaly.utilities.json_io import read_json
 
-Labels = dict[str, tuple[int, ...]]
-"""Values per label name, without the background."""
+REFERENCE_FLAG = "with -l, such as -l 2 3"
+PREDICTION_FLAG = "with -pred_labels, such as -pred_labels 1 (nnanomaly_compare: -pred_labels NAME=1)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class LesionLabels:
     """In the predicted label maps, ascending."""
     largest_prediction_label: int | None = None
     """Largest value a predicted label map may hold, if it is known."""
+    ignored: int | None = None
+    """Value of nnU-Net's label "ignore" in the reference: voxels that are masked in both label maps."""
 
     def __post_init__(self) -> None:
         """Refuse an empty choice and the background."""
@@ -54,68 +58,73 @@ def find_lesion_labels(
 
     Values given as `reference` or `prediction` win. Else the reference's are read from `dataset_json`, or from the
     `dataset.json` in the reference folder or beside it; the predictions' from the one in their folder, else they
-    are the reference's. Raises `ConfigurationError` (CFG-LABELS) where that leaves a choice, and `FileNotFoundError`
-    for a `dataset_json` that does not exist.
+    are the reference's; regions count as nnU-Net writes them. Raises `ConfigurationError` (CFG-LABELS) where that
+    leaves a choice, and `FileNotFoundError` for a `dataset_json` that does not exist.
     """
     source = dataset_json or _first_file(reference_folder / DATASET_JSON, reference_folder.parent / DATASET_JSON)
-    labels = {} if source is None else _labels(read_json(source))
-    values = tuple(sorted(set(reference))) or _lesions_of(source, labels, reference_folder)
+    document = None if source is None else read_json(source)
+    labels, ignored = read_labels(document), ignore_value(document)
+    values = tuple(sorted(set(reference))) or _lesions_of(source, labels, reference_folder, REFERENCE_FLAG)
     if prediction:
-        return LesionLabels(reference=values, prediction=tuple(sorted(set(prediction))))
+        return LesionLabels(reference=values, prediction=tuple(sorted(set(prediction))), ignored=ignored)
     own_source = _first_file(prediction_folder / DATASET_JSON)
-    own_document = None if own_source is None else read_json(own_source)
-    own_labels = labels if own_source is None else _labels(own_document)
+    own_document = document if own_source is None else read_json(own_source)
+    own_labels = labels_as_predicted(own_document)
     if own_labels == labels:
         own_values = values
     else:
-        own_labels = _as_predicted(own_labels, own_document)
-        own_values = _lesions_of(own_source, own_labels, prediction_folder)
-    largest = max((value for item in own_labels.values() for value in item), default=None)
-    return LesionLabels(reference=values, prediction=own_values, largest_prediction_label=largest)
+        named = _named_lesions(own_document, own_labels) or _named_lesions(document, own_labels)
+        own_values = named or _lesions_of(own_source, own_labels, prediction_folder, PREDICTION_FLAG)
+    in_maps = [*own_labels.values(), *read_labels(own_document).values(), (ignore_value(own_document) or 0,)]
+    largest = max((value for item in in_maps for value in item), default=0) or None
+    return LesionLabels(reference=values, prediction=own_values, largest_prediction_label=largest, ignored=ignored)
+
+
+def labels_ending(reference_folder: Path, dataset_json: Path | None = None) -> str:
+    """The ending of label maps: `file_ending` of their `dataset.json`, found as above; else that of most of them."""
+    source = dataset_json or _first_file(reference_folder / DATASET_JSON, reference_folder.parent / DATASET_JSON)
+    document = None if source is None else read_json(source)
+    ending = document.get("file_ending") if isinstance(document, dict) else None
+    if isinstance(ending, str) and ending in READER_WRITERS:
+        return ending
+    names = [path.name for path in reference_folder.iterdir()] if reference_folder.is_dir() else []
+    return max(READER_WRITERS, key=lambda known: sum(name.endswith(known) for name in names))
 
 
 def _first_file(*paths: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _as_predicted(labels: Labels, document: Any) -> Labels:
-    """Labels of predictions: a region is also written as its entry of nnU-Net's `regions_class_order`."""
-    order = document.get("regions_class_order") if isinstance(document, dict) else None
-    if not isinstance(order, list) or len(order) != len(labels) or any(type(value) is not int for value in order):
-        return labels
-    return {name: (*values, value) for (name, values), value in zip(labels.items(), order, strict=True)}
-
-
-def _labels(document: Any) -> Labels:
-    """Values per label name, background left out; a region of nnU-Net has several."""
-    labels = document.get("labels", {}) if isinstance(document, dict) else {}
-    if not isinstance(labels, dict):
-        return {}
-    values = {name: tuple(item) if isinstance(item, list) else (item,) for name, item in labels.items()}
-    return {
-        name: item
-        for name, item in values.items()
-        if name != "background" and item and all(type(v) is int for v in item)
-    }
-
-
-def _lesions_of(source: Path | None, labels: Labels, folder: Path) -> tuple[int, ...]:
-    """Lesion values of a `dataset.json`: the named ones, or the only foreground label."""
-    if source is None:
-        raise ConfigurationError(
-            "CFG-LABELS",
-            f"no {DATASET_JSON} in or beside {folder} says which labels are lesions. Name the file or the labels.",
-        )
-    document = read_json(source)
+def _named_lesions(document: Any, labels: Labels) -> tuple[int, ...]:
+    """Values of the lesion labels that a document names, or of the only label; empty where that leaves a choice."""
     ours = document.get("nnanomaly") if isinstance(document, dict) else None
     names = ours.get("lesion_labels") if isinstance(ours, dict) else None
     if names is None and len(labels) == 1:
         names = list(labels)
-    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not names or not named or not set(names) <= set(labels):
+    if not isinstance(names, list) or not names or not all(name in labels for name in names if isinstance(name, str)):
+        return ()
+    if not all(isinstance(name, str) for name in names):
+        return ()
+    return tuple(sorted({value for name in names for value in labels[name]}))
+
+
+def _lesions_of(source: Path | None, labels: Labels, folder: Path, flag: str) -> tuple[int, ...]:
+    """Lesion values of a `dataset.json`: the named ones, or the only foreground label; `flag` is the other way out."""
+    if source is None:
         raise ConfigurationError(
             "CFG-LABELS",
-            f"{source} has the labels {sorted(labels)} and the lesion labels {shown(names)}. Add "
-            '"nnanomaly": {"lesion_labels": [...]} with names from labels, or give the values of the lesions.',
+            f"there is no {DATASET_JSON} in or beside {folder} that says which labels are lesions. Give the file "
+            f"with -djfile (nnanomaly_evaluate_folder), or the values {flag}.",
         )
-    return tuple(sorted({value for name in names for value in labels[name]}))
+    document = read_json(source)
+    values = _named_lesions(document, labels)
+    if not values:
+        ours = document.get("nnanomaly") if isinstance(document, dict) else None
+        named = ours.get("lesion_labels") if isinstance(ours, dict) else None
+        fault = "does not say which are lesions" if named is None else f"calls {named} lesions"
+        raise ConfigurationError(
+            "CFG-LABELS",
+            f"{source} has the labels {sorted(labels)} and {fault}. Write "
+            f'"nnanomaly": {{"lesion_labels": ["NAME"]}} with names of these, or give the values {flag}.',
+        )
+    return values

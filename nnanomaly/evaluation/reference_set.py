@@ -7,11 +7,12 @@ from pathlib import Path
 
 from nnanomaly.dataset.organ_labels import patient_groups
 from nnanomaly.dataset.raw_dataset import find_cases
-from nnanomaly.dataset.splits import Split, find_splits, fold_split
+from nnanomaly.dataset.splits import Split, find_splits, validation_cases
 from nnanomaly.evaluation.evaluate_folder import files_by_case
-from nnanomaly.paths import DATASET_JSON, IMAGES_TR, LABELS_TR, LABELS_TS, ORGAN_LABELS_CSV, Paths
+from nnanomaly.paths import DATASET_JSON, IMAGES_TR, IMAGES_TS, LABELS_TR, LABELS_TS, ORGAN_LABELS_CSV, Paths
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.json_io import read_json
+from nnanomaly.utilities.matching import partners, some_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +38,20 @@ class ReferenceSet:
 
 
 def test_set(paths: Paths, dataset: str) -> ReferenceSet:
-    """The cases of `labelsTs`. Raises `DataError` (EVAL-FOLDER) if there are none."""
+    """The cases of `labelsTs`. Raises `DataError` (EVAL-FOLDER) if there are none.
+
+    Images without a label map, and label maps without images, are named.
+    """
     raw = paths.raw(dataset)
     ending = _file_ending(raw)
     references = dict(files_by_case(raw / LABELS_TS, ending))
     if not references:
         raise DataError("EVAL-FOLDER", f"{raw / LABELS_TS} has no files that end in {ending}. Name folds with -f.")
+    beside = partners(references, find_cases(raw / IMAGES_TS, ending))
+    if beside.surplus:
+        logger.warning("%s has no label maps of %s: not judged", raw / LABELS_TS, some_of(beside.surplus))
+    if beside.missing:
+        logger.warning("%s has no images of %s, which have label maps", raw / IMAGES_TS, some_of(beside.missing))
     return ReferenceSet(references=references, folder=raw / LABELS_TS, file_ending=ending, folds={})
 
 
@@ -57,12 +66,12 @@ def validation_set(paths: Paths, dataset: str, folds: Sequence[str] | None = Non
     cases = find_cases(raw / IMAGES_TR, ending)
     splits, source = dataset_splits(paths, dataset)
     chosen = [str(fold) for fold in range(len(splits))] if folds is None else list(folds)
-    of_fold = {fold: fold_split(splits, fold, cases)["val"] for fold in chosen}
+    of_fold = validation_cases(splits, chosen, cases)
     labels = files_by_case(raw / LABELS_TR, ending)
     wanted = sorted({case for of_one in of_fold.values() for case in of_one})
     unlabelled = [case for case in wanted if case not in labels]
     if unlabelled:
-        logger.warning("%s has no label maps of %s: left out", raw / LABELS_TR, ", ".join(unlabelled))
+        logger.warning("%s has no label maps of %s: left out", raw / LABELS_TR, some_of(unlabelled))
     references = {case: labels[case] for case in wanted if case in labels}
     if not references:
         raise DataError("EVAL-FOLDER", f"{raw / LABELS_TR} has no label map of the folds {chosen}. Add them.")

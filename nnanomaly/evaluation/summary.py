@@ -59,6 +59,10 @@ DETECTION_KEYS = {
 """Keys of `detection_summary.json` and what they hold, for its reference page."""
 
 
+PER_CASE, LESION_LEVEL = "metric_per_case", "lesion_level"
+"""Keys of `summary.json`: one of nnU-Net, one of ours."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """Everything an evaluation says."""
@@ -97,7 +101,7 @@ def summary_document(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "foreground_mean": mean,
         "mean": {evaluation.labels.name: mean},
-        "metric_per_case": [
+        PER_CASE: [
             {
                 "metrics": {evaluation.labels.name: metrics},
                 "prediction_file": _text(result.files.prediction),
@@ -105,7 +109,7 @@ def summary_document(evaluation: Evaluation) -> dict[str, Any]:
             }
             for result, metrics in zip(evaluation.results, per_case, strict=True)
         ],
-        "lesion_level": {
+        LESION_LEVEL: {
             "rule": to_document(evaluation.rule),
             "metrics": to_document(evaluation.metrics),
             "curves": _curves(evaluation),

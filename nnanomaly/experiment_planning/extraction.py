@@ -20,12 +20,12 @@ from nnanomaly.roi.organ_masks import load_organ_mask
 from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.matching import one_a_line
 from nnanomaly.utilities.voxel_hash import voxel_hash
 
 SEED = 1234
 NUM_SAMPLES = 10_000_000
 MOST_SAMPLES_PER_ORGAN = 100_000
-MOST_FAULTS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +72,7 @@ def extract_fingerprint(
 
 def _refuse(faults: dict[str, str]) -> None:
     lines = [f"{case}: {fault}" for case, fault in faults.items()]
-    if len(lines) > MOST_FAULTS_SHOWN:
-        lines[MOST_FAULTS_SHOWN:] = [f"also {', '.join(list(faults)[MOST_FAULTS_SHOWN:])}"]
-    raise DataError("IO-CASES", f"{len(faults)} cases cannot be used: {' | '.join(lines)}")
+    raise DataError("IO-CASES", f"{len(faults)} cases cannot be used.{one_a_line(lines)}")
 
 
 def _measure(task: _CaseTask) -> CaseFingerprint:

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.imageio.voxel_values import PADDING_ABOVE_HU, PADDING_BELOW_HU
 from nnanomaly.roi.organ_instances import locate_organ
-from nnanomaly.roi.scan_domain import PADDING_HU, ScanScale, organ_intensity, scan_scale, surroundings
+from nnanomaly.roi.scan_domain import ScanScale, organ_intensity, scan_scale, surroundings
 from nnanomaly.utilities.errors import DataError, IntegrityError
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
 from nnanomaly.volume import Shape, Triple, Volume
@@ -195,7 +196,9 @@ def load_fingerprint(path: Path) -> Fingerprint:
 def _statistics(values: NDArray[np.float32]) -> IntensityStatistics:
     if not values.size:
         raise DataError(
-            "DATA-PADDING", f"all voxels around the organs lie below {PADDING_HU[0]:g} HU. Are the images CT in HU?"
+            "DATA-PADDING",
+            f"all voxels around the organs are padding (below {PADDING_BELOW_HU:g} or above {PADDING_ABOVE_HU:g} HU). "
+            "Are the images CT in HU, and the masks those of these images?",
         )
     low, median, high = np.percentile(values, (0.5, 50, 99.5))
     return IntensityStatistics(

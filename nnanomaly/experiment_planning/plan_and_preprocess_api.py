@@ -18,7 +18,7 @@ from nnanomaly.dataset.organ_labels import (
     write_label_snapshot,
 )
 from nnanomaly.dataset.raw_dataset import load_description, training_cases
-from nnanomaly.dataset.splits import prepare_splits
+from nnanomaly.dataset.splits import Split, prepare_splits, split_remarks
 from nnanomaly.experiment_planning import extraction, planner
 from nnanomaly.experiment_planning.fingerprint import (
     SCHEMA_VERSION,
@@ -28,7 +28,7 @@ from nnanomaly.experiment_planning.fingerprint import (
     save_fingerprint,
 )
 from nnanomaly.experiment_planning.verification import report_verification, verify_dataset
-from nnanomaly.paths import DATASET_JSON, FINGERPRINT_JSON, GT_SEGMENTATIONS, LABELS_TR, Paths
+from nnanomaly.paths import DATASET_JSON, FINGERPRINT_JSON, GT_SEGMENTATIONS, LABELS_TR, SPLITS_JSON, Paths
 from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import preprocess_dataset
 from nnanomaly.preprocessing.report import PreprocessingReport
@@ -65,8 +65,10 @@ def extract_fingerprint(
     else:
         for warning in verify_dataset_integrity(raw):
             logger.warning("%s: %s", dataset, warning.message)
-    _prepare_splits(paths, dataset)
     cases, labels = training_cases(raw), load_organ_labels(raw)
+    splits = _prepare_splits(paths, dataset)
+    for remark in split_remarks(splits, cases, source=paths.preprocessed(dataset) / SPLITS_JSON):
+        logger.warning("%s: %s", dataset, remark)
     if path.exists() and not clean:
         fingerprint = load_fingerprint(path)
         if _is_current(fingerprint, cases, labels):
@@ -143,9 +145,9 @@ def preprocess(paths: Paths, dataset: str, *, plans_name: str, num_processes: in
     return len(report.failures)
 
 
-def _prepare_splits(paths: Paths, dataset: str) -> None:
+def _prepare_splits(paths: Paths, dataset: str) -> list[Split]:
     raw = paths.raw(dataset)
-    prepare_splits(
+    return prepare_splits(
         raw,
         paths.preprocessed(dataset),
         cases=training_cases(raw),

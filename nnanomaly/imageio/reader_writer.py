@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.imageio import itk, nifti
+from nnanomaly.imageio.voxel_values import PADDING_ABOVE_HU, padding_as_air
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Grid, Volume
 
@@ -80,8 +81,10 @@ def write_like(path: Path, array: NDArray[np.generic], reference: Path) -> None:
 
 
 def check_content(image: Volume, path: Path) -> None:
-    """Refuse a CT that shows nothing: `DataError` (INT-CONSTANT) if all voxels are equal, or all are air."""
+    """Refuse a CT that shows nothing: `DataError` (INT-CONSTANT) if all voxels are equal, or all are air or padding."""
     lowest, highest = float(image.array.min()), float(image.array.max())
+    if highest > PADDING_ABOVE_HU:
+        highest = float(padding_as_air(image.array).max())
     if lowest == highest or highest <= EMPTY_BELOW_HU:
         raise DataError(
             "INT-CONSTANT",

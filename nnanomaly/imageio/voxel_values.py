@@ -1,4 +1,4 @@
-"""What voxel values are refused, and in which words: the same for files and for images in memory."""
+"""What voxel values mean, and which are refused, and in which words: the same for files and for images in memory."""
 
 import math
 from collections.abc import Set
@@ -14,8 +14,32 @@ from nnanomaly.volume import Shape
 WRITTEN_DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From the world of ITK and DICOM to that of NIfTI, and back."""
+AIR_HU = -1024.0
+"""Air. Here 12 bits end: darker air, and what lies outside of many a field of view, have exactly this value."""
+PADDING_BELOW_HU = -1100.0
+"""Air is about -1000; what lies below fills what the scanner did not see (-2000, -3024 and the like)."""
+PADDING_ABOVE_HU = 31_000.0
+"""The largest HU of the extended scale is 30 710; padding that was stored unsigned lies above: 62 512, 31 743."""
 LABEL_TOLERANCE = 1e-3
 NUM_LISTED = 5
+
+
+def find_padding(hu: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Which voxels of a CT are no measurement but fill what the scanner did not see; the same shape."""
+    values = np.asarray(hu, np.float32)
+    return np.asarray((values < PADDING_BELOW_HU) | (values > PADDING_ABOVE_HU))
+
+
+def padding_as_air(hu: NDArray[np.generic]) -> NDArray[np.float32]:
+    """The same values with air in place of padding; the array itself where there is none."""
+    values = np.asarray(hu, np.float32)
+    padding = find_padding(values)
+    return np.where(padding, np.float32(AIR_HU), values) if padding.any() else values
+
+
+def measured_values(hu: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The values `[voxels]` that a statistic of a CT may count: no padding, and nothing at the end of 12 bits."""
+    return hu[~find_padding(hu) & (hu != AIR_HU)]
 
 
 def refuse_value(source: Path, shape: Shape, fault: tuple[int, float], count: int) -> NoReturn:

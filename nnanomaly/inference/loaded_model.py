@@ -90,11 +90,16 @@ def choose_dataset(paths: Paths, dataset: str | None, request: ModelRequest) -> 
     trained = [name for name, model in models.items() if _calibrated_folds(model, request.checkpoint)]
     if not trained:  # a single one that lacks its calibration is told how to get it
         trained = [name for name, model in models.items() if find_folds(model, request.checkpoint)]
-    if len(trained) != 1:
-        found = ", ".join(trained) or "none"
+    what = f"{request.checkpoint} of a ddpm of plans {request.plans_name}"
+    if not trained:
         raise ConfigurationError(
             "CFG-MODEL",
-            f"-d is needed: datasets with a {request.checkpoint} of a ddpm of plans {request.plans_name}: {found}",
+            f"no dataset in {paths.results_folder()} has a {what}. Train one (nnanomaly_train DATASET ddpm), install "
+            "one (nnanomaly_install_pretrained_model_from_zip), or choose other plans with -p.",
+        )
+    if len(trained) > 1:
+        raise ConfigurationError(
+            "CFG-MODEL", f"-d is needed, for several datasets have a {what}: {', '.join(trained)}. Choose one."
         )
     logger.info("using the model of %s", trained[0])
     return trained[0]

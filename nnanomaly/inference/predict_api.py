@@ -9,8 +9,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from nnanomaly import __version__
+from nnanomaly.dataset.image_folder import name_misnamed
 from nnanomaly.dataset.prediction_run import finish_run, start_run
-from nnanomaly.dataset.raw_dataset import list_cases
+from nnanomaly.dataset.raw_dataset import images_of_no_case, list_cases
 from nnanomaly.dataset.splits import fold_split, load_splits
 from nnanomaly.device import memory_fault
 from nnanomaly.inference.case_check import say_what_cannot_be_checked
@@ -22,6 +23,7 @@ from nnanomaly.inference.prediction_files import finished_status, write_folder_d
 from nnanomaly.inference.status_table import Row, incomplete_cases, status_rows, write_status
 from nnanomaly.paths import IMAGES_TR, SPLITS_JSON, VALIDATION, Paths
 from nnanomaly.utilities.errors import ConfigurationError
+from nnanomaly.utilities.matching import partners, some_of
 from nnanomaly.utilities.pipeline import pipeline
 from nnanomaly.utilities.progress import shown
 
@@ -70,7 +72,8 @@ class PredictionOptions:
 
 @memory_fault(REMEDY)
 def predict_folder(paths: Paths, images: str, output: Path, options: PredictionOptions) -> list[str]:
-    """Predict all cases of a folder; returns those that failed or have no organ at all, now or in the run continued."""
+    """Predict all cases of a folder; returns those that failed or have no organ at all, now or in the run continued,
+    and the images whose names fit no case."""
     _check(options)
     dataset = choose_dataset(paths, options.dataset, options.model)
     images_folder = _resolve_images(paths, images, dataset)
@@ -91,6 +94,10 @@ def predict_validation(paths: Paths, options: PredictionOptions) -> list[str]:
         cases = list_cases(images, description_of_fold(folder).file_ending)
         one = replace(options, folds=(fold,))
         held_out = fold_split(splits, fold, cases)["val"]
+        lost = partners(held_out, cases).missing
+        if lost:
+            logger.error("fold %s: %s has no images of %s", fold, images, some_of(lost))
+            incomplete += lost
         incomplete += _predict(paths, dataset, images, folder / VALIDATION, one, only=held_out)
     return sorted(set(incomplete))
 
@@ -151,7 +158,10 @@ def _predict(
         logger.warning(said, num_absent, num_warned)
     num_cases = len({row["case"] for row in rows})
     logger.info("%d cases, %d of them failed or without an organ: %s", num_cases, len(incomplete), output)
-    return incomplete
+    misnamed = images_of_no_case(images_folder, found, model.description) if only is None else []
+    if misnamed:
+        logger.error("%s", name_misnamed(images_folder, misnamed, model.description.file_ending))
+    return incomplete + misnamed
 
 
 def _is_absent(row: Row) -> bool:

@@ -19,6 +19,7 @@ from nnanomaly.roi.totalsegmentator import MODEL, TotalSegmentator, command_line
 from nnanomaly.utilities.case_faults import case_fault, record
 from nnanomaly.utilities.case_runner import Progress
 from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.files import refuse_existing, refuse_link
 from nnanomaly.utilities.json_io import write_json
 
 MASK_ENDING = ".nii.gz"
@@ -78,7 +79,8 @@ def segment_folder(
 def _segment_case(
     image: Path, target: Path, organs: list[str], *, installed: TotalSegmentator, device: str | None
 ) -> None:
-    """Run, check all organs, store them."""
+    """Run, check all organs, store them; what is there already stays. Raises IO-EXISTS, IO-LINK and what it meets."""
+    refuse_link(target.parent, target.name)
     grid = reader_writer_for(image).read_grid(image)
     with tempfile.TemporaryDirectory(prefix="nnanomaly-masks-") as folder:
         labels = Path(folder) / f"labels{MASK_ENDING}"
@@ -94,6 +96,7 @@ def _segment_case(
         masks = {organ: load_organ_mask(labels, table[organ], grid=grid, image=image) for organ in organs}
     for organ, mask in masks.items():
         path = target / f"{organ}{MASK_ENDING}"
+        refuse_existing(path, image)  # somebody may have put a mask there while the program ran
         reader_writer_for(path).write_like(path, mask.array[0], image)
     write_json(target / SEGMENTATION_JSON, _provenance(image, organs, installed, device))
 

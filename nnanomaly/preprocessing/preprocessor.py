@@ -20,6 +20,7 @@ from nnanomaly.dataset.organ_mask_files import OrganMaskFile, require_organ_mask
 from nnanomaly.dataset.patch_store import load_patch, patch_name, patches_of, remove_patches, save_patch
 from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files, list_cases
 from nnanomaly.imageio.reader_writer import check_content, check_thickness, reader_writer_for
+from nnanomaly.imageio.voxel_values import AIR_HU, find_padding
 from nnanomaly.patch import COVERAGE, Patch
 from nnanomaly.paths import IMAGES_TR, ORGAN_MASKS_TR
 from nnanomaly.plans import PreprocessingPlan
@@ -36,9 +37,6 @@ from nnanomaly.utilities.json_io import document_hash, to_document
 from nnanomaly.utilities.leftovers import remove_leftovers
 from nnanomaly.volume import Box, Grid, Volume
 
-PADDING_BELOW_HU = -1100.0
-PADDING_ABOVE_HU = 32000.0
-AIR_HU = -1024.0
 SPLINE_REACH = 16  # voxels; the influence of a cubic spline's samples has fallen below 1e-8 there
 
 
@@ -115,7 +113,7 @@ def _surroundings(image: Volume, grids: list[Grid], plan: PreprocessingPlan) -> 
 def _without_padding(image: Volume) -> tuple[Volume, Volume | None]:
     """The scan with its padding set to air, so that no edge rings into the body, and the map of it (None without)."""
     hu: NDArray[np.float32] = image.array.astype(np.float32, copy=False)
-    padding = np.asarray((hu < PADDING_BELOW_HU) | (hu > PADDING_ABOVE_HU))
+    padding = find_padding(hu)
     if not padding.any():
         return image, None
     air = np.where(padding, np.float32(AIR_HU), hu)

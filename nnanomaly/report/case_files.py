@@ -1,11 +1,12 @@
 """The volumes of one case, read and checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnanomaly.evaluation.evaluate_case import check_geometry, read_mask, read_prediction
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.imageio.reader_writer import reader_writer_for
+from nnanomaly.imageio.voxel_values import padding_as_air
 from nnanomaly.paths import AUTOENCODED, MAPS, RECONSTRUCTIONS
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Volume
@@ -52,6 +53,7 @@ def read_volumes(folders: Folders, case: str) -> CaseVolumes:
     if not image_path.is_file():
         raise DataError("RPT-IMAGE", f"{image_path} does not exist. Name the folder of the images with -i.")
     image = reader_writer_for(image_path).read_volume(image_path)
+    image = replace(image, array=padding_as_air(image.array))
 
     def stored(folder: str) -> Volume:
         path = folders.predictions / folder / name

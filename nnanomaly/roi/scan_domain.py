@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.imageio.voxel_values import PADDING_BELOW_HU, find_padding, measured_values
 from nnanomaly.plans import OrganDomain
 from nnanomaly.roi.organ_instances import OrganInstance
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Grid, Volume
 
-PADDING_HU = (-1100.0, 32000.0)
 """Values outside are fill, not tissue: air is about -1000."""
 SURROUNDINGS_MM = 20.0
 MOST_VOXELS = 2_000_000
@@ -81,7 +81,7 @@ def scan_scale(image: Volume) -> ScanScale:
     step = max(1, round((image.array.size / MOST_VOXELS) ** (1 / 3)))
     values = _tissue(np.asarray(image.array[0, ::step, ::step, ::step], dtype=np.float32))
     if not values.size:
-        return ScanScale(span=0.0, lowest=float(PADDING_HU[0]), share_of_fat=1.0)
+        return ScanScale(span=0.0, lowest=PADDING_BELOW_HU, share_of_fat=1.0)
     low, high = np.percentile(values, (0.5, 99.5)).tolist()
     return ScanScale(span=high - low, lowest=low, share_of_fat=float(np.mean(values < FAT_BELOW_HU)))
 
@@ -91,8 +91,8 @@ def organ_intensity(image: Volume, mask: Volume, instance: OrganInstance) -> Org
     inside = _tissue(np.asarray(image.array[0][mask.array[0] != 0], dtype=np.float32))
     around = surroundings(image, instance)
     return OrganIntensity(
-        median_hu=float(np.median(inside)) if inside.size else float(PADDING_HU[0]),
-        around_low_hu=float(np.percentile(around, 0.5)) if around.size else float(PADDING_HU[0]),
+        median_hu=float(np.median(inside)) if inside.size else PADDING_BELOW_HU,
+        around_low_hu=float(np.percentile(around, 0.5)) if around.size else PADDING_BELOW_HU,
     )
 
 
@@ -100,7 +100,7 @@ def surroundings(image: Volume, organ: OrganInstance) -> NDArray[np.float32]:
     """Values `[voxels]` of the first channel in the box of the organ widened by 20 mm, without padding."""
     low, high = np.subtract(organ.low_mm, SURROUNDINGS_MM), np.add(organ.high_mm, SURROUNDINGS_MM)
     values = np.asarray(image.array[0][_voxels_within(image.grid, low, high)], dtype=np.float32)
-    return values[values >= PADDING_HU[0]]
+    return measured_values(values)
 
 
 def check_scale(
@@ -196,7 +196,7 @@ def _size(extent_mm: tuple[float, float, float]) -> str:
 
 
 def _tissue(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return values[(values >= PADDING_HU[0]) & (values <= PADDING_HU[1])]
+    return values[~find_padding(values)]
 
 
 def _voxels_within(grid: Grid, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64]) -> tuple[slice, slice, slice]:

@@ -80,8 +80,8 @@ def refuse_poor_autoencoder(fidelity: Fidelity, plans: Plans, *, stage: str, fol
             "TRAIN-GATE",
             f"{stage} is not trained, since the autoencoder of fold {fold} keeps too little of held-out organs: "
             f"{'; '.join(shortfalls)}. All figures: {describe(fidelity, plans.vqgan.gate)}. Train it longer "
-            f"than {plans.vqgan.training.num_iterations} iterations ({command} --c "
-            f"-num_iterations N), give it a smaller stride than {plans.vqgan.stride}, more channels or more codes, "
+            f"than it was (planned are {plans.vqgan.training.num_iterations} iterations: {command} "
+            f"--c -num_iterations N), give it a smaller stride than {plans.vqgan.stride}, more channels or more codes, "
             f"or lower the limits at vqgan, gate in {plans.plans_name}.json.",
         )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nnanomaly.dataset.nnunet_labels import IGNORE
 from nnanomaly.dataset.raw_dataset import DatasetDescription, load_description
 from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.paths import LABELS_TR
@@ -23,8 +24,15 @@ class DrawnLesions:
 
     @classmethod
     def of_dataset(cls, raw: Path) -> "DrawnLesions":
-        """Those of the training cases of a raw dataset."""
-        return cls(folder=raw / LABELS_TR, description=load_description(raw))
+        """Those of the training cases of a raw dataset; `DataError` (SWEEP-DRAWN) where they are drawn in part."""
+        description = load_description(raw)
+        if IGNORE in description.labels:
+            raise DataError(
+                "SWEEP-DRAWN",
+                f"{raw} has the label {IGNORE!r}: its lesions are drawn in part. Run it without --drawn: lesions are "
+                "then inserted into healthy organs.",
+            )
+        return cls(folder=raw / LABELS_TR, description=description)
 
     def has(self, case: str) -> bool:
         """Whether a case has a drawing."""

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.files import write_text
 from nnanomaly.utilities.json_io import shown
+from nnanomaly.utilities.matching import one_a_line
 
-MAX_FAULTS_SHOWN = 20
 MAX_BYTES = 256 * 2**20
 """Largest table that is opened."""
 MAX_COLUMNS = 1000
@@ -121,7 +121,8 @@ def _is_formula(text: str) -> bool:
 
 
 def refuse_rows(path: Path, faults: Sequence[str], *, code: str) -> None:
-    """Raise one `DataError` that lists the faults of a table, if there are any."""
+    """Raise one `DataError` that lists the faults of a table, if there are any; several stand on a line each."""
+    if len(faults) == 1:
+        raise DataError(code, f"{path}: {faults[0]}. Correct this line.")
     if faults:
-        rest = [f"and {len(faults) - MAX_FAULTS_SHOWN} more"] if len(faults) > MAX_FAULTS_SHOWN else []
-        raise DataError(code, f"{path}: {'; '.join([*faults[:MAX_FAULTS_SHOWN], *rest])}. Correct these lines.")
+        raise DataError(code, f"{path} has {len(faults)} faults. Correct these lines:{one_a_line(faults)}")

@@ -1,7 +1,7 @@
 """The errors a user can cause, each with a stable code and the exit status of the command that meets it.
 
 They are `ValueError`s, so that a caller of the Python interface needs to know nothing of this module. A message
-names the value, the file and the remedy in one line.
+names the value, the file and the remedy in one line; several faults follow on a line each.
 """
 
 
@@ -11,7 +11,7 @@ class UserError(ValueError):
     exit_code = 2
 
     def __init__(self, code: str, message: str) -> None:
-        """`code` such as "CFG-DATASET"; `message`: one line with the value, the file and the remedy."""
+        """`code` such as "CFG-DATASET"; `message`: the value, the file and the remedy in one line."""
         super().__init__(f"[NNA-{code}] {message}")
         self.code, self.message = code, message
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nnanomaly.baselines.export_nndetection import boxes_gt, export_dataset, export_rule, find_instances
+from nnanomaly.baselines.export_predictions import export_predictions
 from nnanomaly.baselines.import_nndetection import ImportOptions, import_task
 from nnanomaly.baselines.nndetection_splits import read_splits, write_splits
 from nnanomaly.baselines.nndetection_task import load_task, read_instances, task_cases
@@ -172,3 +173,11 @@ def test_what_is_wrong_is_named_and_nothing_is_left(task_folder: Callable[..., P
     (raw / "Dataset501_Other").mkdir()
     with pytest.raises(ConfigurationError, match=r"CFG-OUTPUT.*Dataset501_Other"):
         import_task(folder, raw)
+
+
+def test_the_plan_of_a_trained_model_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "consolidated" / "test_predictions"
+    folder.parent.mkdir()
+    (folder.parent / "plan.pkl").write_bytes(b"theirs")
+    export_predictions({}, (1,), folder)
+    assert (folder.parent / "plan.pkl").read_bytes() == b"theirs"

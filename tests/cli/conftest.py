@@ -32,10 +32,12 @@ class Shell:
         return int(getattr(cli, command)([str(argument) for argument in arguments]))
 
     def error(self) -> str:
-        """The one line that the last command left."""
-        (line,) = self.capsys.readouterr().err.splitlines()
-        assert line.startswith("error: [NNA-")
-        return line
+        """The line that the last command left, and below it, indented, a line for each of several faults."""
+        text = self.capsys.readouterr().err.rstrip("\n")
+        first, *others = text.splitlines()
+        assert first.startswith("error: [NNA-")
+        assert all(line.startswith("  ") for line in others)
+        return text
 
     def refuses(self, status: int, command: str, *arguments: object) -> str:
         """The line of a command that ends with a status and leaves every folder as it was."""

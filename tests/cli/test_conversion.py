@@ -28,15 +28,38 @@ def write_case(shell: Any) -> Callable[..., None]:
 
 def test_kits_is_converted_and_what_is_left_out_is_named(shell: Any, write_case: Callable[..., None]) -> None:
     for case in ("case_00000", "case_00001"):
-        write_case(Path(case, "imaging.nii.gz"), Path(case, "segmentation.nii.gz"))
-    Path("case_00001", "imaging.nii.gz").unlink()
-    assert shell("convert_kits", "-i", ".", "-d", 601) == 4
+        write_case(Path("kits", case, "imaging.nii.gz"), Path("kits", case, "segmentation.nii.gz"))
+    Path("kits", "case_00001", "imaging.nii.gz").unlink()
+    assert shell("convert_kits", "-i", "kits", "-d", 601) == 4
     out = shell.capsys.readouterr().out
     assert "1 cases (1 healthy, 1 unhealthy)" in out
     assert "left out case_00001: [NNA-IO-MISSING]" in out
     assert "nnanomaly_plan_and_preprocess -d 601" in out
-    assert "CFG-OUTPUT" in shell.refuses(2, "convert_kits", "-i", ".", "-d", 601)
-    assert "CONVERT-FOLDER" in shell.refuses(3, "convert_kits", "-i", "case_00000", "-d", 602)
+    assert "CFG-OUTPUT" in shell.refuses(2, "convert_kits", "-i", "kits", "-d", 601)
+    assert "CONVERT-FOLDER" in shell.refuses(3, "convert_kits", "-i", "kits/case_00000", "-d", 602)
+    shell.paths.raw_root.rename(Path("kits", "raw"))
+    shell.paths.raw_root.symlink_to(Path("kits", "raw").resolve())
+    assert "CFG-OUTPUT" in shell.refuses(2, "convert_kits", "-i", "kits", "-d", 603), "the output lies in the source"
+
+
+def test_sources_of_one_name_are_refused_with_all_of_them_and_stay_as_they_are(
+    shell: Any, write_case: Callable[..., None]
+) -> None:
+    task, folders = Path("Task03_Liver"), ("patient_0", "patient_1")
+    for folder in folders:
+        write_case(task / folder / "imaging.nii.gz", task / folder / "segmentation.nii.gz")
+    before = {path: path.read_bytes() for path in task.rglob("*.nii.gz")}
+    document = {
+        "modality": {"0": "CT"},
+        "labels": {"0": "background", "1": "liver", "2": "cancer"},
+        "training": [{"image": f"{f}/imaging.nii.gz", "label": f"{f}/segmentation.nii.gz"} for f in folders],
+    }
+    (task / "dataset.json").write_text(json.dumps(document))
+    error = shell.refuses(3, "convert_msd", "-i", task, "-organ", "liver", "-d", 605)
+    assert "CONVERT-SAME" in error
+    assert "patient_0/imaging.nii.gz and Task03_Liver/patient_1/imaging.nii.gz" in error
+    assert {path: path.read_bytes() for path in task.rglob("*.nii.gz")} == before
+    assert not list(shell.paths.raw_root.iterdir())
 
 
 def test_a_task_of_the_decathlon_is_converted_under_its_name(shell: Any, write_case: Callable[..., None]) -> None:

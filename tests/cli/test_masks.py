@@ -106,6 +106,22 @@ def test_a_case_that_fails_ends_in_status_4(
     assert sorted(path.name for path in (raw / "organMasksTs").iterdir()) == ["organ_masks.csv", "test_1"]
 
 
+def test_masks_are_not_made_behind_a_link_nor_in_place_of_a_link_to_nothing(
+    shell: Any, raw: Path, fake_totalsegmentator: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(raw / "organMasksTs")
+    (tmp_path / "theirs").mkdir()
+    (raw / "organMasksTs" / "test_1").mkdir(parents=True)
+    (raw / "organMasksTs" / "test_0").symlink_to(tmp_path / "theirs")
+    (raw / "organMasksTs" / "test_1" / "kidney_left.nii.gz").symlink_to(tmp_path / "lost.nii.gz")
+    assert shell("segment_organs", "-d", 501) == 4
+    assert "test_0 failed: [NNA-IO-LINK]" in caplog.text
+    assert "IO-MISSING" in caplog.text
+    assert not any((tmp_path / "theirs").iterdir())
+    assert (raw / "organMasksTs" / "test_1" / "kidney_left.nii.gz").is_symlink()
+    assert (raw / "organMasksTs" / "test_1" / "kidney_right.nii.gz").is_file()
+
+
 def test_without_weights_or_program_the_remedy_is_named_within_two_seconds(
     shell: Any, raw: Path, fake_totalsegmentator: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,3 +150,14 @@ def test_the_full_check_reports_and_ends_in_status_3_without_writing_more(
     assert "VERIFY" in shell.error()
     written = sorted(path.name for path in shell.paths.preprocessed("Dataset501_Tiny").iterdir())
     assert written == ["organ_masks.csv", "verify_report.json"]
+
+
+def test_masks_of_a_folder_need_no_raw_dataset(
+    shell: Any, raw: Path, fake_totalsegmentator: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(raw / "imagesTs", "scans")
+    monkeypatch.delenv("nnanomaly_raw")
+    assert shell("segment_organs", "-i", "scans", "-o", "masks", "-organs", *ORGANS) == 0
+    assert Path("masks", "test_1", "kidney_left.nii.gz").is_file()
+    assert "-organs" in shell.refuses(2, "segment_organs", "-i", "scans", "-o", "other")
+    assert "CFG-OUTPUT" in shell.refuses(2, "segment_organs", "-i", "scans", "-o", "scans/m", "-organs", *ORGANS)

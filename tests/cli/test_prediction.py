@@ -212,6 +212,17 @@ def test_a_folder_without_images_is_refused(shell: Any, model: Plans) -> None:
     assert "case_0000.nii.gz" in shell.refuses(3, "predict", "-i", "empty", "-o", "preds")
 
 
+def test_images_whose_names_fit_no_case_are_named_and_the_others_predicted(
+    shell: Any, raw: Path, model: Plans, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("b.nii.gz", "c_0000.NII.GZ", "d_0000.nii", "e_000.nii.gz"):
+        shutil.copy(raw / "imagesTs" / "test_0_0000.nii.gz", raw / "imagesTs" / name)
+    assert shell("predict", "-i", "imagesTs", "-o", "preds") == 4
+    assert "b.nii.gz, c_0000.NII.GZ, d_0000.nii, e_000.nii.gz" in caplog.text
+    assert "{case}_0000.nii.gz" in caplog.text
+    assert sorted(path.name for path in Path("preds").glob("*.nii.gz")) == ["test_0.nii.gz", "test_1.nii.gz"]
+
+
 def test_two_trained_datasets_need_a_choice(
     shell: Any, model: Plans, tiny_plans: Callable[..., Plans], write_untrained_model: WriteModel
 ) -> None:

@@ -86,7 +86,7 @@ def test_all_faults_of_all_cases_are_collected_errors_first(raw_folder):
     found = find_faults(raw_folder)
     assert [finding.level for finding in found] == ["ERROR"] * 3 + ["WARNING"]
     assert {finding.code for finding in found} == {"DATA-COUNT", "GEO-PAIR", "ROI-MISSING", "DATA-JSON"}
-    with pytest.raises(DataError, match="3 errors.*case_a.*case_b"):
+    with pytest.raises(DataError, match="(?s)3 errors.*\n  .*case_a.*\n  .*case_b"):
         verify_dataset_integrity(raw_folder)
 
 
@@ -111,3 +111,45 @@ def test_masks_in_one_map_are_checked_once(raw_folder):
         (raw_folder / "organMasksTr" / "case_a" / f"{organ}.nii.gz").unlink()
     put(raw_folder / "organMasksTr" / "case_a.nii.gz", SHIFTED)
     assert codes(raw_folder) == [("ERROR", "GEO-PAIR")]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "part"),
+    [
+        (lambda f: put(f / "organMasksTr" / "case_z" / "kidney_left.nii.gz"), "DATA-NAME", "case_z belongs to no case"),
+        (lambda f: put(f / "organMasksTr" / "case_z_left.nii.gz"), "DATA-NAME", "case_z_left.nii.gz belongs to no"),
+        (lambda f: put(f / "labelsTr" / "case_a.nii"), "DATA-NAME", "case_a.nii does not end in .nii.gz"),
+        (lambda f: put(f / "labelsTr" / "case_z.nii.gz"), "DATA-NAME", "case_z.nii.gz has no case"),
+        (lambda f: put(f / "imagesTs" / "b.nii.gz"), "DATA-NAME", "b.nii.gz fits neither"),
+        (lambda f: put(f / "imagesTs" / "case_a_0000.nii.gz"), "CASE-ID", "case_a: in imagesTr and in imagesTs"),
+        (
+            lambda f: (f / "organ_labels.csv").write_text(
+                (f / "organ_labels.csv").read_text() + "\ncase_a,kidney_left,healthy\n"
+            ),
+            "LABELS-ROWS",
+            "case_a kidney_left stands in line",
+        ),
+        (
+            lambda f: (f / "splits_final.json").write_text('[{"train": ["case_a"], "val": []}]'),
+            "SPLIT-UNUSED",
+            "case_b",
+        ),
+        (
+            lambda f: (f / "splits_final.json").write_text('[{"train": ["case_x"], "val": []}]'),
+            "SPLIT-CASES",
+            "case_x",
+        ),
+    ],
+)
+def test_what_lacks_its_counterpart_is_named_by_the_full_check(raw_folder, spoil, code, part):
+    spoil(raw_folder)
+    found = find_faults(raw_folder, parts=("Tr", "Ts"))
+    assert any(finding.code == code and part in finding.message for finding in found), found
+
+
+def test_organs_without_a_row_are_named_beside_those_that_have_one(raw_folder):
+    table = raw_folder / "organ_labels.csv"
+    table.write_text("".join(line for line in table.read_text().splitlines(True) if "case_a,kidney_left" not in line))
+    (finding,) = find_faults(raw_folder)
+    assert (finding.level, finding.code) == ("WARNING", "LABELS-MISSING")
+    assert "without: case_a kidney_left" in finding.message

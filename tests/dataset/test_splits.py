@@ -10,7 +10,9 @@ from nnanomaly.dataset.splits import (
     make_splits,
     prepare_splits,
     save_splits,
+    split_remarks,
     validate_splits,
+    validation_cases,
 )
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 
@@ -114,7 +116,7 @@ def test_other_folds_are_refused(fold):
 @pytest.mark.parametrize(
     ("split", "code"),
     [
-        ({"train": ["a", "x"], "val": ["b"]}, "SPLIT-CASES.*fold 0.*'x'"),
+        ({"train": ["a", "x"], "val": ["b"]}, "SPLIT-CASES.*fold 0.*: x"),
         ({"train": ["a", "b"], "val": ["b"]}, "SPLIT-LEAK.*'b'"),
         ({"train": ["a"], "val": ["c"]}, "SPLIT-LEAK.*'p1'"),
     ],
@@ -161,3 +163,36 @@ def test_a_leaking_file_is_not_copied(tmp_path):
     with pytest.raises(DataError, match="SPLIT-LEAK"):
         prepare_splits(tmp_path / "raw", tmp_path / "pre", cases=["a"])
     assert not (tmp_path / "pre").exists()
+
+
+def test_a_link_to_nothing_is_named_and_stays(tmp_path):
+    (tmp_path / "pre").mkdir()
+    (tmp_path / "pre/splits_final.json").symlink_to(tmp_path / "lost.json")
+    with pytest.raises(FileNotFoundError, match=r"IO-MISSING.*splits_final\.json"):
+        prepare_splits(tmp_path / "raw", tmp_path / "pre", cases=KITS)
+    assert (tmp_path / "pre/splits_final.json").is_symlink()
+
+
+def test_cases_in_no_fold_and_cases_of_several_folds_are_said():
+    splits = [{"train": ["a"], "val": ["b", "c"]}, {"train": ["b"], "val": ["a", "c"]}]
+    unused, twice = split_remarks(splits, list("abcde"), source="splits_final.json")
+    assert "SPLIT-UNUSED" in unused
+    assert "2 cases are in no fold" in unused
+    assert ": d, e. Add them" in unused
+    assert "SPLIT-TWICE" in twice
+    assert "several folds validate c," in twice
+    assert split_remarks(nnunet_folds(KITS), KITS, source="splits_final.json") == []
+
+
+def test_a_case_listed_twice_in_a_fold_is_refused():
+    with pytest.raises(DataError, match="SPLIT-TWICE.*fold 1 lists a twice"):
+        fold = {"train": ["b"], "val": ["c"]}
+        validate_splits([fold, {"train": ["a", "b", "a"], "val": ["c"]}], list("abc"), source=Path("splits_final.json"))
+
+
+def test_folds_that_validate_one_case_are_not_judged_together():
+    splits = [{"train": ["c", "d"], "val": ["a", "b"]}, {"train": ["b", "d"], "val": ["a", "c"]}]
+    assert validation_cases(splits, ["1"], list("abcd")) == {"1": ["a", "c"]}
+    for folds in (["0", "1"], ["1", "0"], ["0", "all"]):
+        with pytest.raises(DataError, match=rf"(?s)SPLIT-TWICE.*a is a validation case of folds {' and '.join(folds)}"):
+            validation_cases(splits, folds, list("abcd"))

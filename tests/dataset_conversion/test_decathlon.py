@@ -79,3 +79,31 @@ def test_another_description_is_refused(write_task: Callable[..., Path], changes
 def test_a_folder_that_is_no_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="CONVERT-FOLDER.*Task03_Liver"):
         read_task(tmp_path)
+
+
+def test_what_no_list_names_is_said_and_links_are_followed(
+    write_task: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_task(numTraining=3, numTest=1)
+    (folder / "imagesTr" / "liver_0.nii.gz").rename(tmp_path / "elsewhere.nii.gz")
+    (folder / "imagesTr" / "liver_0.nii.gz").symlink_to(tmp_path / "elsewhere.nii.gz")
+    (folder / "labelsTr" / "liver_7.nii.gz").touch()
+    cases = find_task_cases(folder, read_task(folder))
+    assert [case.case for case in cases] == ["liver_0", "liver_1", "liver_9"]
+    assert "numTraining is 3, but 2 cases are listed" in caplog.text
+    assert "numTest" not in caplog.text
+    assert "1 files of its folders not: " in caplog.text
+    assert "labelsTr/liver_7.nii.gz" in caplog.text
+
+
+def test_ids_that_become_one_by_a_suffix_or_by_case_are_refused_with_both_sources(
+    write_task: Callable[..., Path], write_drawn: Callable[..., None]
+) -> None:
+    for name in ("liver_0_0000.nii.gz", "LIVER_0.nii.gz"):
+        entries = [{"image": f"imagesTr/{n}", "label": f"labelsTr/{n}"} for n in ("liver_0.nii.gz", name)]
+        folder = write_task(training=entries)
+        write_drawn(folder / "imagesTr" / name, folder / "labelsTr" / name)
+        task = read_task(folder)
+        scheme = task_scheme(folder, task, "liver", ())
+        with pytest.raises(DataError, match=rf"(?s)CONVERT-SAME.*imagesTr/liver_0\.nii\.gz and .*imagesTr/{name}"):
+            convert_cases(find_task_cases(folder, task), scheme, folder.parent / "Dataset503_Liver", num_processes=1)

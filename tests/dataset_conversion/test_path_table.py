@@ -131,15 +131,34 @@ def test_all_faults_of_all_rows_are_listed_and_nothing_is_written(data: Path) ->
         (["case,image", "a,scans/a.nii.gz"], "no organ is named"),
         (["case,image,label_liver,notes", "a,scans/a.nii.gz,healthy,x"], "unknown column 'notes'"),
         (["case,image,label_li ver", "a,scans/a.nii.gz,healthy"], "organ 'li ver'"),
-        (["case,image,label_liver", "a,scans/a.nii.gz,healthy", "A,scans/b.nii.gz,healthy"], "2 rows for the case 'a'"),
+        (
+            ["case,image,label_liver", "a,scans/a.nii.gz,healthy", "A,scans/b.nii.gz,healthy"],
+            "2 rows for the case 'a': line 2, line 3",
+        ),
         (["case,image,label_liver", "a,scans/a.nii.gz,healthy", "b,scans/b.nii,healthy"], r"\.nii, \.nii\.gz"),
     ],
 )
 def test_faults_of_the_table_are_named(data: Path, lines: list[str], fault: str) -> None:
-    with pytest.raises(DataError, match=f"CONVERT-ROWS.*{fault}"):
+    with pytest.raises(DataError, match=f"(?s)CONVERT-ROWS.*{fault}"):
         convert(data, *lines)
 
 
 def test_a_table_without_the_columns_shows_an_example(data: Path) -> None:
     with pytest.raises(DataError, match="CONVERT-CSV.*needs.*case,image"):
         convert(data, "id,path", "a,scans/a.nii.gz")
+
+
+def test_a_file_that_is_named_counts_whatever_its_ending(data: Path) -> None:
+    (data / "masks" / "plain.nii").write_bytes(b"")
+    folder = convert(data, "case,image,organ_masks,mask_kidney_left", "a,scans/a.nii.gz,structures/a,masks/plain.nii")
+    assert sorted(path.name for path in (folder / "organMasksTr" / "a").iterdir()) == ["kidney_left.nii"]
+
+
+def test_links_are_followed_and_those_to_nothing_are_named(data: Path) -> None:
+    (data / "scans" / "link.nii.gz").symlink_to(data / "scans" / "b.nii.gz")
+    folder = convert(data, "case,image,label_liver", "a,scans/link.nii.gz,healthy")
+    assert (folder / "imagesTr" / "a_0000.nii.gz").samefile(data / "scans" / "b.nii.gz")
+    (data / "scans" / "broken.nii.gz").symlink_to("nowhere.nii.gz")
+    (data / "structures" / "a" / "spleen.nii.gz").symlink_to("spleen.nii.gz")
+    with pytest.raises(DataError, match=r"(?s)spleen\.nii\.gz is a link.*broken.nii.gz.*is a link to nowhere\.nii\.gz"):
+        convert(data, "case,image,organ_masks,label_liver", "a,scans/broken.nii.gz,structures/a,healthy")

@@ -13,7 +13,7 @@ from nnanomaly.evaluation.evaluate_folder import evaluate_folder
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
 from nnanomaly.evaluation.summary import DETECTION_KEYS
-from nnanomaly.utilities.errors import DataError
+from nnanomaly.utilities.errors import ConfigurationError, DataError
 
 SHAPE = (12, 14, 40)  # x, y, z of the file
 KIDNEY_TUMOR = LesionLabels(reference=(2, 3), prediction=(1,), largest_prediction_label=1)
@@ -243,3 +243,30 @@ def test_several_processes_give_the_same_documents(folders: tuple[Path, Path], t
     document = json.loads((tmp_path / "out1" / "detection_summary.json").read_text())
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert list(document["failed_cases"]) == ["bad"]
+
+
+def test_the_summary_that_nnunet_left_is_kept_and_ours_is_replaced(folders: tuple[Path, Path]) -> None:
+    theirs = {"foreground_mean": {}, "mean": {}, "metric_per_case": []}
+    (folders[1] / "summary.json").write_text(json.dumps(theirs))
+    with pytest.raises(ConfigurationError, match=r"CFG-OUTPUT.*nnU-Net's own summary.*-o"):
+        evaluate_folder(*folders, labels=KIDNEY_TUMOR)
+    assert json.loads((folders[1] / "summary.json").read_text()) == theirs
+    (folders[1] / "summary.json").unlink()
+    for _ in range(2):
+        evaluate_folder(*folders, labels=KIDNEY_TUMOR)
+
+
+def test_missing_and_surplus_predictions_are_told_together(folders: tuple[Path, Path]) -> None:
+    (folders[1] / "hit.nii.gz").rename(folders[1] / "Hit.nii.gz")
+    with pytest.raises(
+        DataError, match=r"EVAL-MISSING.*1 of 2 predictions: hit; .*without a reference.*: Hit.*--allow_m"
+    ):
+        evaluate_folder(*folders, labels=KIDNEY_TUMOR)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("name", ["hit.nii", "free.NII.GZ", "other.mha"])
+def test_images_of_another_ending_are_not_left_out_in_silence(side: int, name: str, folders: tuple[Path, Path]) -> None:
+    (folders[side] / name).touch()
+    with pytest.raises(DataError, match=rf"EVAL-NAMES.*1 images that do not end in \.nii\.gz: {name}"):
+        evaluate_folder(*folders, labels=KIDNEY_TUMOR, allow_missing=True)

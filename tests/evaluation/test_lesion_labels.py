@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nnanomaly.evaluation.lesion_labels import LesionLabels, find_lesion_labels
+from nnanomaly.evaluation.lesion_labels import LesionLabels, find_lesion_labels, labels_ending
 from nnanomaly.utilities.errors import ConfigurationError
 
 KIDNEY = {"background": 0, "kidney": 1, "tumor": 2, "cyst": 3}
@@ -106,3 +106,21 @@ def test_predictions_of_other_labels_must_say_which_are_lesions(tmp_path: Path) 
 def test_no_label_and_the_background_are_refused(wrong: tuple[int, ...]) -> None:
     with pytest.raises(ConfigurationError, match="CFG-LABELS"):
         LesionLabels(reference=(1,), prediction=wrong)
+
+
+def test_the_label_ignore_is_no_lesion_and_its_value_is_known(tmp_path: Path) -> None:
+    describe(tmp_path, {"background": 0, "lesion": 1, "ignore": 2})
+    labels = find_lesion_labels(tmp_path / "labelsTs", tmp_path / "preds")
+    assert (labels.reference, labels.prediction, labels.ignored) == ((1,), (1,), 2)
+    assert find_lesion_labels(tmp_path / "labelsTs", tmp_path / "preds", prediction=[5]).ignored == 2
+
+
+def test_the_ending_is_that_of_the_dataset_or_of_the_files(tmp_path: Path) -> None:
+    folder = tmp_path / "labelsTs"
+    assert labels_ending(folder) == ".nii.gz"
+    folder.mkdir()
+    (folder / "a.nii").touch()
+    assert labels_ending(folder) == ".nii"
+    path = describe(tmp_path, KIDNEY)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "file_ending": ".nii.gz"}))
+    assert labels_ending(folder) == ".nii.gz"

@@ -11,6 +11,7 @@ from matplotlib.image import imread
 
 from nnanomaly.experiment_planning.presets import PRESETS
 from nnanomaly.preprocessing.overlays import draw_overlays
+from nnanomaly.utilities.errors import ConfigurationError
 
 PLAN = PRESETS["default"].preprocessing
 CASES = ("broken", "sound", "swapped")
@@ -71,3 +72,13 @@ def test_a_missing_mask_is_a_red_line_not_a_fault(
     assert report.suspicious == ("sound", "swapped")
     (line,) = [message for message in caplog.messages if message.startswith("sound")]
     assert "ROI-MISSING" in line
+
+
+def test_pictures_of_an_earlier_run_are_replaced_and_those_of_others_are_not(raw_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert draw_overlays(raw_folder, PLAN, out, num_processes=1).num_drawn == 2
+    (out / "sound.png").write_bytes(b"a picture of somebody else")
+    with pytest.raises(ConfigurationError, match="CFG-OUTPUT.*sound.png.*-o"):
+        draw_overlays(raw_folder, PLAN, out, num_processes=1)
+    assert (out / "sound.png").read_bytes() == b"a picture of somebody else"

@@ -35,7 +35,9 @@ def test_what_is_no_such_table_has_the_first_code(tmp_path: Path, content: bytes
 
 
 def test_all_rows_of_another_length_are_listed_with_the_second_code(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"T-ROWS.*line 2: 1 values for 2 columns; line 4: 3 values for 2 columns"):
+    with pytest.raises(
+        DataError, match=r"T-ROWS.*2 faults.*\n  line 2: 1 values for 2 columns\n  line 4: 3 values for 2 columns"
+    ):
         read(tmp_path / "t.csv", b"case,split\na\nb,train\nc,d,e\n")
 
 

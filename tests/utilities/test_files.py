@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from nnanomaly.utilities.files import BLOCK_BYTES, copy_atomically, file_hash, link_or_copy, write_text
+from nnanomaly.utilities.errors import ConfigurationError, DataError
+from nnanomaly.utilities.files import (
+    BLOCK_BYTES,
+    copy_atomically,
+    file_hash,
+    link_or_copy,
+    refuse_link,
+    refuse_within,
+    write_text,
+)
 
 
 def test_the_same_file_appears_under_another_name_and_links_are_followed(tmp_path: Path) -> None:
@@ -25,6 +34,49 @@ def test_a_copy_serves_where_links_are_impossible(tmp_path: Path, monkeypatch: p
     link_or_copy(tmp_path / "file", tmp_path / "new" / "name")
     assert (tmp_path / "new" / "name").read_text() == "content"
     assert not (tmp_path / "new" / "name").samefile(tmp_path / "file")
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("kind", ["hard link", "link", "link to nothing", "folder"])
+def test_what_is_there_is_never_written_over(
+    kind: str, links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, target = tmp_path / "first", tmp_path / "second", tmp_path / "target"
+    first.write_text("first")
+    second.write_text("second")
+    if kind == "folder":
+        target.mkdir()
+    elif kind == "hard link":
+        os.link(first, target)
+    else:
+        target.symlink_to(first if kind == "link" else tmp_path / "nothing")
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError("no links")))
+    with pytest.raises(DataError, match="IO-EXISTS.*target is there already.*second"):
+        link_or_copy(second, target)
+    assert (first.read_text(), second.read_text()) == ("first", "second")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_nothing_is_written_through_a_link_below_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "others" / "deep").mkdir(parents=True)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "case").symlink_to(tmp_path / "others")
+    (tmp_path / "root").symlink_to(tmp_path / "own")
+    refuse_link(tmp_path / "root", "new")  # that the folder itself is a link is the user's choice
+    for name in ("case", "case/deep"):
+        with pytest.raises(DataError, match="IO-LINK.*case is a link to .*others"):
+            refuse_link(tmp_path / "root", name)
+
+
+def test_an_output_within_its_source_is_refused_also_behind_links(tmp_path: Path) -> None:
+    (tmp_path / "source" / "folder").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "source" / "folder")
+    refuse_within(tmp_path / "sourcebeside", tmp_path / "source")
+    refuse_within(tmp_path, tmp_path / "source")
+    for output in ("source", "source/new", "link", "link/new", "source/../source"):
+        with pytest.raises(ConfigurationError, match="CFG-OUTPUT.*which is read"):
+            refuse_within(tmp_path / output, tmp_path / "source")
 
 
 @pytest.mark.parametrize("size", [0, 5, BLOCK_BYTES, 2 * BLOCK_BYTES + 1])
