@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnanomaly.cli import options
-from nnanomaly.cli.evaluation_options import add_predicted_values
+from nnanomaly.cli.evaluation_options import add_predicted_values, add_rule, rule_of
 from nnanomaly.cli.output import say
 from nnanomaly.cli.run import PARTIAL, Arguments, run_command
 from nnanomaly.paths import Paths
@@ -16,7 +16,6 @@ from nnanomaly.utilities.progress import progress_bar
 
 if TYPE_CHECKING:
     from nnanomaly.baselines.compare_api import Method
-    from nnanomaly.evaluation.lesion_matching import MatchRule
 
 logger = logging.getLogger(__name__)
 THRESHOLD_WORDS = ("val", "otsu", "none")
@@ -42,7 +41,7 @@ def evaluate(argv: Arguments = None) -> int:
     parser.add_argument(
         "-o", type=Path, default=None, help="folder for the summaries (default: that of the predictions)"
     )
-    _add_rule(parser)
+    add_rule(parser)
     options.add_processes(parser)
     return run_command(parser, argv, _evaluate)
 
@@ -77,7 +76,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             files,
             labels=labels,
             output_folder=output,
-            rule=_rule(arguments),
+            rule=rule_of(arguments),
             num_processes=arguments.np,
             progress=show,
             lacking=unfinished(*(places or [folder])),
@@ -120,7 +119,7 @@ def compare(argv: Arguments = None) -> int:
         default="max",
         help="which of nnU-Net's probabilities in a component is its score (default %(default)s)",
     )
-    _add_rule(parser)
+    add_rule(parser)
     options.add_processes(parser)
     return run_command(parser, argv, _compare)
 
@@ -159,7 +158,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     wanted = ComparisonOptions(
         folds=None if arguments.f is None else tuple(arguments.f),
         lesion_labels=tuple(arguments.l),
-        rule=_rule(arguments),
+        rule=rule_of(arguments),
         aggregate=arguments.score,
         bootstrap=Bootstrap(num_draws=arguments.num_draws, seed=arguments.seed),
         allow_missing=arguments.allow_missing,
@@ -243,63 +242,6 @@ def _numbers(flag: str, text: str) -> tuple[int, ...]:
     if not all(part.isdecimal() for part in parts):
         raise ConfigurationError("CFG-EVAL", f"{flag} is {text!r}, must be whole numbers such as 2,3")
     return tuple(int(part) for part in parts)
-
-
-def _add_rule(parser: argparse.ArgumentParser) -> None:
-    """What counts as found."""
-    parser.add_argument(
-        "-iou", type=float, default=0.2, help="smallest IoU of a match, inclusive (default %(default)s)"
-    )
-    parser.add_argument(
-        "-connectivity",
-        type=int,
-        choices=(6, 18, 26),
-        default=26,
-        help="how many neighbours of a voxel may belong to its component (default %(default)s)",
-    )
-    parser.add_argument(
-        "-assignment",
-        choices=("hungarian", "greedy"),
-        default="hungarian",
-        help="how candidates of masks are given to lesions: most matches, or largest IoU first (default %(default)s)",
-    )
-    parser.add_argument(
-        "-extra",
-        choices=("false_positive", "neutral"),
-        default="false_positive",
-        help="what a further candidate on a lesion that is already found counts as (default %(default)s)",
-    )
-    for flag, what in (
-        ("-reference_floor", "lesions of the reference are ignored"),
-        ("-candidate_floor", "predicted masks are removed"),
-    ):
-        parser.add_argument(
-            flag,
-            nargs=2,
-            type=float,
-            default=(20, 3.0),
-            metavar=("VOXELS", "MM"),
-            help=f"{what} under that many voxels or that axial diameter (default: 20 3)",
-        )
-    parser.add_argument("--allow_missing", action="store_true", help="count a missing prediction as an empty one")
-
-
-def _rule(arguments: argparse.Namespace) -> "MatchRule":
-    from nnanomaly.evaluation.lesion_matching import MatchRule
-    from nnanomaly.evaluation.regions import SizeFloor
-
-    reference, candidate = (
-        SizeFloor(min_voxels=int(voxels), min_diameter_mm=millimetres)
-        for voxels, millimetres in (arguments.reference_floor, arguments.candidate_floor)
-    )
-    return MatchRule(
-        min_iou=arguments.iou,
-        connectivity=arguments.connectivity,
-        reference_floor=reference,
-        candidate_floor=candidate,
-        assignment=arguments.assignment,
-        extra_candidates=arguments.extra,
-    )
 
 
 def _name_failures(failures: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ import argparse
 from nnanomaly.cli import options
 from nnanomaly.cli.refusals import refuse_other_trainer, refuse_several_gpus
 from nnanomaly.cli.run import Arguments, run_command
+from nnanomaly.cli.training_options import add_training
 from nnanomaly.paths import Paths, check_fold, tracker_from_env
 from nnanomaly.plans import HEAD, REDUCTION
 from nnanomaly.utilities.errors import ConfigurationError
@@ -20,7 +21,7 @@ def train(argv: Arguments = None) -> int:
     `all` is `ddpm`, then `head`. `vqgan` and `classifier` alone are not calibrated.
     """
     parser = options.new_parser(train)
-    options.add_training(parser)
+    add_training(parser)
     return run_command(parser, argv, _train)
 
 

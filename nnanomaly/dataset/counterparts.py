@@ -11,6 +11,7 @@ from pathlib import Path
 from nnanomaly.dataset.organ_labels import OrganLabels, repeated_rows
 from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.dataset.splits import load_splits, split_remarks, validate_splits
+from nnanomaly.imageio.reader_writer import without_ending
 from nnanomaly.paths import (
     IMAGES_TR,
     IMAGES_TS,
@@ -49,7 +50,7 @@ def counterpart_remarks(
 def _label_maps(folder: Path, cases: list[str], description: DatasetDescription) -> Iterator[Remark]:
     expected = {f"{case}{description.file_ending}" for case in cases}
     for name in partners(expected, _names(folder)).surplus:
-        case = re.sub(r"\.nii(\.gz)?$", "", name)
+        case = without_ending(name)
         wrong = f"does not end in {description.file_ending}, so that it is not read" if case in cases else "has no case"
         yield "DATA-NAME", f"{folder / name} {wrong}"
 
@@ -58,7 +59,7 @@ def _masks(folder: Path, cases: list[str], description: DatasetDescription) -> I
     """Folders and files of masks that no case or organ of the dataset looks for."""
     organs = "|".join(map(re.escape, (*description.organs, "left", "right")))
     for name in _names(folder):
-        stem = re.sub(r"\.nii(\.gz)?$", "", name)
+        stem = without_ending(name)
         owner = re.fullmatch(rf"(.+?)_({organs})", stem)
         if name != ORGAN_MASKS_CSV and stem not in cases and (owner is None or owner[1] not in cases):
             yield "DATA-NAME", f"{folder / name} belongs to no case"
@@ -91,4 +92,6 @@ def fold_remarks(folder: Path, cases: list[str]) -> Iterator[Remark]:
 def _names(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    data = {name for name in names if name.endswith((".raw", ".zraw")) and f"{name.rpartition('.')[0]}.mhd" in names}
+    return sorted(names - data)

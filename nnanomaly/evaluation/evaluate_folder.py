@@ -155,11 +155,8 @@ def files_by_case(folder: Path, file_ending: str) -> Mapping[str, Path]:
     if not folder.is_dir():
         raise DataError("EVAL-FOLDER", f"{folder} is not a folder. Name the folder of the label maps.")
     names = sorted(path.name for path in folder.iterdir() if not path.is_dir() and not path.name.startswith("."))
-    others = (
-        []
-        if file_ending not in READER_WRITERS
-        else misnamed_images(folder, (n for n in names if n.endswith(file_ending)))
-    )
+    expected = (name for name in names if name.endswith(file_ending))
+    others = misnamed_images(folder, expected) if file_ending in READER_WRITERS else []
     if others:
         raise DataError(
             "EVAL-NAMES",

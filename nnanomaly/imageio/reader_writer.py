@@ -68,6 +68,12 @@ def reader_writer_for(path: Path) -> ReaderWriter:
     )
 
 
+def without_ending(name: str) -> str:
+    """A file name without the ending of its format; as it is for other files."""
+    ending = next((ending for ending in READER_WRITERS if name.endswith(ending)), "")
+    return name.removesuffix(ending)
+
+
 def write_like(path: Path, array: NDArray[np.generic], reference: Path) -> None:
     """Write `[Z, Y, X]` on the grid of another file; where both have one format, with its whole header geometry.
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from nnanomaly.dataset.organ_mask_files import require_organ_mask
 from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.imageio.in_memory import InMemory, image_in_memory, labels_in_memory
-from nnanomaly.imageio.reader_writer import READER_WRITERS, check_thickness, reader_writer_for
+from nnanomaly.imageio.reader_writer import check_thickness, reader_writer_for, without_ending
 from nnanomaly.preprocessing.preprocessor import read_organ_mask
 from nnanomaly.roi.organ_masks import load_organ_mask, organ_on_grid
 from nnanomaly.utilities.errors import ConfigurationError, DataError
@@ -48,7 +48,7 @@ def case_of(image: Image) -> str:
     """The case id that a file name says (`case_0000.nii.gz`: case); "case" for an image in memory."""
     if not isinstance(image, FILE):
         return UNNAMED
-    return _without_ending(Path(image)).removesuffix(FIRST_CHANNEL)
+    return without_ending(Path(image).name).removesuffix(FIRST_CHANNEL)
 
 
 def read_input(
@@ -72,7 +72,7 @@ def read_input(
     check_thickness(scan.grid, source)
     if isinstance(organ_masks, Mapping):
         return scan, {organ: _mask_of(organ_masks, organ, grid=scan.grid, source=source) for organ in organs}
-    folder, stem = Path(organ_masks).parent, _without_ending(Path(organ_masks))
+    folder, stem = Path(organ_masks).parent, without_ending(Path(organ_masks).name)
     found = {organ: require_organ_mask(folder, stem, organ, description=description) for organ in organs}
     masks = {
         organ: load_organ_mask(file.path, file.label, grid=scan.grid, image=source) for organ, file in found.items()
@@ -92,8 +92,3 @@ def _mask_of(organ_masks: Mapping[str, Image], organ: str, *, grid: Grid, source
         return load_organ_mask(Path(mask), None, grid=grid, image=source)
     name = Path(f"mask of {organ}")
     return organ_on_grid(labels_in_memory(mask, name), name, None, grid=grid, image=source)
-
-
-def _without_ending(path: Path) -> str:
-    ending = next((ending for ending in READER_WRITERS if path.name.endswith(ending)), "")
-    return path.name.removesuffix(ending)

@@ -1,4 +1,4 @@
-"""From a patch to its map, in the one order there is: look, draw large candidates anew, map (METHOD 8.6).
+"""From a patch to its map, in the one order there is: look, draw large candidates anew, map (METHOD 6.3).
 
 Prediction, calibration, tuning, diagnosis and the reduction all read patches here, so that a threshold is chosen on
 what is later thresholded.

@@ -79,7 +79,7 @@ def segment_folder(
 def _segment_case(
     image: Path, target: Path, organs: list[str], *, installed: TotalSegmentator, device: str | None
 ) -> None:
-    """Run, check all organs, store them; what is there already stays. Raises IO-EXISTS, IO-LINK and what it meets."""
+    """Run, check all organs, store them; what is there already stays. Raises IO-TAKEN, IO-LINK and what it meets."""
     refuse_link(target.parent, target.name)
     grid = reader_writer_for(image).read_grid(image)
     with tempfile.TemporaryDirectory(prefix="nnanomaly-masks-") as folder:

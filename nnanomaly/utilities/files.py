@@ -53,7 +53,7 @@ def file_hash(path: Path) -> str:
 def link_or_copy(source: Path, target: Path) -> None:
     """The same file under another name where the file system can do that, else a copy; links to `source` are followed.
 
-    What is there already stays, and raises `DataError` (IO-EXISTS): it may be another name of a file of the user's,
+    What is there already stays, and raises `DataError` (IO-TAKEN): it may be another name of a file of the user's,
     and writing into it would change that file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,10 +69,10 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def refuse_existing(target: Path, source: Path) -> None:
-    """Raise `DataError` (IO-EXISTS) where there is a file, a folder or a link of that name, be it a link to nothing."""
+    """Raise `DataError` (IO-TAKEN) where there is a file, a folder or a link of that name, be it a link to nothing."""
     if os.path.lexists(target):
         raise DataError(
-            "IO-EXISTS", f"{target} is there already; {source} is not written over it. Move it away, or rename one."
+            "IO-TAKEN", f"{target} is there already; {source} is not written over it. Move it away, or rename one."
         )
 
 

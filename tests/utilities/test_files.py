@@ -52,7 +52,7 @@ def test_what_is_there_is_never_written_over(
         target.symlink_to(first if kind == "link" else tmp_path / "nothing")
     if not links:
         monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError("no links")))
-    with pytest.raises(DataError, match="IO-EXISTS.*target is there already.*second"):
+    with pytest.raises(DataError, match="IO-TAKEN.*target is there already.*second"):
         link_or_copy(second, target)
     assert (first.read_text(), second.read_text()) == ("first", "second")
     assert not (tmp_path / "nothing").exists()
