@@ -11,7 +11,7 @@ from nnanomaly.inference.calibrated_fold import is_calibrated
 from nnanomaly.inference.model_documents import seal_descriptions, seal_plans
 from nnanomaly.lesion_head.train_head_api import train_head
 from nnanomaly.paths import Paths
-from nnanomaly.plans import HEAD, REDUCTION, STAGES, Plans, load_plans, training_command
+from nnanomaly.plans import FIXED_CODECS, HEAD, REDUCTION, STAGES, Plans, load_plans, training_command
 from nnanomaly.training import train_api
 from nnanomaly.training.anew import (
     begin_anew,
@@ -125,7 +125,8 @@ def _what_begins_anew(run: FoldTraining, plans: Plans) -> dict[str, Sequence[str
 
 def _goes_on(run: FoldTraining, plans: Plans, stage: str) -> bool:
     """Whether a finished stage is to have more iterations than it has."""
-    if stage == REDUCTION:
+    learns_nothing = stage == "vqgan" and plans.vqgan.codec in FIXED_CODECS
+    if stage == REDUCTION or learns_nothing:
         return False
     training = plans.with_training(stage, **run.options.changes).training_of(stage)
     if stage == HEAD and plans.head.self_training_iterations:

@@ -209,6 +209,7 @@ def raw(paths: Paths, write_nifti: Callable[..., Path]) -> Path:
     image, left, right = np.full((32, 32, 48), 50.0), np.zeros((32, 32, 48)), np.zeros((32, 32, 48))
     left[8:24, 8:24, 4:20], right[8:24, 8:24, 28:44] = 1, 1
     image[12:18, 12:18, 8:14] = -50
+    image[:2] = -1000  # air, as in every CT
     write_nifti(raw / "imagesTs" / "c_0000.nii.gz", image.astype(np.float32), spacing_mm=(2.0,) * 3)
     for name, mask in (("kidney_left", left), ("kidney_right", right)):
         write_nifti(raw / "organMasksTs" / "c" / f"{name}.nii.gz", mask.astype(np.uint8), spacing_mm=(2.0,) * 3)

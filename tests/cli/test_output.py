@@ -34,8 +34,10 @@ def test_a_terminal_without_a_letter_shows_its_number(encoding: str, monkeypatch
     assert r"\u2192 caf\udce9 \u65e5" in shown
 
 
-def test_an_error_is_one_line_and_the_log_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    output.say_error("error: two\nlines \x1b[2J")
-    assert capsys.readouterr().err == "error: two lines \\x1b[2J\n"
+def test_further_lines_of_an_error_are_set_in_and_none_acts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output.say_error("error: two\n lines \x1b[2J\n\n")
+    assert capsys.readouterr().err == "error: two\n  lines \\x1b[2J\n"
     record = logging.LogRecord("nnanomaly", logging.INFO, "", 0, "%s", ("case\x1b[2J",), None)
     assert output._Visible("%(message)s").format(record) == r"case\x1b[2J"

@@ -144,12 +144,12 @@ def test_the_demo_wants_a_folder_of_its_own(shell: Any, raw: Path) -> None:
 def test_interruptions_and_faults_of_the_machine_have_their_exit_status(
     shell: Any, raw: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, status: int, part: str
 ) -> None:
-    from nnanomaly.training import train_api
+    from nnanomaly.cli import training_run
 
     def stop(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr(train_api, "train_stages", stop)
+    monkeypatch.setattr(training_run, "train_fold", stop)
     assert shell("train", 501, "vqgan") == status
     (line,) = shell.capsys.readouterr().err.splitlines()
     assert part in line
