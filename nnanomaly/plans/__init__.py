@@ -25,7 +25,7 @@ from nnanomaly.plans.diffusion import DiffusionPlan
 from nnanomaly.plans.domain import OrganDomain
 from nnanomaly.plans.files import load_plans, save_plans
 from nnanomaly.plans.head import HeadPlan
-from nnanomaly.plans.identity import BEHIND_THE_MAP, FELT_BY_NETWORKS, RESIDUAL_FIELDS
+from nnanomaly.plans.identity import BEHIND_THE_MAP, FELT_BY_NETWORKS, RESIDUAL_FIELDS, fits, shortened
 from nnanomaly.plans.inference import InferencePlan
 from nnanomaly.plans.limits import LENGTHS, LIMITS, LONGEST_ORGAN, ORGAN_PATTERN
 from nnanomaly.plans.plans import Plans
@@ -64,7 +64,9 @@ __all__ = [
     "Step",
     "TrainingPlan",
     "VQGANPlan",
+    "fits",
     "load_plans",
     "save_plans",
+    "shortened",
     "training_command",
 ]

@@ -29,14 +29,14 @@ YOUNGER: Metadata = {"younger": True}
 trained before it still fit. Such a default never changes."""
 
 
-def acts_on(step: Step) -> Metadata:
-    """A field of the inference, and the steps that it changes."""
-    return {"acts_on": step}
+def acts_on(step: Step, *, since: int = 1) -> Metadata:
+    """A field of the inference, the steps that it changes, and the version of the identities that first heeds it."""
+    return {"acts_on": step, "since": since}
 
 
-def seen_by_classifier(usual: object) -> Metadata:
+def seen_by_classifier(usual: object, *, since: int = 1) -> Metadata:
     """A field of the diffusion model that changes what the classifier sees; its identity leaves it out at `usual`."""
-    return {"seen_by_classifier": usual}
+    return {"seen_by_classifier": usual, "since": since}
 
 
 def fields_acting_on(kind: type, steps: Step) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ class DiffusionPlan:
     """Levels with self-attention (unet3d only)."""
     head_channels: int = 32
     """Channels of one attention head."""
-    num_timesteps: int = 1000
+    num_timesteps: int = field(default=1000, metadata=seen_by_classifier(1000, since=2))
     """Steps of the discrete schedule (ddpm only)."""
     log_sigma_mean: float = 0.3
     """Mean of ln(sigma) in training (edm only)."""

@@ -21,11 +21,14 @@ KINDS: dict[str, type] = {
     "inference": InferencePlan,
 }
 """Dataclasses of the entries of a plans document."""
-FORGOTTEN = ("min_classifier_auc", "inpaint_rounds")
-FELT_BY_NETWORKS = tuple(name for name in fields_acting_on(InferencePlan, Step.NETWORKS) if name not in FORGOTTEN)
+VERSION_2 = ":2:"
+"""What an identity holds from version 2 on: before it stands what version 1 heeded, behind it what that forgot."""
+FELT_BY_NETWORKS = fields_acting_on(InferencePlan, Step.NETWORKS)
 """Fields of the inference that change what is reconstructed; the others act on what comes out."""
 RESIDUAL_FIELDS = fields_acting_on(InferencePlan, Step.RESIDUAL)
 """Fields of the inference that decide which residuals the lesion head sees."""
+SEEN_BY_HEAD = fields_acting_on(InferencePlan, Step.NETWORKS | Step.RESIDUAL)
+SINCE = declared(InferencePlan, "since")
 BEHIND_THE_MAP = tuple(
     field.name
     for field in dataclasses.fields(InferencePlan)
@@ -34,25 +37,60 @@ BEHIND_THE_MAP = tuple(
 """Fields of the inference that act on a finished map alone."""
 
 
-def identity_of(document: dict[str, Any], stages: Collection[str]) -> str:
-    """SHA-256 of what networks of these stages depend on: the patches, themselves and the stages before them.
+def identity_of(document: dict[str, Any], stages: Collection[str], *, guided: bool) -> str:
+    """What networks of these stages depend on: the patches, themselves and the stages before them.
 
-    `document`: plans as plain types. A stage depends on the autoencoder, the lesion head on the ddpm as well.
+    `document`: plans as plain types; `guided`: whether a classifier guides. A stage depends on the autoencoder, the
+    lesion head on the ddpm as well, and on what the inference shows it. The identity is the SHA-256 of what version 1
+    heeded and, where version 2 heeds more, `:2:` and the SHA-256 of that.
     """
+    first, second = document_hash(_heeded_by_1(document, stages)), _added_by_2(document, stages, guided)
+    return f"{first}{VERSION_2}{document_hash(second)}" if second else first
+
+
+def fits(trained_with: str, identity: str) -> bool:
+    """Whether a network that was trained with one identity belongs to plans of another.
+
+    A network that carries an identity of version 1 is judged by version 1: what that forgot is not known of it.
+    """
+    if VERSION_2 not in trained_with:
+        identity = identity.partition(VERSION_2)[0]
+    return trained_with == identity
+
+
+def shortened(identity: str) -> str:
+    """An identity for a message: the first 12 digits of each of its hashes."""
+    return ":".join(part[:12] for part in identity.split(":"))
+
+
+def _heeded_by_1(document: dict[str, Any], stages: Collection[str]) -> dict[str, Any]:
     relevant = {key: document[key] for key in ("preset", "organs", "preprocessing")}
     before = {"vqgan", "ddpm"} if HEAD in stages else {"vqgan"}
     for stage in {*before, *stages}:
         relevant[stage] = _that_counts(stage, document[stage])
     if HEAD in stages:
         counts = _that_counts("inference", document["inference"])
-        relevant["inference"] = {name: value for name, value in counts.items() if name in FELT_BY_NETWORKS}
-        if document["inference"]["anomaly_map"] == "ssim":  # the head sees another residual than that in HU
+        old = {name for name in SEEN_BY_HEAD if SINCE[name] == 1}
+        relevant["inference"] = {name: value for name, value in counts.items() if name in old}
+        if document["inference"]["anomaly_map"] == "ssim":  # of the maps, version 1 told this one alone from the others
             relevant["inference"]["anomaly_map"] = "ssim"
     if "classifier" in stages:
-        usual = declared(DiffusionPlan, "seen_by_classifier")
-        ddpm = document["ddpm"]
-        relevant["classifier"] |= {f"ddpm.{name}": ddpm[name] for name in usual if ddpm[name] != usual[name]}
-    return document_hash(relevant)
+        relevant["classifier"] |= _shown_to_classifier(document["ddpm"], version=1)
+    return relevant
+
+
+def _added_by_2(document: dict[str, Any], stages: Collection[str], guided: bool) -> dict[str, Any]:
+    added = _shown_to_classifier(document["ddpm"], version=2) if "classifier" in stages else {}
+    if HEAD in stages:
+        added |= {f"inference.{name}": document["inference"][name] for name in SEEN_BY_HEAD if SINCE[name] == 2}
+        added["classifier"] = _that_counts("classifier", document["classifier"]) if guided else None
+    return added
+
+
+def _shown_to_classifier(ddpm: dict[str, Any], *, version: int) -> dict[str, Any]:
+    usual, since = declared(DiffusionPlan, "seen_by_classifier"), declared(DiffusionPlan, "since")
+    names = [name for name, value in usual.items() if ddpm[name] != value and since[name] == version]
+    return {f"ddpm.{name}": ddpm[name] for name in names}
 
 
 def _that_counts(stage: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -36,16 +36,16 @@ class InferencePlan:
     """`none`, `gradient` (published form), `relative` (scale-free) or `free` (no classifier)."""
     guidance_scale: float = field(metadata=acts_on(Step.NETWORKS))
     """s of `gradient`, rho of `relative`, or w of `free` (1 = the healthy class alone, more = away from null)."""
-    min_classifier_auc: float = field(metadata=acts_on(Step.NETWORKS))
+    min_classifier_auc: float = field(metadata=acts_on(Step.NETWORKS, since=2))
     """Guidance is switched off, aloud, when the classifier's validation AUC at `sigma` is below this; 0 = never."""
     num_samples: int = field(metadata=acts_on(Step.NETWORKS))
     """Reconstructions that are averaged (more than one only for `encode = noise`)."""
     quantise: bool = field(metadata=acts_on(Step.NETWORKS))
     """Whether latents snap to the nearest code before they are decoded."""
-    anomaly_map: AnomalyMap = field(metadata=acts_on(Step.RESIDUAL | Step.MAP))
+    anomaly_map: AnomalyMap = field(metadata=acts_on(Step.RESIDUAL | Step.MAP, since=2))
     """`absolute` (HU), `zscore` (by healthy residuals at that distance to the organ), `zscore_intensity` (by distance
     and by the HU of the reconstruction) or `ssim` (the z-score of one minus the structural similarity)."""
-    smoothing_mm: float = field(metadata=acts_on(Step.RESIDUAL))
+    smoothing_mm: float = field(metadata=acts_on(Step.RESIDUAL, since=2))
     """Standard deviation of the Gaussian that smooths the residual (for `ssim`, what is compared); 0 = none."""
     organ_gate_mm: float = field(metadata=acts_on(Step.MAP))
     """Distance outside the organ at which the map begins to fade; negative = no gate."""
@@ -78,7 +78,7 @@ class InferencePlan:
     """Candidates of smaller equivalent diameter are dropped."""
     extra_sigmas: tuple[float, ...] = field(default=(), metadata=YOUNGER | acts_on(Step.NETWORKS))
     """More noise levels: the map is the mean over those of all levels, each by healthy residuals of its own."""
-    inpaint_rounds: int = field(default=0, metadata=acts_on(Step.NETWORKS))
+    inpaint_rounds: int = field(default=0, metadata=acts_on(Step.NETWORKS, since=2))
     """Rounds in which candidates over 30 mm are drawn anew from their surroundings; 0 = off."""
     follow_lesions: bool = field(default=False, metadata=acts_on(Step.CANDIDATES))
     """Whether a candidate that a patch cuts off gets another patch further out."""

@@ -89,9 +89,9 @@ class Plans:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of what a trained model depends on: preprocessing and networks, not training length or gate."""
+        """What a trained model depends on, hashed: preprocessing and networks, not training length or gate."""
         return self.identity_of(*STAGES)
 
     def identity_of(self, *stages: str) -> str:
         """The same for some stages: a stage depends on the patches, on itself and on those before it."""
-        return identity_of(to_document(self), stages)
+        return identity_of(to_document(self), stages, guided=self.inference.needs_classifier)

@@ -413,8 +413,8 @@ def test_a_head_belongs_to_the_noise_levels_and_the_reference_it_was_trained_on(
         other = replace(plans, inference=replace(plans.inference, **change))
         assert other.identity_of("head") != plans.identity_of("head")
         assert other.identity == plans.identity
-    inpainting = replace(plans, inference=replace(plans.inference, inpaint_rounds=3, follow_lesions=True))
-    assert inpainting.identity_of("head") == plans.identity_of("head")
+    following = replace(plans, inference=replace(plans.inference, mirroring=True, follow_lesions=True))
+    assert following.identity_of("head") == plans.identity_of("head")
     trained = replace(plans.head, augmentation=True, crop_mm=0.0, self_training_iterations=5)
     assert replace(plans, head=trained).identity_of("head") == plans.identity_of("head")
 
