@@ -17,6 +17,7 @@ from nnanomaly.plans.choices import (
     REDUCTION,
     SAMPLERS_OF,
     STAGES,
+    Guidance,
 )
 from nnanomaly.plans.classifier import ClassifierPlan
 from nnanomaly.plans.commands import training_command
@@ -56,6 +57,7 @@ __all__ = [
     "ClassifierPlan",
     "DiffusionPlan",
     "GatePlan",
+    "Guidance",
     "HeadPlan",
     "InferencePlan",
     "OrganDomain",

@@ -4,7 +4,7 @@ from typing import Final, Literal, get_args
 
 STAGES: Final = ("vqgan", "classifier", "ddpm")
 """The chain of the published method."""
-HEAD: Final = "head"
+HEAD: Final[Literal["head"]] = "head"
 """The stage that may follow it: a network that tells lesions from other residuals."""
 REDUCTION: Final = "reduction"
 """What may follow either: a model that tells true candidates from false ones."""
