@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nnanomaly.paths import FOLD_PATTERN, fold_order
+from nnanomaly.plans import fits, shortened
 from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault, IntegrityError
 from nnanomaly.utilities.files import file_hash, write_atomically
 from nnanomaly.utilities.json_io import typed
@@ -87,10 +88,10 @@ def load_checkpoint(path: Path, *, identity: str | None = None) -> dict[str, Any
     if not isinstance(state, dict) or "plans_identity" not in state:
         raise IntegrityError("CKPT-FOREIGN", f"{path} is not a checkpoint of this program.")
     trained_with = checkpoint_field(state, "plans_identity", str, path=path)
-    if identity is not None and trained_with != identity:
+    if identity is not None and not fits(trained_with, identity):
         raise IntegrityError(
             "CKPT-PLANS",
-            f"{path} was trained with plans {trained_with[:12]}, the plans file now is {identity[:12]}. "
+            f"{path} was trained with plans {shortened(trained_with)}, the plans file now is {shortened(identity)}. "
             "Restore that plans file, or train this stage anew with --force.",
         )
     return state

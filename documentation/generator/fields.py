@@ -12,7 +12,9 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+import nnanomaly.plans
 from documentation.generator.markdown import code
+from nnanomaly.plans import LENGTHS, LIMITS
 from nnanomaly.utilities.json_io import to_document
 
 WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "null"}
@@ -52,9 +54,11 @@ def rows(kind: type, links: Links, *, defaults: bool) -> list[tuple[str, ...]]:
 
 
 def _range(kind: type, field: str) -> list[str]:
-    """What a number and a list may be, where the module of the dataclass has tables of limits."""
-    module = sys.modules[kind.__module__]
-    limits, lengths = (getattr(module, name, {}).get(kind.__name__, {}) for name in ("LIMITS", "LENGTHS"))
+    """What a number and a list may be, for a dataclass of the plans."""
+    of_plans = getattr(nnanomaly.plans, kind.__name__, None) is kind
+    limits, lengths = (
+        table[kind.__name__] if of_plans and kind.__name__ in table else {} for table in (LIMITS, LENGTHS)
+    )
     words = [f"{_plain(limits[field][0])} to {_plain(limits[field][1])}"] if field in limits else []
     words += ["{} to {} values".format(*lengths[field])] if field in lengths else []
     return [f"({'; '.join(words)})"] if words else []

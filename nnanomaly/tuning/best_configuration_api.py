@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnanomaly.checkpoint import find_folds
+from nnanomaly.checkpoint import FINAL, checkpoint_field, find_folds, load_checkpoint
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.evaluation.bootstrap import Bootstrap
 from nnanomaly.inference.calibrate_api import calibrate_fold, healthy_validation_patches, validation_patches
@@ -19,7 +19,7 @@ from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.load_fold import load_trained_fold
 from nnanomaly.patch import Patch
 from nnanomaly.paths import BEST_CONFIGURATION, PLANS_JSON, Paths, check_fold
-from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, RESIDUAL_FIELDS, InferencePlan, Plans, load_plans, save_plans
+from nnanomaly.plans import HEAD, RESIDUAL_FIELDS, InferencePlan, Plans, fits, load_plans, save_plans
 from nnanomaly.tuning.best_configuration_files import Result, write_result
 from nnanomaly.tuning.configurations import Offer, changes, configurations
 from nnanomaly.tuning.drawn_lesions import DrawnLesions
@@ -152,13 +152,22 @@ def _plan_of_head(paths: Paths, plans: Plans, folds: set[str]) -> InferencePlan 
         if present:
             logger.info("the lesion head is left out: fold %s has none", " ".join(sorted(folds - present)))
         return None
-    trained = load_plans(folder / PLANS_JSON)
-    felt = [name for name in FELT_BY_NETWORKS if name not in RESIDUAL_FIELDS]  # those the grid takes from the head
-    same = all(getattr(trained.inference, name) == getattr(plans.inference, name) for name in felt)
-    if not same or trained.identity_of(HEAD) != replace(plans, inference=trained.inference).identity_of(HEAD):
+    trained = load_plans(folder / PLANS_JSON).inference
+    if not all(_head_fits(folder / f"fold_{fold}" / FINAL, plans, trained) for fold in sorted(folds)):
         logger.info("the lesion head is left out: it was trained with other plans (%s)", folder / PLANS_JSON)
         return None
-    return trained.inference
+    return trained
+
+
+def _head_fits(path: Path, plans: Plans, trained: InferencePlan) -> bool:
+    """Whether a head belongs to the plans with the residuals that it was trained with, which the grid takes from it."""
+    residuals = {name: getattr(trained, name) for name in RESIDUAL_FIELDS}
+    try:
+        wanted = replace(plans, inference=replace(plans.inference, **residuals))
+    except ConfigurationError:  # residuals that these plans cannot have, such as one to a guide they lack
+        return False
+    identity = checkpoint_field(load_checkpoint(path), "plans_identity", str, path=path)
+    return fits(identity, wanted.identity_of(HEAD))
 
 
 def _trials(

@@ -8,28 +8,27 @@ from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
-from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, RESIDUAL_FIELDS, InferencePlan
+from nnanomaly.plans import (
+    ANOMALY_MAPS,
+    BEHIND_THE_MAP,
+    DETECTORS,
+    FELT_BY_NETWORKS,
+    HEAD,
+    RESIDUAL_FIELDS,
+    InferencePlan,
+)
 
 Changes = dict[str, Any]
 """Fields of an InferencePlan and other values."""
 Numbered = tuple[int, InferencePlan]
 """A configuration and its place in the list of all."""
 
-BEHIND_THE_MAP = (
-    "threshold",
-    "false_candidates_per_organ",
-    "hysteresis",
-    "morphology",
-    "min_voxels",
-    "min_diameter_mm",
-)
-"""Fields that act on a finished map. All others, those to come included, are taken to change the map."""
 TARGETS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 """Candidates per healthy organ that the threshold may let through, as far as the user's limit goes."""
 HYSTERESES = (1.0, 0.7, 0.5)
 MIN_DIAMETERS_MM = (5.0, 8.0, 11.0)
 """With `min_voxels` 1, so that the limit means the same on every grid."""
-NETWORKS = {"residual": 0, HEAD: 1, "both": 2}
+NETWORKS = {detector: number for number, detector in enumerate(DETECTORS)}
 """Detectors, the simplest first."""
 
 
@@ -75,7 +74,7 @@ def _maps(plan: InferencePlan, offer: Offer) -> list[Changes]:
 
     The head must see the residuals that it was trained with, whatever the plans have become since.
     """
-    scores = [kind for kind in ("zscore", "zscore_intensity", "ssim") if kind != plan.anomaly_map]
+    scores = [kind for kind in ANOMALY_MAPS if kind not in ("absolute", plan.anomaly_map)]
     maps: list[Changes] = [
         {"detector": "residual", "anomaly_map": kind, "residual_of": reference}
         for kind in (plan.anomaly_map, *scores)

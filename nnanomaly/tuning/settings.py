@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nnanomaly.build import build_process
-from nnanomaly.plans import Plans
+from nnanomaly.plans import Guidance, Plans
 
 SCALE_FACTORS = (0.0, 0.5, 1.0, 2.0)
 """Of the guidance scale of the plans; 0 is no guidance, which may well be best."""
@@ -27,6 +27,6 @@ def candidate_plans(plans: Plans, *, sigmas: Sequence[float] | None, scales: Seq
 def _with(plans: Plans, sigma: float, scale: float) -> Plans:
     inference = plans.inference
     steps = build_process(plans.ddpm).steps_between(inference.sigma, sigma, inference.num_steps)
-    guidance = "none" if scale == 0 and inference.needs_classifier else inference.guidance
+    guidance: Guidance = "none" if scale == 0 and inference.needs_classifier else inference.guidance
     changed = replace(inference, sigma=sigma, guidance=guidance, guidance_scale=scale, num_steps=steps)
     return replace(plans, inference=changed)

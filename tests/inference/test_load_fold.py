@@ -4,15 +4,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from nnanomaly.checkpoint import BEST, FINAL, checkpoint_hash, load_checkpoint, save_checkpoint
+from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.load_fold import load_trained_fold
+from nnanomaly.inference.look import look
+from nnanomaly.patch import Patch
 from nnanomaly.paths import Paths
 from nnanomaly.plans import STAGES, Plans
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.volume import Grid
 
 WriteModel = Callable[..., None]
 
@@ -185,3 +190,27 @@ def test_networks_of_other_plans_are_refused(paths: Paths, plans: Plans, write_u
     assert refused.value.code == "CKPT-PLANS"
     assert plans.identity_of("classifier")[:12] in str(refused.value)
     assert other.identity_of("classifier")[:12] in str(refused.value)
+
+
+def test_a_head_that_carries_an_identity_of_version_1_still_loads_and_predicts_with_the_plans_that_it_fitted(
+    paths: Paths, plans: Plans, write_untrained_model: WriteModel
+) -> None:
+    trained = replace(plans, inference=replace(plans.inference, detector="head"))
+    write_untrained_model(paths, trained)
+    changed = replace(trained, inference=replace(trained.inference, smoothing_mm=1.0, min_classifier_auc=0.1))
+    with pytest.raises(IntegrityError, match="CKPT-PLANS"):
+        load(paths, changed)
+    path = folder_of(paths, trained, "head") / FINAL
+    state = load_checkpoint(path)
+    save_checkpoint(path, {**state, "plans_identity": state["plans_identity"].partition(":2:")[0]})
+    grid = Grid((16, 16, 16), (4.0, 4.0, 4.0), (0.0, 0.0, 0.0))
+    patch = Patch(name="a", case="a", organ="a", array=np.ones((3, 16, 16, 16), np.float16), grid=grid)
+    statistics = ResidualStatistics(edges_mm=(0.0,), mean_hu=(20.0, 20.0), std_hu=(10.0, 10.0))
+    anomalies = []
+    for fitting in (trained, changed):
+        fold = load(paths, fitting)
+        anomalies.append(fold.detect(look(patch, fold.reconstruct, fitting), statistics))
+    assert all(np.isfinite(anomaly).all() and anomaly.max() > 0 for anomaly in anomalies)
+    other = replace(changed, inference=replace(changed.inference, num_steps=5))
+    with pytest.raises(IntegrityError, match="CKPT-PLANS"):
+        load(paths, other)

@@ -77,17 +77,20 @@ def test_every_page_can_be_reached_from_the_map(root: Path) -> None:
 
 
 def test_every_field_of_the_plans_has_a_sentence(root: Path) -> None:
-    tree = ast.parse((root / "nnanomaly" / "plans.py").read_text(encoding="utf-8"))
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    assert {"Plans", "PreprocessingPlan", "InferencePlan"} <= {node.name for node in classes}
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (root / "nnanomaly" / "plans").glob("*.py")]
+    described = {name for name, kind in vars(nnanomaly.plans).items() if dataclasses.is_dataclass(kind)}
+    classes = [
+        node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef) and node.name in described
+    ]
+    assert {"Plans", "PreprocessingPlan", "InferencePlan"} <= described
     bare = []
     for node in classes:
         for field, after in zip(node.body, [*node.body[1:], None], strict=True):
-            described = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if isinstance(field, ast.AnnAssign) and not described:
+            has_sentence = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if isinstance(field, ast.AnnAssign) and not has_sentence:
                 bare.append(f"{node.name}.{ast.unparse(field.target)}")
     assert not bare
-    assert all(dataclasses.is_dataclass(getattr(nnanomaly.plans, node.name)) for node in classes)
+    assert {node.name for node in classes} == described
 
 
 def test_every_command_named_in_the_documentation_exists(root: Path) -> None:
