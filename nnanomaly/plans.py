@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nnanomaly.stages import HEAD, NETWORKS, SPECS, STAGES
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import document_hash, from_document, read_json, shown, to_document, write_json
 from nnanomaly.utilities.shown_text import command_line
@@ -18,12 +19,6 @@ from nnanomaly.utilities.shown_text import command_line
 SCHEMA_VERSION = 1
 MAX_PARENTS = 16
 """Entries that a stage may take its fields from, one behind the other."""
-STAGES = ("vqgan", "classifier", "ddpm")
-"""The chain of the published method."""
-HEAD = "head"
-"""The stage that may follow it: a network that tells lesions from other residuals."""
-REDUCTION = "reduction"
-"""What may follow either: a model that tells true candidates from false ones."""
 DETECTORS = ("residual", HEAD, "both")
 HEAD_INPUTS = ("image", "reconstruction", "zscore", "distance")
 GUIDANCE_OF = {
@@ -763,8 +758,8 @@ class Plans:
         return f"{self.plans_name}_3d"
 
     def training_of(self, stage: str) -> TrainingPlan:
-        """Optimisation settings of `vqgan`, `classifier`, `ddpm` or `head`."""
-        _require_choice("stage", stage, (*STAGES, HEAD))
+        """Optimisation settings of a stage that the training loop fits."""
+        _require_choice("stage", stage, NETWORKS)
         training: TrainingPlan = getattr(self, stage).training
         return training
 
@@ -831,10 +826,9 @@ def _check_codec(plans: Plans) -> None:
 def save_plans(path: Path, plans: Plans) -> None:
     """Write a plans file that nnU-Net's evaluation can open as well."""
     document = to_document(plans)
-    configurations = {stage: document.pop(stage) for stage in (*STAGES, HEAD)}
-    for stage in STAGES[1:]:
-        configurations[stage] = {"previous_stage": "vqgan", **configurations[stage]}
-    configurations[HEAD] = {"previous_stage": "ddpm", **configurations[HEAD]}
+    configurations = {stage: document.pop(stage) for stage in NETWORKS}
+    for stage in (name for name in NETWORKS if SPECS[name].built_on):
+        configurations[stage] = {"previous_stage": SPECS[stage].built_on[-1], **configurations[stage]}
     head = {
         "schema_version": SCHEMA_VERSION,
         "image_reader_writer": "SimpleITKIO",
@@ -861,10 +855,9 @@ def load_plans(path: Path) -> Plans:
     for derived in ("image_reader_writer", "latent_shape"):
         document.pop(derived, None)
     configurations = document.pop("configurations", {})
-    for stage in STAGES:
-        document[stage] = _resolve_inheritance(configurations, stage, str(path))
-    if HEAD in configurations:  # plans that are older than this stage have none
-        document[HEAD] = _resolve_inheritance(configurations, HEAD, str(path))
+    for stage in NETWORKS:
+        if stage in STAGES or stage in configurations:  # plans that are older than an optional stage have none
+            document[stage] = _resolve_inheritance(configurations, stage, str(path))
     try:
         return from_document(Plans, document, source=str(path))
     except ConfigurationError as error:

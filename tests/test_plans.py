@@ -11,11 +11,9 @@ import pytest
 
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
 from nnanomaly.plans import (
-    HEAD,
     KINDS_OF_LESIONS,
     LENGTHS,
     LIMITS,
-    STAGES,
     ClassifierPlan,
     DiffusionPlan,
     GatePlan,
@@ -28,6 +26,7 @@ from nnanomaly.plans import (
     load_plans,
     save_plans,
 )
+from nnanomaly.stages import HEAD, STAGES
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import document_hash
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
-from nnanomaly.plans import FELT_BY_NETWORKS, HEAD, RESIDUAL_FIELDS, InferencePlan
+from nnanomaly.plans import FELT_BY_NETWORKS, RESIDUAL_FIELDS, InferencePlan
+from nnanomaly.stages import HEAD
 
 Changes = dict[str, Any]
 """Fields of an InferencePlan and other values."""

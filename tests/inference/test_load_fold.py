@@ -11,7 +11,8 @@ from nnanomaly.checkpoint import BEST, FINAL, checkpoint_hash, load_checkpoint, 
 from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.load_fold import load_trained_fold
 from nnanomaly.paths import Paths
-from nnanomaly.plans import STAGES, Plans
+from nnanomaly.plans import Plans
+from nnanomaly.stages import STAGES
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 
 WriteModel = Callable[..., None]
