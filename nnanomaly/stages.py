@@ -121,7 +121,7 @@ STAGES = tuple(spec.name for spec in TABLE if not spec.optional)
 """The chain of the published method, which all plans have."""
 SEVERAL = {"all": (CALIBRATED, HEAD)}
 """Names for several stages at once."""
-CONFIGURATIONS = (*ALL, *SEVERAL)
+TRAINABLE = (*ALL, *SEVERAL)
 """Everything that can be asked for."""
 
 

@@ -116,7 +116,7 @@ def test_a_checkpoint_says_which_checkpoints_it_was_trained_on() -> None:
 
 
 def test_only_what_a_prediction_is_made_with_is_calibrated() -> None:
-    assert [name for name in stages.CONFIGURATIONS if not stages.predicts(name)] == ["vqgan", "classifier"]
+    assert [name for name in stages.TRAINABLE if not stages.predicts(name)] == ["vqgan", "classifier"]
     assert stages.asked_for("all") == ("ddpm", "head")
 
 
