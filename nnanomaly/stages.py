@@ -1,4 +1,4 @@
-"""The table of stages: what each is called, what it is built on, where it is set up. Nothing else spells their names.
+"""The table of stages: what each is called, what it is built on, where it is set up. Nothing else lists them.
 
 A stage is set up in a module that only a training imports, so the table names it as `module:function`; whoever only
 asks for names loads no network. `training.train_api` is the shell that runs them all.
@@ -7,7 +7,7 @@ asks for names loads no network. `training.train_api` is the shell that runs the
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
 
 
 class Inference(Protocol):
@@ -65,9 +65,14 @@ class StageSpec:
     """What plans that take it do: `the plans ...`. Given for a stage that follows the ddpm when the plans take it."""
 
 
-AUTOENCODER, CALIBRATED, HEAD, REDUCTION = "vqgan", "ddpm", "head", "reduction"
-"""Stages that some code has to name: the codec of the others, that whose folder holds the calibration, and what may
-follow it: a network that tells lesions from other residuals, a model that tells true candidates from false ones."""
+AUTOENCODER: Final = "vqgan"
+"""Makes the latents that others learn from."""
+CALIBRATED: Final = "ddpm"
+"""Its folder holds the calibration, and the plans that a prediction goes by."""
+HEAD: Final[Literal["head"]] = "head"
+"""A network that tells lesions from other residuals."""
+REDUCTION: Final = "reduction"
+"""A model that tells true candidates from false ones."""
 TABLE = (
     StageSpec(
         name=AUTOENCODER,
