@@ -14,10 +14,12 @@ from nnanomaly.dataset.raw_dataset import load_description
 from nnanomaly.experiment_planning import plan_and_preprocess_api as planning
 from nnanomaly.experiment_planning import planner
 from nnanomaly.experiment_planning.fingerprint import load_fingerprint
-from nnanomaly.lesion_head.train_head_api import FIRST_ROUND, train_head
+from nnanomaly.lesion_head.head_setup import FIRST_ROUND
 from nnanomaly.paths import CALIBRATION_JSON, FINGERPRINT_JSON, PLANS_JSON, REDUCER_JSON, Paths
-from nnanomaly.plans import HEAD, REDUCTION, STAGES, Plans, load_plans, save_plans
-from nnanomaly.training.train_api import TrainingOptions, train_stages
+from nnanomaly.plans import Plans, load_plans, save_plans
+from nnanomaly.stages import HEAD, NETWORKS, REDUCTION, STAGES
+from nnanomaly.training.stage_run import TrainingOptions
+from nnanomaly.training.train_api import train_stages
 from nnanomaly.utilities.json_io import from_document, read_json, to_document
 
 FOLD = 0
@@ -51,7 +53,7 @@ def prepare_model(paths: Paths, dataset: str, name: str, model: Mapping[str, Any
     plans = changed(replace(planned, plans_name=name), model.get("changes", {}))
     save_plans(paths.plans(dataset, name), plans)
     planning.preprocess(paths, dataset, plans_name=name, num_processes=2)
-    for stage in (*STAGES, HEAD) if model.get("head", False) else STAGES:
+    for stage in NETWORKS if model.get("head", False) else STAGES:
         share_stage(paths, plans, stage, model.get("shares", []))
     if not (paths.fold(dataset, name, "ddpm", FOLD) / FINAL).is_file():
         options = TrainingOptions(device="cpu", num_workers=None, resume=True, changes={})
@@ -77,7 +79,7 @@ def train_missing_head(paths: Paths, plans: Plans, others: Sequence[str]) -> Non
                 shutil.copytree(theirs, mine / FIRST_ROUND, ignore=shutil.ignore_patterns("examples", "plans.json"))
     if not (mine / FINAL).is_file():
         options = TrainingOptions(device="cpu", num_workers=None, resume=True, changes={})
-        train_head(paths, plans.dataset_name, fold=FOLD, plans_name=plans.plans_name, options=options)
+        train_stages(paths, plans.dataset_name, HEAD, fold=FOLD, plans_name=plans.plans_name, options=options)
 
 
 def share_stage(paths: Paths, plans: Plans, stage: str, others: Sequence[str]) -> None:

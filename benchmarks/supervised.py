@@ -39,8 +39,8 @@ from nnanomaly.inference.detectors import head_detector
 from nnanomaly.inference.look import look
 from nnanomaly.lesion_head.augmentation import vary_crop
 from nnanomaly.lesion_head.examples import LESION, EditedPatch, FloatArray, flipped, training_example, vary_patch
+from nnanomaly.lesion_head.head_setup import MAX_VALIDATION_BATCHES
 from nnanomaly.lesion_head.head_stage import SEEN, HeadStage
-from nnanomaly.lesion_head.train_head_api import MAX_VALIDATION_BATCHES
 from nnanomaly.paths import Paths
 from nnanomaly.plans import HeadPlan, Plans, TrainingPlan
 from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches, unchanged

@@ -12,8 +12,8 @@ from nnanomaly.checkpoint import FINAL, checkpoint_weights, load_checkpoint
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.networks.autoencoder import Autoencoder
 from nnanomaly.paths import LATENT_SCALING_JSON
-from nnanomaly.plans import Plans
-from nnanomaly.utilities.errors import DataError, IntegrityError
+from nnanomaly.plans import Plans, training_command
+from nnanomaly.utilities.errors import ConfigurationError, DataError, IntegrityError
 from nnanomaly.utilities.json_io import read_document, shown
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -27,6 +27,17 @@ class LatentScaling(TypedDict):
 
     values: dict[str, list[float]]
     """Numbers per channel of a latent."""
+
+
+def require_checkpoint(path: Path, plans: Plans, stage: str, fold: int | str) -> None:
+    """Raise ConfigurationError (CKPT-MISSING), with the command that trains it, where a checkpoint is not there."""
+    if path.is_file():
+        return
+    command = training_command(plans.dataset_name, stage, fold, plans_name=plans.plans_name)
+    remedy = f"Run: {command}"
+    if path.name != FINAL and path.with_name(FINAL).is_file():
+        remedy = f"Use {FINAL}, which is there, or train anew: {command} --force"
+    raise ConfigurationError("CKPT-MISSING", f"{path} does not exist. {remedy}")
 
 
 def load_vqgan(fold_folder: Path, plans: Plans, device: torch.device) -> Autoencoder:

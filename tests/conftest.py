@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import ArrayLike
 
 from nnanomaly.paths import Paths
-from nnanomaly.plans import HEAD, PLANS_NAMES, STAGES, GatePlan, Plans, save_plans
+from nnanomaly.plans import PLANS_NAMES, GatePlan, Plans, save_plans
+from nnanomaly.stages import HEAD, NETWORKS, STAGES
 
 # Tests work on tiny tensors, where a second thread costs more than it brings; read when torch is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -144,7 +145,7 @@ def shrink_plans() -> Callable[..., Plans]:
     """`shrink_plans(plans)`: the same plans with the smallest networks, a few iterations and a few solver steps."""
 
     def shrink(plans: Plans, *, patch_size: tuple[int, int, int], spacing_mm: float, num_iterations: int) -> Plans:
-        for stage in (*STAGES, HEAD):
+        for stage in NETWORKS:
             plans = plans.with_training(
                 stage,
                 num_iterations=num_iterations,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -12,26 +12,20 @@ from nnanomaly.experiment_planning.fingerprint import CaseFingerprint, Fingerpri
 from nnanomaly.experiment_planning.planner import plan
 from nnanomaly.experiment_planning.presets import PRESETS
 from nnanomaly.plans import (
-    ClassifierPlan,
-    DiffusionPlan,
     GatePlan,
-    HeadPlan,
     InferencePlan,
     OrganDomain,
     Plans,
     PreprocessingPlan,
     TrainingPlan,
-    VQGANPlan,
 )
+from nnanomaly.stages import NETWORKS
 
 SECTIONS: dict[type, str] = {
     Plans: "Top level",
     PreprocessingPlan: "preprocessing",
-    VQGANPlan: "vqgan",
+    **{get_type_hints(Plans)[stage]: stage for stage in NETWORKS},
     GatePlan: "vqgan.gate",
-    ClassifierPlan: "classifier",
-    DiffusionPlan: "ddpm",
-    HeadPlan: "head",
     TrainingPlan: "training",
     InferencePlan: "inference",
     OrganDomain: "domain",
@@ -43,7 +37,7 @@ INTRODUCTION = """\
 `reasons` in it says why. Any number may be edited before the training; a value out of range is refused in one line,
 with the field and the rule. The preset `paper` has a file of its own, `nnAnomalyPaperPlans.json`.
 
-`vqgan`, `classifier`, `ddpm` and `head` stand under `configurations`, everything else at the top. A stage may say
+STAGES stand under `configurations`, everything else at the top. A stage may say
 `"inherits_from": "vqgan"` (or another name) and then only what it changes. `previous_stage`, `latent_shape` and
 `image_reader_writer` are for readers and for nnU-Net's tools, and are not read.
 
@@ -82,7 +76,8 @@ def plans_page() -> str:
         body = table(("field", "type", "default", "meaning"), rows(kind, links, defaults=True))
         parts.append(f"## {title}\n\n{text}\n\n{body}")
     presets = table(("field", *map(code, PRESETS)), preset_rows())
-    return page("Plans", INTRODUCTION, [*parts, f"## What the presets set\n\n{PRESET_TEXT}\n{presets}"])
+    introduction = INTRODUCTION.replace("STAGES", f"{', '.join(map(code, NETWORKS[:-1]))} and {code(NETWORKS[-1])}")
+    return page("Plans", introduction, [*parts, f"## What the presets set\n\n{PRESET_TEXT}\n{presets}"])
 
 
 def preset_rows() -> list[tuple[str, ...]]:

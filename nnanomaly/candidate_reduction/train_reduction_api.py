@@ -19,9 +19,11 @@ from nnanomaly.inference.load_fold import checkpoints_of_fold, load_trained_fold
 from nnanomaly.inference.reducer_file import TrainedReducer, load_reducer, save_reducer
 from nnanomaly.patch import Patch
 from nnanomaly.paths import REDUCER_JSON, Paths
-from nnanomaly.plans import REDUCTION, Plans, load_plans, save_plans
+from nnanomaly.plans import Plans, load_plans, save_plans
+from nnanomaly.stages import REDUCTION
 from nnanomaly.training.fold_data import PatchSet, load_fold
-from nnanomaly.training.train_api import KEPT, REMEDY, TrainingOptions
+from nnanomaly.training.stage_run import TrainingOptions
+from nnanomaly.training.train_api import KEPT, REMEDY
 from nnanomaly.utilities.errors import DataError
 
 logger = logging.getLogger(__name__)

@@ -7,11 +7,8 @@ from nnanomaly.cli.refusals import refuse_other_trainer, refuse_several_gpus
 from nnanomaly.cli.run import Arguments, run_command
 from nnanomaly.cli.training_options import add_training
 from nnanomaly.paths import Paths, check_fold, tracker_from_env
-from nnanomaly.plans import HEAD, REDUCTION
+from nnanomaly.stages import NETWORKS, asked_for, predicts
 from nnanomaly.utilities.errors import ConfigurationError
-
-CALIBRATED = ("ddpm", HEAD, REDUCTION, "all")
-"""What a prediction can be made with, once it is calibrated."""
 
 
 def train(argv: Arguments = None) -> int:
@@ -39,8 +36,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _train_fold(arguments: argparse.Namespace) -> None:
     from nnanomaly.cli.training_run import FoldTraining, calibrate_again, train_fold
+    from nnanomaly.training.stage_run import TrainingOptions
     from nnanomaly.training.trackers import require_tracker
-    from nnanomaly.training.train_api import TrainingOptions
 
     paths = Paths.from_env()
     dataset = paths.dataset_name(arguments.dataset_name_or_id)
@@ -70,7 +67,7 @@ def _train_fold(arguments: argparse.Namespace) -> None:
         configuration=arguments.configuration,
         options=options_of_training,
         force=arguments.force,
-        checkpoints=_checkpoints_to_calibrate(arguments) if arguments.configuration in CALIBRATED else (),
+        checkpoints=_checkpoints_to_calibrate(arguments) if predicts(arguments.configuration) else (),
     )
     if arguments.val:
         calibrate_again(run)
@@ -95,13 +92,14 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
         "-batch_size": arguments.batch_size,
     }
     given = [flag for flag, value in optimisation.items() if value]
-    if arguments.configuration == REDUCTION and given:
+    whole = [stage for stage in asked_for(arguments.configuration) if stage not in NETWORKS]
+    if whole and given:
         raise ConfigurationError(
-            "CFG-FLAGS", f"{given[0]} does not go with {REDUCTION}, which is fitted whole in seconds. Leave it out."
+            "CFG-FLAGS", f"{given[0]} does not go with {whole[0]}, which is fitted whole in seconds. Leave it out."
         )
     calibrating = {"--val": arguments.val, "--val_best": arguments.val_best}
     for flag in (flag for flag, given in calibrating.items() if given):
-        if arguments.configuration not in CALIBRATED:
+        if not predicts(arguments.configuration):
             raise ConfigurationError(
                 "CFG-FLAGS", f"{flag} calibrates a ddpm, a head or a reduction, not {arguments.configuration}"
             )

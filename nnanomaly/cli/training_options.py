@@ -4,17 +4,15 @@ import argparse
 
 from nnanomaly.cli.options import add_device, add_plans, add_trainer
 from nnanomaly.paths import TRACKERS
-from nnanomaly.plans import HEAD, REDUCTION, STAGES
-
-TRAINED = (*STAGES, HEAD, REDUCTION, "all")
+from nnanomaly.stages import TRAINABLE
 
 
 def trained(text: str) -> str:
     """What is trained; whoever types a configuration of nnU-Net is told what stands in its place."""
-    if text in TRAINED:
+    if text in TRAINABLE:
         return text
     raise argparse.ArgumentTypeError(
-        f"{text!r} is none of {', '.join(TRAINED)}. Where nnU-Net has 3d_fullres, type ddpm; it trains what it needs."
+        f"{text!r} is none of {', '.join(TRAINABLE)}. Where nnU-Net has 3d_fullres, type ddpm; it trains what it needs."
     )
 
 
@@ -26,7 +24,7 @@ def _add_folds(parser: argparse.ArgumentParser) -> None:
 def add_training(parser: argparse.ArgumentParser) -> None:
     """All arguments of the training."""
     parser.add_argument("dataset_name_or_id", help="dataset name or id")
-    parser.add_argument("configuration", type=trained, choices=TRAINED, help="what to train")
+    parser.add_argument("configuration", type=trained, choices=TRAINABLE, help="what to train")
     _add_folds(parser)
     add_plans(parser)
     add_trainer(parser)

@@ -1,17 +1,16 @@
 """A training command from its stages to a calibrated fold: in place, or beside a fold that is finished already."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from nnanomaly.candidate_reduction.train_reduction_api import train_reduction
 from nnanomaly.inference.calibrate_api import calibrate_fold
 from nnanomaly.inference.calibrated_fold import is_calibrated
 from nnanomaly.inference.model_documents import seal_descriptions, seal_plans
-from nnanomaly.lesion_head.train_head_api import train_head
 from nnanomaly.paths import Paths
-from nnanomaly.plans import FIXED_CODECS, HEAD, REDUCTION, STAGES, Plans, load_plans, training_command
+from nnanomaly.plans import FIXED_CODECS, Plans, load_plans, training_command
+from nnanomaly.stages import CALIBRATED, HEAD, NETWORKS, SPECS, TABLE, asked_for, resolve, stages_built_on
 from nnanomaly.training import train_api
 from nnanomaly.training.anew import (
     begin_anew,
@@ -20,17 +19,14 @@ from nnanomaly.training.anew import (
     may_predict,
     refuse_busy,
     remove_remainder,
-    stages_built_on,
     take_place,
 )
+from nnanomaly.training.stage_run import TrainingOptions
 from nnanomaly.training.stage_state import StageState, may_be_extended, state_of
-from nnanomaly.training.train_api import TrainingOptions
 from nnanomaly.utilities.claim import claimed
 from nnanomaly.utilities.replacement import finish_replacements
 
 logger = logging.getLogger(__name__)
-NAMED = {"all": ("ddpm", HEAD)}
-"""Stages of what is no stage itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +53,7 @@ class FoldTraining:
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that were asked for."""
-        return NAMED.get(self.configuration, (self.configuration,))
+        return asked_for(self.configuration)
 
     def plans(self) -> Plans:
         """The plans as they are now; training a head or a reduction changes them."""
@@ -78,7 +74,7 @@ def train_fold(run: FoldTraining) -> None:
         remove_remainder(anew)
         _train_all(run, run.paths)
         return
-    for stage in (*STAGES, HEAD):
+    for stage in NETWORKS:
         refuse_busy(run.paths.fold(run.dataset, run.plans_name, stage, run.fold))
     with claimed(anew.results_folder()):
         if beginning is not None:
@@ -108,7 +104,7 @@ def calibrate_again(run: FoldTraining) -> None:
 def _what_begins_anew(run: FoldTraining, plans: Plans) -> dict[str, Sequence[str]] | None:
     """The stages that this command must train (or extend) beside those that are there; None where there are none."""
     if run.force:
-        later = {stage for asked in run.stages for stage in stages_built_on(asked, plans)}
+        later = {stage for asked in run.stages for stage in stages_built_on(asked, plans.inference)}
         there = holds_work(run.paths, plans, run.fold, {*run.stages, *later})
         return {"anew_stages": run.stages} if there else None
     if is_begun(run.paths.anew(run.dataset, run.plans_name, run.fold)):
@@ -116,17 +112,17 @@ def _what_begins_anew(run: FoldTraining, plans: Plans) -> dict[str, Sequence[str
     extended = [stage for stage in run.stages if run.options.resume and _goes_on(run, plans, stage)]
     if extended:
         return {"anew_stages": (), "extended": extended}
-    if "ddpm" in run.stages and may_predict(run.paths, plans, run.fold):
-        folder = run.paths.fold(run.dataset, run.plans_name, "ddpm", run.fold)
+    if CALIBRATED in run.stages and may_predict(run.paths, plans, run.fold):
+        folder = run.paths.fold(run.dataset, run.plans_name, CALIBRATED, run.fold)
         if state_of(folder) is StageState.NEW:  # another checkpoint than the final one is calibrated
-            return {"anew_stages": ("ddpm",)}
+            return {"anew_stages": (CALIBRATED,)}
     return None
 
 
 def _goes_on(run: FoldTraining, plans: Plans, stage: str) -> bool:
     """Whether a finished stage is to have more iterations than it has."""
     learns_nothing = stage == "vqgan" and plans.vqgan.codec in FIXED_CODECS
-    if stage == REDUCTION or learns_nothing:
+    if stage not in NETWORKS or learns_nothing:
         return False
     training = plans.with_training(stage, **run.options.changes).training_of(stage)
     if stage == HEAD and plans.head.self_training_iterations:
@@ -135,19 +131,19 @@ def _goes_on(run: FoldTraining, plans: Plans, stage: str) -> bool:
 
 
 def _train(run: FoldTraining, where: Paths, stage: str) -> None:
-    of_stage = partial(train_api.train_stages, stage=stage)
-    train: Callable[..., None] = {HEAD: train_head, REDUCTION: train_reduction}.get(stage, of_stage)
+    own = SPECS[stage].train
+    train = resolve(own) if own else partial(train_api.train_stages, stage=stage)
     train(where, run.dataset, fold=run.fold, plans_name=run.plans_name, options=run.options)
 
 
 def _train_detector(run: FoldTraining, where: Paths) -> None:
-    """What the plans detect with besides the ddpm."""
-    if run.plans().inference.needs_head and not {HEAD, REDUCTION} & {*run.stages}:
-        logger.info("the plans detect with the lesion head")
-        _train(run, where, HEAD)
-    if run.plans().inference.reduction != "none" and REDUCTION not in run.stages:
-        logger.info("the plans sort candidates out with a reduction")
-        _train(run, where, REDUCTION)
+    """What the plans detect with besides the ddpm, unless this command or something built on it names it."""
+    for spec in (spec for spec in TABLE if spec.purpose):
+        inference = run.plans().inference  # as the one before has left it
+        named = {spec.name, *stages_built_on(spec.name, inference)} & {*run.stages}
+        if spec.used(inference) and not named:
+            logger.info("the plans %s", spec.purpose)
+            _train(run, where, spec.name)
 
 
 def _calibrate(run: FoldTraining, where: Paths, checkpoint: str) -> None:
@@ -177,10 +173,10 @@ def _end(run: FoldTraining, plans: Plans) -> None:
             "then all of it takes its place",
             run.configuration,
             run.fold,
-            training_command(run.dataset, "ddpm", run.fold, plans_name=run.plans_name),
+            training_command(run.dataset, CALIBRATED, run.fold, plans_name=run.plans_name),
         )
         return
-    model = run.paths.model(run.dataset, run.plans_name, "ddpm")
+    model = run.paths.model(run.dataset, run.plans_name, CALIBRATED)
     seal_plans(model)
     seal_descriptions(model)
     before = take_place(run.paths, plans, run.fold)

@@ -29,9 +29,10 @@ from nnanomaly.experiment_planning.fingerprint import (
 )
 from nnanomaly.experiment_planning.verification import report_verification, verify_dataset
 from nnanomaly.paths import DATASET_JSON, FINGERPRINT_JSON, GT_SEGMENTATIONS, LABELS_TR, SPLITS_JSON, Paths
-from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
+from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
 from nnanomaly.preprocessing.preprocessor import preprocess_dataset
 from nnanomaly.preprocessing.report import PreprocessingReport
+from nnanomaly.stages import STAGES
 from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
 from nnanomaly.utilities.files import write_atomically
 from nnanomaly.utilities.progress import progress_bar

@@ -17,8 +17,9 @@ from nnanomaly.experiment_planning.domain import organ_domain
 from nnanomaly.experiment_planning.fingerprint import Fingerprint
 from nnanomaly.experiment_planning.memory import DEMANDS
 from nnanomaly.experiment_planning.presets import PRESETS
-from nnanomaly.plans import HEAD, PLANS_NAMES, STAGES, Plans
+from nnanomaly.plans import PLANS_NAMES, Plans
 from nnanomaly.preprocessing.cropping import excess_mm
+from nnanomaly.stages import HEAD, STAGES
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 
 VQGAN_LADDER = (8, 16, 32)

@@ -16,9 +16,10 @@ from nnanomaly.inference.inpainting import build_inpainter
 from nnanomaly.inference.reconstruct import LatentModels, build_reconstructor
 from nnanomaly.inference.reducer_file import load_reducer
 from nnanomaly.paths import REDUCER_JSON, Paths
-from nnanomaly.plans import HEAD, REDUCTION, STAGES, InferencePlan, Plans, training_command
-from nnanomaly.trained_model import load_classifier, load_codec, load_head, load_unet
-from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
+from nnanomaly.plans import InferencePlan, Plans, training_command
+from nnanomaly.stages import AUTOENCODER, CALIBRATED, HEAD, REDUCTION, SPECS, networks_of
+from nnanomaly.trained_model import load_classifier, load_codec, load_head, load_unet, require_checkpoint
+from nnanomaly.utilities.errors import IntegrityError
 
 _AREA = re.compile(r"auc_sigma_([0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)")
 """Numbers of a classifier's validation, by noise level."""
@@ -34,8 +35,9 @@ def load_trained_fold(
     folders = _folders(paths, plans, fold)
     needed = _needed(paths, plans, fold, checkpoint)
     checkpoints = {stage: checkpoint_hash(path) for stage, path in needed.items()}
-    for stage in sorted(set(needed) - {"vqgan", HEAD}):
-        _refuse_other_vqgan(needed[stage], checkpoints["vqgan"])
+    for stage in sorted(needed):
+        if SPECS[stage].built_on == (AUTOENCODER,):
+            _refuse_other_vqgan(needed[stage], checkpoints[AUTOENCODER])
     guidance, reason = _may_guide(needed, plans.inference)
     classify = guidance and plans.inference.needs_classifier
     models = LatentModels(
@@ -74,23 +76,16 @@ def checkpoints_of_fold(paths: Paths, plans: Plans, fold: int | str, *, checkpoi
 
 
 def _folders(paths: Paths, plans: Plans, fold: int | str) -> dict[str, Path]:
-    stages = (*STAGES, HEAD) if plans.inference.needs_head else STAGES
+    stages = networks_of(plans.inference)
     return {stage: paths.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in stages}
 
 
 def _needed(paths: Paths, plans: Plans, fold: int | str, checkpoint: str) -> dict[str, Path]:
     """The checkpoints that the plans need, all of them there; ConfigurationError (CKPT-MISSING) else."""
     folders = _folders(paths, plans, fold)
-    needed = {stage: folder / (checkpoint if stage == "ddpm" else FINAL) for stage, folder in folders.items()}
-    if not plans.inference.needs_classifier:
-        del needed["classifier"]
+    needed = {stage: folder / (checkpoint if stage == CALIBRATED else FINAL) for stage, folder in folders.items()}
     for stage, path in needed.items():
-        if not path.is_file():
-            command = training_command(plans.dataset_name, stage, fold, plans_name=plans.plans_name)
-            remedy = f"Run: {command}"
-            if path.name != FINAL and path.with_name(FINAL).is_file():
-                remedy = f"Use {FINAL}, which is there, or train anew: {command} --force"
-            raise ConfigurationError("CKPT-MISSING", f"{path} does not exist. {remedy}")
+        require_checkpoint(path, plans, stage, fold)
     return needed
 
 

@@ -13,7 +13,8 @@ from nnanomaly.checkpoint import BEST, FINAL, LATEST
 from nnanomaly.dataset.raw_dataset import DatasetDescription, load_description
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.paths import DATASET_JSON, PLANS_JSON, Paths, calibration_json
-from nnanomaly.plans import HEAD, STAGES, Plans, load_plans, save_plans, training_command
+from nnanomaly.plans import Plans, load_plans, save_plans, training_command
+from nnanomaly.stages import planned_networks
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.files import copy_atomically
 from nnanomaly.utilities.json_io import read_document, to_document, write_json
@@ -41,7 +42,7 @@ def description_of_fold(fold_folder: Path) -> DatasetDescription:
 
 def predict_alike(one: Plans, other: Plans) -> bool:
     """Whether two plans make the same of a scan; lengths of trainings and reasons have no say."""
-    stages = (*STAGES, HEAD) if one.inference.needs_head else STAGES
+    stages = planned_networks(one.inference)
     return one.inference == other.inference and one.identity_of(*stages) == other.identity_of(*stages)
 
 

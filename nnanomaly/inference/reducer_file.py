@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnanomaly.inference.reducer import Reducer
-from nnanomaly.plans import REDUCTION, InferencePlan, Plans, training_command
+from nnanomaly.plans import InferencePlan, Plans, training_command
+from nnanomaly.stages import REDUCTION
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import read_document, to_document, write_json
 

@@ -30,7 +30,8 @@ from nnanomaly.paths import (
     Paths,
     check_fold,
 )
-from nnanomaly.plans import HEAD, REDUCTION, STAGES, Plans, load_plans
+from nnanomaly.plans import Plans, load_plans
+from nnanomaly.stages import ALL, AUTOENCODER, CALIBRATED, NETWORKS, links_of, planned_networks
 from nnanomaly.trained_model import read_latent_scaling
 from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError, UserError
 from nnanomaly.utilities.files import copy_atomically
@@ -112,8 +113,7 @@ def _check_names(manifest: Manifest, plans: Plans) -> None:
 
 def _check_effort(plans: Plans) -> None:
     """Refuse plans that no machine can follow, by the planner's memory rule, before a network is built."""
-    stages = [stage for stage in DEMANDS if stage != HEAD or plans.inference.needs_head]
-    for stage in stages:
+    for stage in planned_networks(plans.inference):
         needed_gb = DEMANDS[stage](plans).gb(1)
         if needed_gb > MAX_DEMAND_GB:
             raise IntegrityError(
@@ -124,7 +124,7 @@ def _check_effort(plans: Plans) -> None:
 
 
 def _refuse_existing(paths: Paths, plans: Plans, overwrite: bool) -> None:
-    folders = [paths.model(plans.dataset_name, plans.plans_name, stage) for stage in (*STAGES, HEAD)]
+    folders = [paths.model(plans.dataset_name, plans.plans_name, stage) for stage in NETWORKS]
     existing = [folder for folder in folders if folder.exists()]
     if existing and not overwrite:
         raise ConfigurationError(
@@ -137,16 +137,17 @@ def _build_fold(staged: Paths, plans: Plans, fold: str, unpacked: Path) -> None:
     source = unpacked / f"fold_{fold}"
     calibration = read_document(source / CALIBRATION_JSON, Calibration, remedy="Get it anew.")
     hashes: dict[str, str] = {}
-    for stage in (name for name in (*STAGES, HEAD) if name in calibration.checkpoints):
-        links = {"vqgan": {}, HEAD: {"checkpoints": dict(hashes)}}.get(stage, {"vqgan_sha256": hashes.get("vqgan", "")})
+    for stage in (name for name in NETWORKS if name in calibration.checkpoints):
         folder = staged.fold(plans.dataset_name, plans.plans_name, stage, fold)
-        state = {**import_weights(source / stage), **links}
+        state = {**import_weights(source / stage), **links_of(stage, hashes)}
         save_checkpoint(folder / FINAL, state, remedy="then install the model again.")
         hashes[stage] = checkpoint_hash(folder / FINAL)
         for name in (PLANS_JSON, DATASET_JSON):
             write_json(folder.parent / name, read_json(unpacked / name))
     values = read_latent_scaling(source / LATENT_SCALING_JSON, plans)
-    vqgan, ddpm = (staged.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in ("vqgan", "ddpm"))
+    vqgan, ddpm = (
+        staged.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in (AUTOENCODER, CALIBRATED)
+    )
     write_json(vqgan / LATENT_SCALING_JSON, {"vqgan_sha256": hashes["vqgan"], "values": values})
     write_json(ddpm / CALIBRATION_JSON, to_document(replace(calibration, checkpoints=hashes, plans=plans)))
     for name in (MANIFEST_JSON, MODEL_CARD):
@@ -165,7 +166,7 @@ def _put_in_place(staged: Paths, paths: Paths, plans: Plans, *, overwrite: bool)
         _delete(work)  # of a process that was killed before or after its renames
         staged.results_folder().rename(work)
         moves = []
-        for stage in (*STAGES, HEAD, REDUCTION):
+        for stage in ALL:
             target, source = paths.model(dataset, name, stage), Paths(None, None, work).model(dataset, name, stage)
             moves.append(
                 Move(

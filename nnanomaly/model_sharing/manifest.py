@@ -4,13 +4,13 @@ import re
 from dataclasses import dataclass
 
 from nnanomaly.paths import CALIBRATION_JSON, DATASET_JSON, LATENT_SCALING_JSON, PLANS_JSON
-from nnanomaly.plans import HEAD, STAGES
+from nnanomaly.stages import NETWORKS
 
 FORMAT = "nnanomaly-model"
 FORMAT_VERSION = 1
 MANIFEST_JSON = "manifest.json"
 MODEL_CARD = "MODEL_CARD.md"
-_STAGE_NAMES = "|".join((*STAGES, HEAD))
+_STAGE_NAMES = "|".join(NETWORKS)
 _FOLD_FILES = rf"({_STAGE_NAMES})\.(safetensors|json)|{re.escape(CALIBRATION_JSON)}|{re.escape(LATENT_SCALING_JSON)}"
 _TOP_FILES = "|".join(map(re.escape, (MANIFEST_JSON, MODEL_CARD, PLANS_JSON, DATASET_JSON)))
 MEMBER_PATTERN = re.compile(rf"{_TOP_FILES}|fold_(0|[1-9][0-9]*|all)/({_FOLD_FILES})")

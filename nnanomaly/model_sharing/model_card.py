@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from nnanomaly.dataset.organ_labels import LABELS
 from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.inference.calibration import Calibration
-from nnanomaly.plans import HEAD, InferencePlan, Plans
+from nnanomaly.plans import InferencePlan, Plans
+from nnanomaly.stages import HEAD
 from nnanomaly.utilities.shown_text import command_line
 
 INTENDED = (

@@ -2,7 +2,7 @@
 
 import functools
 import typing
-from typing import Literal
+from typing import Any, Literal
 
 from nnanomaly.plans.limits import LENGTHS, LIMITS, LONGEST_ORGAN, ORGAN_PATTERN
 from nnanomaly.utilities.errors import ConfigurationError
@@ -30,7 +30,7 @@ def require_names(field: str, names: tuple[str, ...], choices: tuple[str, ...] |
 
 def require_limits(plan: object) -> None:
     """Hold every number, list and choice of a plan against `LIMITS`, `LENGTHS` and the `Literal` it is annotated as."""
-    kind = type(plan)
+    kind: Any = type(plan)
     for field, (fewest, most) in LENGTHS.get(kind.__name__, {}).items():
         value = getattr(plan, field)
         require(fewest <= len(value) <= most, field, value, f"needs {fewest} to {most} values")

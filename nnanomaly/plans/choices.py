@@ -1,13 +1,6 @@
 """What the plans may choose from, each list stated once: checks, reference page and tables of other modules follow."""
 
-from typing import Final, Literal, get_args
-
-STAGES: Final = ("vqgan", "classifier", "ddpm")
-"""The chain of the published method."""
-HEAD: Final[Literal["head"]] = "head"
-"""The stage that may follow it: a network that tells lesions from other residuals."""
-REDUCTION: Final = "reduction"
-"""What may follow either: a model that tells true candidates from false ones."""
+from typing import Literal, get_args
 
 Decay = Literal["constant", "cosine"]
 Precision = Literal["fp32", "bf16"]

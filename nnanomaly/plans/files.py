@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from nnanomaly.plans.choices import HEAD, STAGES
 from nnanomaly.plans.plans import Plans
+from nnanomaly.stages import NETWORKS, SPECS, STAGES
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import from_document, read_json, shown, to_document, write_json
 
@@ -16,10 +16,9 @@ MAX_PARENTS = 16
 def save_plans(path: Path, plans: Plans) -> None:
     """Write a plans file that nnU-Net's evaluation can open as well."""
     document = to_document(plans)
-    configurations = {stage: document.pop(stage) for stage in (*STAGES, HEAD)}
-    for stage in STAGES[1:]:
-        configurations[stage] = {"previous_stage": "vqgan", **configurations[stage]}
-    configurations[HEAD] = {"previous_stage": "ddpm", **configurations[HEAD]}
+    configurations = {stage: document.pop(stage) for stage in NETWORKS}
+    for stage in (name for name in NETWORKS if SPECS[name].built_on):
+        configurations[stage] = {"previous_stage": SPECS[stage].built_on[-1], **configurations[stage]}
     head = {
         "schema_version": SCHEMA_VERSION,
         "image_reader_writer": "SimpleITKIO",
@@ -41,15 +40,14 @@ def load_plans(path: Path) -> Plans:
     if version != SCHEMA_VERSION:
         raise IntegrityError(
             "PLAN-VERSION",
-            f"{path} has schema_version {shown(version)}, not {SCHEMA_VERSION}. Plan again.",
+            f"{path} has schema_version {shown(version)}, this program reads {SCHEMA_VERSION}. Plan again.",
         )
     for derived in ("image_reader_writer", "latent_shape"):
         document.pop(derived, None)
     configurations = document.pop("configurations", {})
-    for stage in STAGES:
-        document[stage] = _resolve_inheritance(configurations, stage, str(path))
-    if HEAD in configurations:  # plans that are older than this stage have none
-        document[HEAD] = _resolve_inheritance(configurations, HEAD, str(path))
+    for stage in NETWORKS:
+        if stage in STAGES or stage in configurations:  # plans that are older than an optional stage have none
+            document[stage] = _resolve_inheritance(configurations, stage, str(path))
     try:
         return from_document(Plans, document, source=str(path))
     except ConfigurationError as error:

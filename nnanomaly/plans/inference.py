@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from nnanomaly.plans.checks import require, require_limits
 from nnanomaly.plans.choices import (
     GUIDANCE_OF,
-    HEAD,
     AnomalyMap,
     Detector,
     Encode,
@@ -18,6 +17,7 @@ from nnanomaly.plans.choices import (
 )
 from nnanomaly.plans.declarations import YOUNGER, Step, acts_on
 from nnanomaly.plans.limits import MAX_EVALUATIONS
+from nnanomaly.stages import HEAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

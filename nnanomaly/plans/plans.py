@@ -1,11 +1,12 @@
 """All plans of a dataset together."""
 
 import dataclasses
+import typing
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nnanomaly.plans.checks import require, require_choice, require_limits, require_names
-from nnanomaly.plans.choices import HEAD, PLANS_NAMES, STAGES
+from nnanomaly.plans.choices import PLANS_NAMES
 from nnanomaly.plans.classifier import ClassifierPlan
 from nnanomaly.plans.consistency import require_fitting_codec, require_fitting_inference, require_fitting_latents
 from nnanomaly.plans.diffusion import DiffusionPlan
@@ -17,6 +18,7 @@ from nnanomaly.plans.limits import PLANS_NAME_PATTERN
 from nnanomaly.plans.preprocessing import PreprocessingPlan
 from nnanomaly.plans.training import TrainingPlan
 from nnanomaly.plans.vqgan import VQGANPlan
+from nnanomaly.stages import NETWORKS, STAGES
 from nnanomaly.utilities.json_io import to_document
 
 
@@ -78,7 +80,7 @@ class Plans:
 
     def training_of(self, stage: str) -> TrainingPlan:
         """Optimisation settings of `vqgan`, `classifier`, `ddpm` or `head`."""
-        require_choice("stage", stage, (*STAGES, HEAD))
+        require_choice("stage", stage, NETWORKS)
         training: TrainingPlan = getattr(self, stage).training
         return training
 
@@ -94,4 +96,5 @@ class Plans:
 
     def identity_of(self, *stages: str) -> str:
         """The same for some stages: a stage depends on the patches, on itself and on those before it."""
-        return identity_of(to_document(self), stages, guided=self.inference.needs_classifier)
+        kinds = typing.get_type_hints(type(self))
+        return identity_of(to_document(self), stages, kinds=kinds, guided=self.inference.needs_classifier)

@@ -12,28 +12,16 @@ from pathlib import Path
 
 from nnanomaly.checkpoint import FINAL, LATEST, PREVIOUS
 from nnanomaly.paths import ANEW_JSON, CALIBRATION_JSON, DATASET_JSON, PLANS_JSON, SUMMARY_JSON, VALIDATION, Paths
-from nnanomaly.plans import HEAD, REDUCTION, STAGES, Plans
+from nnanomaly.plans import Plans
+from nnanomaly.stages import ALL, CALIBRATED, stages_built_on
+from nnanomaly.training.stage_state import EXAMPLES
 from nnanomaly.utilities.claim import CLAIM, claimed
 from nnanomaly.utilities.files import copy_atomically, link_or_copy
 from nnanomaly.utilities.json_io import write_json
 from nnanomaly.utilities.replacement import Move, finish_held, one_at_a_time, replace_together
 
 logger = logging.getLogger(__name__)
-ALL_STAGES = (*STAGES, HEAD, REDUCTION)
-EXAMPLES = "examples"
 OLDER, REPLACED = "older", "replaced"
-
-
-def stages_built_on(stage: str, plans: Plans) -> tuple[str, ...]:
-    """The stages that no longer fit once `stage` is another one."""
-    of_classifier = (HEAD, REDUCTION) if plans.inference.needs_classifier else ()
-    return {
-        "vqgan": ("classifier", "ddpm", HEAD, REDUCTION),
-        "classifier": of_classifier,
-        "ddpm": (HEAD, REDUCTION),
-        HEAD: (REDUCTION,) if plans.inference.needs_head else (),
-        REDUCTION: (),
-    }[stage]
 
 
 def is_begun(anew: Paths) -> bool:
@@ -49,7 +37,7 @@ def holds_work(paths: Paths, plans: Plans, fold: int | str, stages: Collection[s
 
 def may_predict(paths: Paths, plans: Plans, fold: int | str) -> bool:
     """Whether a fold has a calibration."""
-    folder = paths.fold(plans.dataset_name, plans.plans_name, "ddpm", fold)
+    folder = paths.fold(plans.dataset_name, plans.plans_name, CALIBRATED, fold)
     return next(folder.glob(f"{Path(CALIBRATION_JSON).stem}*.json"), None) is not None
 
 
@@ -66,24 +54,24 @@ def begin_anew(
     (root / ANEW_JSON).unlink(missing_ok=True)  # from here on a remainder
     _clear(root)
     changed = {*anew_stages, *extended}
-    stale = {later for stage in changed for later in stages_built_on(stage, plans)} - set(anew_stages)
-    for stage in ALL_STAGES:
+    stale = {later for stage in changed for later in stages_built_on(stage, plans.inference)} - set(anew_stages)
+    for stage in ALL:
         old, new = (place.fold(plans.dataset_name, plans.plans_name, stage, fold) for place in (paths, where))
         if stage in extended:
             _link(old, new)
             _let_go_on(new)
         elif stage not in changed | stale:
             _link(old, new)
-        elif stage == HEAD and stage in anew_stages:  # examples know by themselves whether they fit
+        elif stage in anew_stages:  # examples know by themselves whether they fit
             _link(old / EXAMPLES, new / EXAMPLES)
         for name in (PLANS_JSON, DATASET_JSON):
             if (old.parent / name).is_file():
                 copy_atomically(old.parent / name, new.parent / name)
     write_json(root / ANEW_JSON, {"stages": sorted(anew_stages), "extended": sorted(extended)})
-    dropped = [s for s in ALL_STAGES if s in stale and holds_work(paths, plans, fold, [s])]
+    dropped = [s for s in ALL if s in stale and holds_work(paths, plans, fold, [s])]
     logger.info(
         "%s, fold %s: %s in %s; the model that is there stays as it is until this one is finished%s",
-        ", ".join(stage for stage in ALL_STAGES if stage in changed),
+        ", ".join(stage for stage in ALL if stage in changed),
         fold,
         "going on from a copy" if extended else "training anew",
         root,
@@ -139,7 +127,7 @@ def take_place(paths: Paths, plans: Plans, fold: int | str) -> Path:
     anew, before = paths.anew(dataset, name, fold), paths.before(dataset, name, fold)
     with one_at_a_time(root):
         finish_held(root)
-        for stage in ALL_STAGES:
+        for stage in ALL:
             refuse_busy(paths.fold(dataset, name, stage, fold))
             _copy_documents(anew.model(dataset, name, stage), paths.model(dataset, name, stage))
         _set_aside_older(before.results_folder(), anew.results_folder() / OLDER)
@@ -152,7 +140,7 @@ def _moves(paths: Paths, plans: Plans, fold: int | str) -> Iterator[Move]:
     dataset, name = plans.dataset_name, plans.plans_name
     root = paths.results_folder() / dataset
     anew, before = paths.anew(dataset, name, fold), paths.before(dataset, name, fold)
-    for stage in ALL_STAGES:
+    for stage in ALL:
         target, source, kept = (place.fold(dataset, name, stage, fold) for place in (paths, anew, before))
         if target.exists() or source.exists():
             yield Move(

@@ -1,7 +1,7 @@
 """What each stage of a fold trains on: stage object, source of batches, validation batches."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from nnanomaly.build import build_classifier, build_discriminators, build_process, build_unet, build_vqgan
 from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
 from nnanomaly.diffusion.codecs import Codec
-from nnanomaly.networks.autoencoder import Autoencoder
 from nnanomaly.networks.kl_autoencoder import KLAutoencoder
 from nnanomaly.networks.losses import haar_high_band_loss, random_slices
 from nnanomaly.networks.perceptual import LPIPS
@@ -30,7 +29,7 @@ from nnanomaly.training.fold_data import PatchSet, classes_of
 from nnanomaly.training.latent_pictures import show_denoised
 from nnanomaly.training.latents import Augment, FloatArray, encode_patches
 from nnanomaly.training.optimisation import Batch
-from nnanomaly.training.stage import Stage
+from nnanomaly.training.stage_run import StageRun, StageSetup
 from nnanomaly.training.vqgan_stage import PerceptualLoss, VQGANStage
 from nnanomaly.utilities.errors import DataError, EnvironmentFault
 
@@ -40,32 +39,15 @@ CLASSIFIER_SIGMAS = (0.1, 0.3, 0.6, 1.0)
 """Levels at which the AUC is measured, besides that of the reconstruction (METHOD 4)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageSetup:
-    """Everything `fit` needs of a stage."""
-
-    stage: Stage
-    """Networks, optimisers, losses."""
-    training: TrainingPlan
-    """How it is optimised."""
-    batches: Callable[[int, int], Iterable[Batch]]
-    """Training batches by iteration."""
-    validation: list[Batch]
-    """Held-out batches, always the same."""
-    facts: Facts
-    """Numbers by which the monitor judges the run."""
-
-
-def setup_vqgan(
-    plans: Plans, train: PatchSet, val: PatchSet, *, codec: Codec | None, device: torch.device, num_workers: int
-) -> StageSetup:
+def setup_vqgan(run: StageRun) -> StageSetup:
     """Patches of all organs, healthy or not: the autoencoder must be able to show a lesion."""
+    plans, train, val, device = run.plans, run.train, run.val, run.device
     training = plans.vqgan.training
     dataset = PatchBatches(train.loader(), [0] * len(train.names), training.batch_size, training.seed, _image_augmented)
     held_out = PatchBatches(val.loader(), [0] * len(val.names), training.batch_size, training.seed, unchanged)
     validation = _images(fixed_batches(held_out, MAX_VALIDATION_BATCHES))
     if plans.vqgan.codec in FIXED_CODECS:
-        return setup_fixed(build_vqgan(plans), training, validation, device=device)
+        return setup_fixed(plans, validation, device=device)
     torch.manual_seed(training.seed)
     perceptual = PERCEPTUAL[plans.vqgan.perceptual](plans.vqgan, device)
     bottleneck = BOTTLENECKS[plans.vqgan.codec](plans.vqgan)
@@ -73,30 +55,28 @@ def setup_vqgan(
     return StageSetup(
         stage=stage,
         training=training,
-        batches=batch_source(dataset, num_workers=num_workers),
+        batches=batch_source(dataset, num_workers=run.num_workers),
         validation=validation,
         facts=autoencoder_facts(plans.vqgan, validation),
+        extra={"codec": plans.vqgan.codec},
     )
 
 
-def setup_fixed(
-    autoencoder: Autoencoder, training: TrainingPlan, validation: list[Batch], *, device: torch.device
-) -> StageSetup:
+def setup_fixed(plans: Plans, validation: list[Batch], *, device: torch.device) -> StageSetup:
     """A codec that learns nothing: one empty step, which measures it and leaves the checkpoint that others refer to."""
     return StageSetup(
-        stage=FixedStage(autoencoder, device),
-        training=replace(training, num_iterations=1),
+        stage=FixedStage(build_vqgan(plans), device),
+        training=replace(plans.vqgan.training, num_iterations=1),
         batches=lambda start, stop: [Batch()] * (stop - start),
         validation=validation,
         facts={},
+        extra={"codec": plans.vqgan.codec},
     )
 
 
-def setup_classifier(
-    plans: Plans, train: PatchSet, val: PatchSet, *, codec: Codec | None, device: torch.device, num_workers: int
-) -> StageSetup:
+def setup_classifier(run: StageRun) -> StageSetup:
     """Latents of the labelled organs, both classes equally often."""
-    assert codec is not None
+    plans, train, val, codec, device = run.plans, run.train, run.val, run.codec(), run.device
     labelled, held_out = train.where(HEALTHY, UNHEALTHY), val.where(HEALTHY, UNHEALTHY)
     _require_both_classes(labelled, "the classifier")
     torch.manual_seed(plans.classifier.training.seed)
@@ -119,11 +99,9 @@ def setup_classifier(
     )
 
 
-def setup_ddpm(
-    plans: Plans, train: PatchSet, val: PatchSet, *, codec: Codec | None, device: torch.device, num_workers: int
-) -> StageSetup:
+def setup_ddpm(run: StageRun) -> StageSetup:
     """Latents of healthy organs; for classifier-free guidance of both classes equally often, with their labels."""
-    assert codec is not None
+    plans, train, val, codec, device = run.plans, run.train, run.val, run.codec(), run.device
     conditional = plans.ddpm.class_dropout > 0
     _require_healthy(train, val)
     words = (HEALTHY, UNHEALTHY) if conditional else (HEALTHY,)
@@ -201,7 +179,6 @@ BOTTLENECKS: dict[str, Callable[[VQGANPlan], Bottleneck]] = {
     "vq": lambda plan: CodebookBottleneck(VQGAN(plan), plan),
     "kl": lambda plan: GaussianBottleneck(KLAutoencoder(plan), plan),
 }
-SETUPS = {"vqgan": setup_vqgan, "classifier": setup_classifier, "ddpm": setup_ddpm}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from nnanomaly.plans import TrainingPlan
 from nnanomaly.utilities.errors import IntegrityError
 from nnanomaly.utilities.json_io import write_json
 
+EXAMPLES = "examples"
+"""Folder of what a setup has made to train on; examples know by themselves whether they fit."""
+
 
 class StageState(Enum):
     """How far a stage is."""
@@ -33,8 +36,8 @@ def state_of(folder: Path) -> StageState:
 
 
 def refuse_other_finished(folder: Path, *, identity: str, **built_on: Any) -> None:
-    """Refuse a finished stage of other plans (CKPT-PLANS), or, by `built_on`, of other stages before it (CKPT-VQGAN,
-    CKPT-HEAD)."""
+    """Refuse a finished stage of other plans (CKPT-PLANS), or, by `built_on` (see `stages.links_of`), of other
+    stages before it (CKPT-VQGAN, CKPT-HEAD)."""
     refuse_other_stages(folder / FINAL, load_checkpoint(folder / FINAL, identity=identity), built_on)
 
 

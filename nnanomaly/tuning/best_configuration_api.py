@@ -19,7 +19,8 @@ from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.load_fold import load_trained_fold
 from nnanomaly.patch import Patch
 from nnanomaly.paths import BEST_CONFIGURATION, PLANS_JSON, Paths, check_fold
-from nnanomaly.plans import HEAD, RESIDUAL_FIELDS, InferencePlan, Plans, fits, load_plans, save_plans
+from nnanomaly.plans import RESIDUAL_FIELDS, InferencePlan, Plans, fits, load_plans, save_plans
+from nnanomaly.stages import HEAD
 from nnanomaly.tuning.best_configuration_files import Result, write_result
 from nnanomaly.tuning.configurations import Offer, changes, configurations
 from nnanomaly.tuning.drawn_lesions import DrawnLesions

@@ -13,10 +13,10 @@ from nnanomaly.plans import (
     BEHIND_THE_MAP,
     DETECTORS,
     FELT_BY_NETWORKS,
-    HEAD,
     RESIDUAL_FIELDS,
     InferencePlan,
 )
+from nnanomaly.stages import HEAD
 
 Changes = dict[str, Any]
 """Fields of an InferencePlan and other values."""

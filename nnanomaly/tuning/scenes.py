@@ -19,8 +19,9 @@ from nnanomaly.inference.predictor import detect_lesions, sorter_of
 from nnanomaly.inference.read import read
 from nnanomaly.inference.reduction import Sorter, scene_of_patch
 from nnanomaly.patch import ORGAN, Patch
-from nnanomaly.plans import HEAD, Plans
+from nnanomaly.plans import Plans
 from nnanomaly.roi.components import Component, find_components
+from nnanomaly.stages import HEAD
 from nnanomaly.tuning.trials import Trial
 from nnanomaly.tuning.waterfall import SHELL_MM, Criteria, LesionTrace, Views, trace_lesion
 from nnanomaly.volume import Box, Grid, Volume

@@ -184,6 +184,17 @@ def test_an_autoencoder_alone_is_trained_whatever_it_loses(shell: Any, preproces
     assert json.loads(gate.read_text())["passed"] is False
 
 
+def test_a_log_of_a_run_without_checkpoint_does_not_stand_before_that_of_the_run_which_should_continue_it(
+    shell: Any, preprocessed: Path, tiny_plans: Any
+) -> None:
+    plans = tiny_plans("default", dataset=DATASET)
+    log = shell.paths.fold(DATASET, plans.plans_name, "vqgan", 0) / "log.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text('{"kind": "of a run that was killed"}\n')
+    assert shell("train", 501, "vqgan", "--c") == 0
+    assert json.loads(log.read_text().splitlines()[0])["kind"] == "start"
+
+
 @pytest.mark.parametrize(("shift", "drifted"), [(0.0, False), (1.0, True)])
 def test_latents_that_are_not_scaled_as_measured_raise_an_alarm_before_the_ddpm_trains(
     shell: Any, preprocessed: Path, tiny_plans: Any, shift: float, drifted: bool

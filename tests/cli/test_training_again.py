@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from nnanomaly.checkpoint import FINAL, LATEST, load_checkpoint, save_checkpoint
-from nnanomaly.plans import HEAD, Plans, load_plans, save_plans
+from nnanomaly.plans import Plans, load_plans, save_plans
+from nnanomaly.stages import HEAD
 from nnanomaly.training import loop
 
 DATASET = "Dataset501_Tiny"

@@ -15,7 +15,8 @@ from nnanomaly.inference.load_fold import load_trained_fold
 from nnanomaly.inference.look import look
 from nnanomaly.patch import Patch
 from nnanomaly.paths import Paths
-from nnanomaly.plans import STAGES, Plans
+from nnanomaly.plans import Plans
+from nnanomaly.stages import STAGES
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.volume import Grid
 

@@ -18,7 +18,8 @@ from nnanomaly.dataset_conversion.phantom import PhantomSettings
 from nnanomaly.dataset_conversion.phantom_dataset import write_phantom_dataset
 from nnanomaly.inference import case_work
 from nnanomaly.paths import Paths, environment_for
-from nnanomaly.plans import PLANS_NAMES, STAGES, Plans, load_plans, save_plans
+from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
+from nnanomaly.stages import STAGES
 
 DATASET = "Dataset501_Phantom"
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -110,9 +111,9 @@ def values(result: dict[str, float]) -> Tensor:
 
 def numbers_of_training(plans: Plans, name: str) -> Iterator[tuple[str, Tensor]]:
     """Steps, validation and pictures of the diffusion model and the classifier."""
-    fold = {"codec": Halves(), "device": CPU, "num_workers": 0}
+    run = SimpleNamespace(plans=plans, train=TRAIN, val=VAL, codec=Halves, device=CPU, num_workers=0)
     for setup, kind, stand_in in ((setup_ddpm, "diffusion", Formula()), (setup_classifier, "classifier", Judge())):
-        made = setup(plans, TRAIN, VAL, **fold)  # type: ignore[operator, arg-type]
+        made = setup(run)  # type: ignore[operator]
         generator = torch.Generator().manual_seed(11)
         steps = [values(made.stage.step(batch, generator)) for batch in made.batches(0, 2)]
         yield f"{name} {kind} steps", torch.stack(steps)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from nnanomaly.plans import HEAD, STAGES, DiffusionPlan, InferencePlan, Plans, Step, fits
+from nnanomaly.plans import DiffusionPlan, InferencePlan, Plans, Step, fits
+from nnanomaly.stages import HEAD, STAGES
 from nnanomaly.utilities.json_io import from_document
 
 RECORDED = json.loads(Path(__file__).with_name("identities.json").read_text(encoding="utf-8"))
