@@ -30,8 +30,8 @@ def identity_of(document: dict[str, Any], stages: Collection[str], *, kinds: Map
     """What networks of these stages depend on: the patches, themselves and the stages before them.
 
     `document`: plans as plain types; `kinds`: the dataclass of each of its entries; `guided`: whether a classifier
-    guides. A stage depends on the autoencoder, the lesion head on the ddpm as well, and on what the inference shows it. The identity is the SHA-256 of what version 1
-    heeded and, where version 2 heeds more, `:2:` and the SHA-256 of that.
+    guides. A stage depends on the autoencoder, the lesion head on the ddpm as well, and on what the inference shows it.
+    The identity is the SHA-256 of what version 1 heeded and, where version 2 heeds more, `:2:` and the SHA-256 of that.
     """
     first, second = document_hash(_heeded_by_1(document, stages, kinds)), _added_by_2(document, stages, kinds, guided)
     return f"{first}{VERSION_2}{document_hash(second)}" if second else first

@@ -9,14 +9,8 @@ from typing import Any
 
 import pytest
 
-from nnanomaly.plans import (
-    HEAD,
-    STAGES,
-    GatePlan,
-    Plans,
-    load_plans,
-    save_plans,
-)
+from nnanomaly.plans import GatePlan, Plans, load_plans, save_plans
+from nnanomaly.stages import HEAD, STAGES
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import document_hash
 

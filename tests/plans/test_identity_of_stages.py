@@ -6,11 +6,8 @@ from typing import Any
 
 import pytest
 
-from nnanomaly.plans import (
-    STAGES,
-    GatePlan,
-    Plans,
-)
+from nnanomaly.plans import GatePlan, Plans
+from nnanomaly.stages import STAGES
 
 
 def test_identity_ignores_how_long_and_how_fast_is_trained_and_how_is_predicted(plans: Plans) -> None:
