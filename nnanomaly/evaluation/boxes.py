@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.evaluation.regions import Pair, Region
+from nnanomaly.reordering import Reordering
 from nnanomaly.roi.components import Component
 from nnanomaly.volume import Box, Grid
 
@@ -55,6 +56,13 @@ def overlapping(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict
     """IoU of the pairs (i, j) of boxes that overlap."""
     iou = box_iou(first, second)
     return {(int(i), int(j)): float(iou[i, j]) for i, j in np.argwhere(iou > 0)}
+
+
+def reordered_boxes(boxes: NDArray[np.float64], order: Reordering) -> NDArray[np.float64]:
+    """Boxes `[N, 6]` of an array that is stored in another order."""
+    low, high = boxes[:, :3][:, order.axes], boxes[:, 3:][:, order.axes]
+    last = np.take(order.shape, order.axes) - 1.0
+    return np.hstack([np.where(order.flipped, last - high, low), np.where(order.flipped, last - low, high)])
 
 
 def measure_boxes(scored: ScoredBoxes, grid: Grid) -> list[Region]:

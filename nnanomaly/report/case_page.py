@@ -85,7 +85,7 @@ def write_case_page(task: CaseTask) -> CaseOutcome:
     """Do one case."""
     predicted = read_case(task.folders.predictions, task.case)
     volumes = read_volumes(task.folders, task.case)
-    score = read_scores(candidates_file(task.folders.predictions, task.case))
+    score = read_scores(candidates_file(task.folders.predictions, task.case), volumes.order)
     findings = judge(volumes.candidates, volumes.reference, rule=RULE, score=score)
     views = [
         view_organ(
