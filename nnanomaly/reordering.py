@@ -71,6 +71,11 @@ def reordering_onto(stored: Grid, grid: Grid, *, tolerance_mm: float = SAME_GRID
     return order if same else None
 
 
+def reordering_onto_axes(stored: Grid) -> Reordering:
+    """How an array is brought into the order of the world axes, as nearly as it goes without interpolation."""
+    return _nearest(stored, Grid(stored.shape, stored.spacing_mm, stored.origin_mm))
+
+
 def reoriented(volume: Volume, grid: Grid, *, tolerance_mm: float = SAME_GRID_MM) -> Volume | None:
     """The volume with its voxels in the order of `grid`, on exactly that grid; None where these are other voxels."""
     order = reordering_onto(volume.grid, grid, tolerance_mm=tolerance_mm)

@@ -8,12 +8,13 @@ air is not 0 in CT nothing is cropped, and `shapes_after_crop` are the shapes of
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.dataset.same_scans import scan_hash
 from nnanomaly.imageio.voxel_values import PADDING_ABOVE_HU, PADDING_BELOW_HU
 from nnanomaly.roi.organ_instances import locate_organ
 from nnanomaly.roi.scan_domain import ScanScale, organ_intensity, scan_scale, surroundings
@@ -67,6 +68,8 @@ class CaseFingerprint:
     """Organs whose mask is empty."""
     intensities_hu: NDArray[np.float32]
     """Values drawn from the surroundings of the organs, `[samples]`."""
+    scan_hash: str
+    """Name of the scan by its voxels."""
     scale: ScanScale | None = None
     """What the values of the whole scan look like; None = not measured."""
 
@@ -107,6 +110,8 @@ class Fingerprint:
     """All organs that are present."""
     label_counts: dict[str, int]
     """Organs per weak label, and how many are `absent`."""
+    scan_hashes: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the voxels of every case, by which a scan is known under other names; none in older fingerprints."""
     schema_version: int = SCHEMA_VERSION
     """Version of this document."""
 
@@ -118,12 +123,15 @@ def analyze_case(
     case: str,
     labels: Mapping[str, str],
     num_samples: int,
-    generator: np.random.Generator,
+    seed: int,
 ) -> CaseFingerprint:
     """Measure one case: `image` in HU, a mask and (if there is one) a weak label per organ.
 
-    At most `num_samples` intensities are drawn per organ, from its box widened by 20 mm, padding left out.
+    At most `num_samples` intensities are drawn per organ, from its box widened by 20 mm, padding left out; which ones
+    follows from `seed` and the voxels.
     """
+    hashed = scan_hash(image)
+    generator = np.random.default_rng((seed, int(hashed, 16)))
     instances = {organ: locate_organ(mask) for organ, mask in masks.items()}
     records, samples = [], [np.zeros(0, np.float32)]
     for organ, instance in instances.items():
@@ -152,6 +160,7 @@ def analyze_case(
         shape=(image.grid.shape[z], image.grid.shape[y], image.grid.shape[x]),
         organs=tuple(records),
         num_absent=len(instances) - len(records),
+        scan_hash=hashed,
         scale=scan_scale(image),
         intensities_hu=np.concatenate(samples).astype(np.float32),
     )
@@ -173,6 +182,7 @@ def combine(cases: Sequence[CaseFingerprint]) -> Fingerprint:
         foreground_intensity_properties_per_channel={"0": _statistics(intensities)},
         organs=organs,
         label_counts=dict(sorted(counts.items())),
+        scan_hashes={case.case: case.scan_hash for case in ordered},
     )
 
 
