@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,16 @@ from nnanomaly.imageio.voxel_values import PADDING_ABOVE_HU, PADDING_BELOW_HU
 from nnanomaly.roi.organ_instances import locate_organ
 from nnanomaly.roi.scan_domain import ScanScale, organ_intensity, scan_scale, surroundings
 from nnanomaly.utilities.errors import DataError, IntegrityError
-from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
-from nnanomaly.volume import Shape, Triple, Volume
+from nnanomaly.utilities.json_io import Between, from_document, read_json, to_document, write_json
+from nnanomaly.volume import GridShape, GridSpacing, Shape, Triple, Volume
 
 SCHEMA_VERSION = 2
 READABLE = (1, SCHEMA_VERSION)
 """Schema 1 says nothing of the HU of each organ."""
 UNLABELLED, ABSENT = "unlabelled", "absent"
+Extent = Annotated[float, Between(0, 1e4)]
+Intensity = Annotated[float, Between(-1e6, 1e6)]
+"""Sizes in mm and HU as documents may give them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +42,17 @@ class OrganRecord:
     """Organ name."""
     label: str
     """`healthy`, `unhealthy`, `excluded`, `uncertain` or `unlabelled`."""
-    extent_mm: Triple
+    extent_mm: tuple[Extent, Extent, Extent]
     """Size of the box around the largest component of the mask along (z, y, x)."""
-    volume_ml: float
+    volume_ml: Annotated[float, Between(0, 1e6)]
     """Volume of that component."""
     touches_border: tuple[str, ...]
     """Sides of the scan that the organ touches, where it may be cut."""
     num_components: int
     """Components of the mask."""
-    median_hu: float | None = None
+    median_hu: Intensity | None = None
     """Median HU in the mask; null in fingerprints of schema 1."""
-    around_low_hu: float | None = None
+    around_low_hu: Intensity | None = None
     """0.5 % of the values around the organ lie below; null in fingerprints of schema 1."""
 
 
@@ -78,19 +82,19 @@ class CaseFingerprint:
 class IntensityStatistics:
     """Statistics in HU, named as nnU-Net names them."""
 
-    mean: float
+    mean: Intensity
     """Mean."""
-    median: float
+    median: Intensity
     """Median."""
-    std: float
+    std: Annotated[float, Between(0, 1e6)]
     """Standard deviation."""
-    min: float
+    min: Intensity
     """Smallest value."""
-    max: float
+    max: Intensity
     """Largest value."""
-    percentile_00_5: float
+    percentile_00_5: Intensity
     """0.5 % of the values lie below."""
-    percentile_99_5: float
+    percentile_99_5: Intensity
     """0.5 % of the values lie above."""
 
 
@@ -98,9 +102,9 @@ class IntensityStatistics:
 class Fingerprint:
     """What is known of a dataset before planning; every list in the order of the case names."""
 
-    spacings: tuple[Triple, ...]
+    spacings: tuple[GridSpacing, ...]
     """Voxel size of every case along (z, y, x)."""
-    shapes_after_crop: tuple[Shape, ...]
+    shapes_after_crop: tuple[GridShape, ...]
     """Voxels of every case along (z, y, x); nothing is cropped."""
     median_relative_size_after_cropping: float
     """1: nothing is cropped."""
@@ -108,7 +112,7 @@ class Fingerprint:
     """Of the surroundings of the organs; the only channel is "0"."""
     organs: tuple[OrganRecord, ...]
     """All organs that are present."""
-    label_counts: dict[str, int]
+    label_counts: dict[str, Annotated[int, Between(0, 1e9)]]
     """Organs per weak label, and how many are `absent`."""
     scan_hashes: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the voxels of every case, by which a scan is known under other names; none in older fingerprints."""
