@@ -79,7 +79,7 @@ def measure_boxes(scored: ScoredBoxes, grid: Grid) -> list[Region]:
             id=number,
             num_voxels=int(num_voxels[number - 1]),
             volume_mm3=float(np.prod(sides[number - 1]) * grid.voxel_volume_mm3),
-            diameter_mm=round(float(diameters[number - 1]), 6),  # as of masks, so that 20 mm are 20 mm
+            axial_diameter_mm=round(float(diameters[number - 1]), 6),  # as of masks, so that 20 mm are 20 mm
             center_mm=(float(z), float(y), float(x)),
             score=score,
         )

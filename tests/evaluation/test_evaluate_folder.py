@@ -94,7 +94,7 @@ def test_the_detection_summary_holds_rules_records_and_numbers(folders: tuple[Pa
     assert [record["kind"] for record in records] == ["TP", "FN", "FP"]
     assert records[0]["lesion"]["volume_mm3"] == 250.0
     # 5 x 5 voxels in plane: sqrt(32) between the corners, plus 1 mm.
-    assert records[0]["lesion"]["diameter_mm"] == pytest.approx(math.sqrt(32) + 1, abs=1e-6)
+    assert records[0]["lesion"]["axial_diameter_mm"] == pytest.approx(math.sqrt(32) + 1, abs=1e-6)
     assert document["metrics"]["all"]["tp"] == 1
 
 

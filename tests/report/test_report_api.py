@@ -51,6 +51,17 @@ def test_a_reference_and_a_prediction_in_other_orders_are_shown_alike(
     assert page == pages["cases/0001.html"]
 
 
+def test_the_overview_says_what_a_lesion_is_in_the_masks_where_it_is_not_1(
+    drawn: SimpleNamespace, pages: dict[str, str], tmp_path: Path
+) -> None:
+    said = "In the masks of the predictions a voxel of a lesion holds"
+    assert said not in pages["index.html"]
+    dataset = {"labels": {"background": 0, "lesion": [2, 3]}, "regions_class_order": [2], "file_ending": ".nii.gz"}
+    (drawn.predictions / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
+    build_report(drawn.predictions, tmp_path / "other", ReportOptions(images=drawn.images))
+    assert f"{said} 2, not 1" in (tmp_path / "other" / "index.html").read_text("utf-8")
+
+
 def test_hostile_names_are_escaped_in_every_page(pages: dict[str, str], drawn: SimpleNamespace) -> None:
     for name, page in pages.items():
         assert "<script>alert" not in page, name
