@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import Annotated, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +14,20 @@ from nnanomaly.networks.autoencoder import Autoencoder
 from nnanomaly.paths import LATENT_SCALING_JSON
 from nnanomaly.plans import Plans, training_command
 from nnanomaly.utilities.errors import ConfigurationError, DataError, IntegrityError
-from nnanomaly.utilities.json_io import read_document, shown
+from nnanomaly.utilities.json_io import Between, read_document, shown
 
 Network = TypeVar("Network", bound=nn.Module)
 SCALING_KEYS = {"standardise": ("mean", "std"), "codebook_range": ("low", "high")}
 """What latent_scaling.json holds for each form of scaling."""
+SMALLEST_DEVIATION = 1e-6
+"""Of a channel of latents: what is divided by less has no value that a network has seen."""
 SCALING_REMEDY = "Delete the file and train the next stage: it is measured anew."
 
 
 class LatentScaling(TypedDict):
     """Content of latent_scaling.json, besides the hash of the autoencoder."""
 
-    values: dict[str, list[float]]
+    values: dict[str, list[Annotated[float, Between(-1e6, 1e6)]]]
     """Numbers per channel of a latent."""
 
 
@@ -61,7 +63,7 @@ def read_latent_scaling(path: Path, plans: Plans) -> dict[str, list[float]]:
     count = plans.vqgan.latent_channels if low == "mean" else 1
     sound = all(len(values.get(key, ())) == count for key in (low, high))
     if sound:
-        sound = min(values[high]) > 0 if low == "mean" else values[low][0] < values[high][0]
+        sound = min(values[high]) >= SMALLEST_DEVIATION if low == "mean" else values[low][0] < values[high][0]
     if not sound:
         raise DataError(
             "JSON", f"{path}: values must hold {low} and {high}, {count} numbers each that can scale. {SCALING_REMEDY}"

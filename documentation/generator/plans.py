@@ -137,6 +137,7 @@ def _fingerprint() -> Fingerprint:
                     ),
                 ),
                 num_absent=0,
+                scan_hash=str(number),
                 intensities_hu=np.zeros(2, np.float32),
             )
             for number in range(60)

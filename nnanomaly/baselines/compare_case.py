@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nnanomaly.baselines.nndetection_boxes import read_boxes
 from nnanomaly.baselines.nnunet_scores import read_probability_scores
 from nnanomaly.baselines.prediction_sources import Kind, PredictionFiles
-from nnanomaly.evaluation.boxes import ScoredBoxes
+from nnanomaly.evaluation.boxes import ScoredBoxes, reordered_boxes
 from nnanomaly.evaluation.case_pairs import (
     CasePairs,
     Measured,
@@ -24,7 +24,7 @@ from nnanomaly.evaluation.case_pairs import (
     pair_boxes,
     pair_masks,
 )
-from nnanomaly.evaluation.evaluate_case import check_geometry, read_prediction, read_reference, read_scores
+from nnanomaly.evaluation.evaluate_case import order_of, read_prediction, read_reference, read_scores
 from nnanomaly.evaluation.ignored import boxes_without_ignored, without_ignored
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
@@ -92,10 +92,11 @@ def _boxes(case: ComparedCase, method: MethodCase, drawn: Measured) -> ScoredBox
     if method.files.prediction is None:
         return ScoredBoxes(boxes=np.zeros((0, 6)), scores=np.zeros(0))
     prediction = read_boxes(method.files.prediction)
-    check_geometry(method.files.prediction, prediction.grid, case.reference, drawn.grid)
+    order = order_of(prediction.grid, method.files.prediction, reference=drawn.grid, reference_path=case.reference)
     kept = np.isin(prediction.classes, method.classes) if method.classes else np.ones(len(prediction.classes), bool)
     scores = prediction.scored.scores
-    return ScoredBoxes(boxes=prediction.scored.boxes[kept], scores=None if scores is None else scores[kept])
+    boxes = reordered_boxes(prediction.scored.boxes[kept], order)
+    return ScoredBoxes(boxes=boxes, scores=None if scores is None else scores[kept])
 
 
 def _mask(
@@ -112,12 +113,13 @@ def _mask(
     if files.prediction is None:
         empty = Volume(np.zeros((1, *reference.grid.shape), dtype=bool), reference.grid)
         return measure_mask(empty, connectivity=rule.connectivity, floor=rule.candidate_floor), (False, False)
-    mask, has_other_labels = read_prediction(files.prediction, method.labels)
-    check_geometry(files.prediction, mask.grid, case.reference, reference.grid)
-    score = read_scores(files.candidates)
+    stored, has_other_labels = read_prediction(files.prediction, method.labels)
+    order = order_of(stored.grid, files.prediction, reference=reference.grid, reference_path=case.reference)
+    mask = Volume(order.array(stored.array), reference.grid)
+    score = read_scores(files.candidates, order)
     if files.candidates is None and files.probabilities is not None:
         values = method.labels.prediction
-        score = read_probability_scores(files.probabilities, values, reference.grid, aggregate=aggregate)
+        score = read_probability_scores(files.probabilities, values, order, aggregate=aggregate)
     has_lesions = bool(mask.array.any())
     mask, score = without_ignored(mask, ignored, score, connectivity=rule.connectivity)
     found = measure_mask(mask, connectivity=rule.connectivity, floor=rule.candidate_floor, score=score)

@@ -30,6 +30,7 @@ from nnanomaly.dataset.new_dataset import free_dataset_folder, new_folder
 from nnanomaly.dataset.splits import Split, make_splits, save_splits, split_remarks, validate_splits
 from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.paths import DATASET_JSON, SPLITS_JSON
+from nnanomaly.reordering import require_on_grid
 from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError
@@ -177,7 +178,9 @@ def semantic_labels(task: Task, part: str, case: str) -> NDArray[np.uint8]:
     _warn_of_merging(labels, classes, case)
     stuff = task.labels(part) / f"{case}_stuff{FILE_ENDING}"
     if task.stuff and stuff.is_file():
-        values = reader_writer_for(stuff).read_labels(stuff).array[0]
+        drawn = reader_writer_for(stuff).read_labels(stuff)
+        image = task.labels(part) / f"{case}{FILE_ENDING}"
+        values = require_on_grid(drawn, stuff, grid=volume.grid, image=image).array[0]
         background = labels == 0
         labels[background & (values > 0)] = values[background & (values > 0)] + len(task.classes)
     return labels

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nnanomaly.baselines.restricted_pickle import load_pickle, require_keys, save_pickle
 from nnanomaly.evaluation.boxes import ScoredBoxes
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.utilities.json_io import shown
+from nnanomaly.utilities.json_io import shown, typed
 from nnanomaly.volume import Grid, Triple
 
 BOXES_PKL_ENDING = "_boxes.pkl"
@@ -124,12 +124,19 @@ def _grid(content: dict[str, Any], path: Path) -> Grid:
             raise DataError("BOX-GRID", f"{path}: {key} is {shown(content[key])}, not {length} numbers. Predict again.")
         values[key] = array.astype(float)
     shape = values["original_size_of_raw_data"].astype(int).tolist()
-    if min(shape) < 1 or values["itk_spacing"].min() <= 0:
-        raise DataError("BOX-GRID", f"{path}: size {shape} or spacing {values['itk_spacing']} is not positive.")
     direction = values["itk_direction"].reshape(3, 3)[::-1, ::-1]
     rows = (_triple(direction[0]), _triple(direction[1]), _triple(direction[2]))
     spacing, origin = values["itk_spacing"][::-1], values["itk_origin"][::-1]
-    return Grid((shape[0], shape[1], shape[2]), _triple(spacing), _triple(origin), rows)
+    document = {
+        "shape": shape,
+        "spacing_mm": spacing.tolist(),
+        "origin_mm": origin.tolist(),
+        "direction": list(map(list, rows)),
+    }
+    try:
+        return typed(Grid, document, source=f"{path}: grid", remedy="Predict again.")
+    except DataError as error:
+        raise DataError("BOX-GRID", error.message) from error
 
 
 def _is_flat(given: Any, length: int) -> bool:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.reordering import Reordering
 from nnanomaly.roi.components import Component
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.volume import Grid
 
 AGGREGATES: dict[str, Callable[[NDArray[np.floating]], float]] = {
     "max": lambda values: float(values.max()),
@@ -39,29 +39,29 @@ def _stored_shape(path: Path) -> tuple[int, ...]:
 
 
 def read_probability_scores(
-    path: Path, values: tuple[int, ...], grid: Grid, *, aggregate: str = "max"
+    path: Path, values: tuple[int, ...], order: Reordering, *, aggregate: str = "max"
 ) -> Callable[[Component], float | None]:
-    """The score of a component of the mask with the label `values`.
+    """The score of a component of the mask with the label `values`; `order` is how that mask was reordered.
 
     Raises `DataError`: PROB-FORM (no such array, another shape), PROB-RANGE (NaN, or outside [0, 1]).
     """
     try:
         shape = _stored_shape(path)
-        if shape[1:] != grid.shape or shape[0] > MAX_LABELS:  # before anything of that size is read
-            raise ValueError(f"the shape is {shape}, must be (labels, *{grid.shape})")
+        if shape[1:] != order.shape or shape[0] > MAX_LABELS:  # before anything of that size is read
+            raise ValueError(f"the shape is {shape}, must be (labels, *{order.shape})")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             probabilities = archive["probabilities"]
     except (KeyError, ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             "PROB-FORM", f"{path} has no readable array of probabilities ({error}). Predict with nnU-Net v2 again."
         ) from error
-    if probabilities.ndim != 4 or probabilities.shape[1:] != grid.shape or probabilities.shape[0] <= max(values):
+    if probabilities.ndim != 4 or probabilities.shape[1:] != order.shape or probabilities.shape[0] <= max(values):
         raise DataError(
             "PROB-FORM",
-            f"{path}: probabilities have the shape {probabilities.shape}, must be (labels, *{grid.shape}) with the "
+            f"{path}: probabilities have the shape {probabilities.shape}, must be (labels, *{order.shape}) with the "
             f"labels {values}. Predict again.",
         )
-    chosen = probabilities[list(values)]
+    chosen = order.array(probabilities[list(values)])
     if not np.isfinite(chosen).all() or chosen.min() < 0 or chosen.max() > 1 + 1e-3:
         raise DataError("PROB-RANGE", f"{path}: probabilities must lie in [0, 1]. Were logits stored?")
     lesion = np.minimum(chosen.sum(axis=0, dtype=np.float64), 1.0)

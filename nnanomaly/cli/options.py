@@ -108,7 +108,10 @@ def add_lesion_values(parser: argparse.ArgumentParser) -> None:
 def add_prediction(parser: argparse.ArgumentParser) -> None:
     """All arguments of the prediction."""
     parser.add_argument("-i", default=None, help="folder of images, or its name in the raw dataset (imagesTs)")
-    parser.add_argument("-o", default=None, type=Path, help="folder for the predictions")
+    written = (
+        "folder for the predictions; a lesion is 1 in their masks, or 2 where that is the dataset's label of lesions"
+    )
+    parser.add_argument("-o", default=None, type=Path, help=written)
     parser.add_argument(
         "--val",
         action="store_true",

@@ -30,11 +30,12 @@ from nnanomaly.paths import (
     ORGAN_MASKS_TR,
     ORGAN_MASKS_TS,
 )
+from nnanomaly.reordering import require_same_voxels
 from nnanomaly.utilities.case_faults import case_fault, record
 from nnanomaly.utilities.errors import DataError, UserError
 from nnanomaly.utilities.json_io import read_json
 from nnanomaly.utilities.matching import one_a_line, same_names
-from nnanomaly.volume import SAME_GRID_MM, Grid
+from nnanomaly.volume import Grid
 
 THEIR_NIFTI_READERS = ("SimpleITKIO", "NibabelIO", "NibabelIOWithReorient")
 """Readers of nnU-Net that take a NIfTI file for what we take it for."""
@@ -217,7 +218,4 @@ def _mask_files(
 
 def _check_pair(image: Path, grid: Grid, path: Path) -> None:
     other = reader_writer_for(path).read_grid(path)
-    distance = grid.largest_corner_distance_mm(other)
-    if other.shape != grid.shape or distance > SAME_GRID_MM:
-        shapes = f"shapes {other.shape} and {grid.shape}, corners up to {distance:.4g} mm apart"
-        raise DataError("GEO-PAIR", f"{path} does not lie on the grid of {image}: {shapes}")
+    require_same_voxels(other, path, grid=grid, image=image)

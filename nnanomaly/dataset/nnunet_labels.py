@@ -45,7 +45,9 @@ def labels_as_predicted(document: Any) -> Labels:
     """
     labels = read_labels(document)
     order = document.get("regions_class_order") if isinstance(document, dict) else None
-    if not isinstance(order, list) or len(order) != len(labels) or not any(len(v) > 1 for v in labels.values()):
+    if not isinstance(order, list) or len(order) != len(labels) or any(type(value) is not int for value in order):
+        return labels
+    if not any(len(v) > 1 for v in labels.values()):
         return labels
     if any(type(value) is not int for value in order):
         return labels

@@ -18,13 +18,14 @@ from nnanomaly.dataset.raw_dataset import check_case_id
 from nnanomaly.dataset_conversion.drawn_organs import find_body_middle_mm, organ_label, split_sides
 from nnanomaly.imageio.reader_writer import check_thickness, reader_writer_for
 from nnanomaly.paths import DATASET_JSON
+from nnanomaly.reordering import require_on_grid
 from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.files import link_or_copy
 from nnanomaly.utilities.json_io import write_json
 from nnanomaly.utilities.matching import refuse_same_names
-from nnanomaly.volume import SAME_GRID_MM, Grid, Volume
+from nnanomaly.volume import Grid, Volume
 
 FILE_ENDING = ".nii.gz"
 CONVERSION_JSON = "conversion.json"
@@ -152,9 +153,7 @@ def _remove(case: LabelledCase, work: Path) -> None:
 
 
 def _write_masks(case: LabelledCase, path: Path, grid: Grid, *, scheme: LabelScheme, folder: Path) -> list[LabelRow]:
-    drawn = reader_writer_for(path).read_labels(path)
-    if drawn.grid.shape != grid.shape or grid.largest_corner_distance_mm(drawn.grid) > SAME_GRID_MM:
-        raise DataError("GEO-PAIR", f"{path} does not lie on the grid of {case.image}")
+    drawn = require_on_grid(reader_writer_for(path).read_labels(path), path, grid=grid, image=case.image)
     lesions = np.isin(drawn.array[0], scheme.lesion_values)
     organs = Volume(np.isin(drawn.array, scheme.organ_values).astype(np.uint8), grid)
     if len(scheme.organs) == 1:

@@ -20,9 +20,10 @@ from nnanomaly.dicom.series import NamedStack
 from nnanomaly.dicom.stack_geometry import StackGeometry, stack_geometry
 from nnanomaly.imageio.nifti import read_labels, read_volume
 from nnanomaly.paths import MAPS
+from nnanomaly.reordering import require_on_grid
 from nnanomaly.utilities.errors import DataError, EnvironmentFault, UserError
 from nnanomaly.utilities.files import write_atomically
-from nnanomaly.volume import SAME_GRID_MM, Grid
+from nnanomaly.volume import Volume
 
 ENDING = ".nii.gz"
 SEGMENTATION_ENDING, MAP_ENDING = "_seg.dcm", "_anomaly_map.dcm"
@@ -106,8 +107,7 @@ def _export(task: ExportTask, predictions: Path, output: Path, how: tuple[MaskVa
     _save(segmentation, output / f"{task.case}{SEGMENTATION_ENDING}", overwrite=overwrite)
     map_path = predictions / MAPS / f"{task.case}{ENDING}"
     if map_path.is_file():
-        volume = read_volume(map_path)
-        _check_grid(volume.grid, geometry, map_path)
+        volume = _on_slices(read_volume(map_path), geometry, map_path)
         scores = volume.array[0].astype(np.float32)
         part = _looked_at(scores)
         parametric_map = anomaly_parametric_map(
@@ -134,8 +134,7 @@ def _title(what: str, searched: str) -> str:
 
 def _lesions(path: Path, geometry: StackGeometry, values: MaskValues) -> NDArray[np.bool_]:
     """Lesions `[Z, Y, X]`; `DataError` (DCM-LABELS) where the values leave open what is one."""
-    volume = read_labels(path)
-    _check_grid(volume.grid, geometry, path)
+    volume = _on_slices(read_labels(path), geometry, path)
     found = {int(value) for value in np.unique(volume.array)} - {0}
     unknown = sorted(found - (values.known or found))
     if unknown:
@@ -149,9 +148,9 @@ def _lesions(path: Path, geometry: StackGeometry, values: MaskValues) -> NDArray
     return np.isin(volume.array[0], sorted(values.lesions or found))
 
 
-def _check_grid(grid: Grid, geometry: StackGeometry, path: Path) -> None:
-    if grid.shape != geometry.grid.shape or grid.largest_corner_distance_mm(geometry.grid) > SAME_GRID_MM:
-        raise DataError("GEO-PAIR", f"{path} does not lie on the grid of its series. Was the scan changed since?")
+def _on_slices(volume: Volume, geometry: StackGeometry, path: Path) -> Volume:
+    """A volume in the order of the slices; `DataError` (GEO-PAIR) where its voxels are others."""
+    return require_on_grid(volume, path, grid=geometry.grid, image="its series")
 
 
 def _looked_at(scores: NDArray[np.float32]) -> slice:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnanomaly.evaluation.regions import Pair, Region
+from nnanomaly.reordering import Reordering
 from nnanomaly.roi.components import Component
 from nnanomaly.volume import Box, Grid
 
@@ -57,6 +58,13 @@ def overlapping(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict
     return {(int(i), int(j)): float(iou[i, j]) for i, j in np.argwhere(iou > 0)}
 
 
+def reordered_boxes(boxes: NDArray[np.float64], order: Reordering) -> NDArray[np.float64]:
+    """Boxes `[N, 6]` of an array that is stored in another order."""
+    low, high = boxes[:, :3][:, order.axes], boxes[:, 3:][:, order.axes]
+    last = np.take(order.shape, order.axes) - 1.0
+    return np.hstack([np.where(order.flipped, last - high, low), np.where(order.flipped, last - low, high)])
+
+
 def measure_boxes(scored: ScoredBoxes, grid: Grid) -> list[Region]:
     """Size and place of boxes: the diameter is the longer side of the voxels inside, in the axial plane."""
     sides = np.clip(scored.boxes[:, 3:] - scored.boxes[:, :3] - 1, 0, None)
@@ -71,7 +79,7 @@ def measure_boxes(scored: ScoredBoxes, grid: Grid) -> list[Region]:
             id=number,
             num_voxels=int(num_voxels[number - 1]),
             volume_mm3=float(np.prod(sides[number - 1]) * grid.voxel_volume_mm3),
-            diameter_mm=round(float(diameters[number - 1]), 6),  # as of masks, so that 20 mm are 20 mm
+            axial_diameter_mm=round(float(diameters[number - 1]), 6),  # as of masks, so that 20 mm are 20 mm
             center_mm=(float(z), float(y), float(x)),
             score=score,
         )

@@ -15,10 +15,11 @@ from nnanomaly.evaluation.ignored import without_ignored
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import LesionRecord, MatchRule, match_case
 from nnanomaly.imageio.reader_writer import reader_writer_for
+from nnanomaly.reordering import Reordering, require_same_voxels
 from nnanomaly.roi.candidates_file import CandidateDocument, CandidatesDocument, patch_grid, read_candidates_file
 from nnanomaly.roi.components import Component
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.volume import Grid, Volume
+from nnanomaly.volume import Box, Grid, Shape, Volume
 
 GEOMETRY_TOLERANCE_MM = 0.1
 """How far apart corners may lie: above the rounding of headers, far below a voxel."""
@@ -55,8 +56,8 @@ class CaseResult:
 def evaluate_case(files: CaseFiles, *, labels: LesionLabels, rule: MatchRule) -> CaseResult:
     """Read and match one case. Raises what the reader raises, and `DataError`: GEO-PAIR, LABEL-VALUE, JSON."""
     reference, ignored = read_reference(files.reference, labels)
-    prediction, has_other_labels = _prediction_or_empty(files, reference.grid, labels)
-    patches, score = _read_patches(files.boxes), read_scores(files.boxes)
+    prediction, order, has_other_labels = _prediction_or_empty(files, reference.grid, labels)
+    patches, score = _read_patches(files.boxes), read_scores(files.boxes, order)
     prediction, score = without_ignored(prediction, ignored, score, connectivity=rule.connectivity)
     records = match_case(prediction, reference, rule, case=files.case, score=score, patches=patches)
     voxels = _voxel_counts(reference.array, prediction.array)
@@ -76,20 +77,20 @@ def read_reference(path: Path, labels: LesionLabels) -> tuple[Volume, NDArray[np
     return _lesions(volume, labels.reference), ignored if ignored is not None and ignored.any() else None
 
 
-def read_scores(path: Path | None) -> Callable[[Component], float | None]:
-    """The score of a component by its box, from a candidates file; None for components that it does not list."""
-    scores = _scores(_read_document(path).get("candidates", []))
+def read_scores(path: Path | None, order: Reordering | None = None) -> Callable[[Component], float | None]:
+    """The score of a component by its box, from a candidates file; None for components that it does not list.
+
+    `order` is how the mask of the components was reordered since the file was written.
+    """
+    scores = _scores(_read_document(path).get("candidates", []), order)
     return lambda component: scores.get((component.box.start, component.box.stop))
 
 
-def check_geometry(prediction_path: Path, prediction: Grid, reference_path: Path, reference: Grid) -> None:
-    """Refuse a prediction on another grid than its reference: `DataError` (GEO-PAIR) with the distance in mm."""
-    pair = f"{prediction_path} does not lie on the grid of {reference_path}"
-    if prediction.shape != reference.shape:
-        raise DataError("GEO-PAIR", f"{pair}: the shapes are {prediction.shape} and {reference.shape}. Predict again.")
-    distance_mm = prediction.largest_corner_distance_mm(reference)
-    if distance_mm > GEOMETRY_TOLERANCE_MM:
-        raise DataError("GEO-PAIR", f"{pair}: corners lie up to {distance_mm:.4g} mm apart. Mend the header.")
+def order_of(prediction: Grid, path: Path, *, reference: Grid, reference_path: Path) -> Reordering:
+    """How a prediction is brought onto the grid of its reference; `DataError` (GEO-PAIR) where it cannot."""
+    return require_same_voxels(
+        prediction, path, grid=reference, image=reference_path, tolerance_mm=GEOMETRY_TOLERANCE_MM
+    )
 
 
 def read_prediction(path: Path, labels: LesionLabels) -> tuple[Volume, bool]:
@@ -109,12 +110,13 @@ def read_prediction(path: Path, labels: LesionLabels) -> tuple[Volume, bool]:
     return lesions, bool(np.count_nonzero(volume.array) > np.count_nonzero(lesions.array))
 
 
-def _prediction_or_empty(files: CaseFiles, grid: Grid, labels: LesionLabels) -> tuple[Volume, bool]:
+def _prediction_or_empty(files: CaseFiles, grid: Grid, labels: LesionLabels) -> tuple[Volume, Reordering | None, bool]:
+    """Mask of a prediction on the grid of its reference, how it was brought there, and whether it has other labels."""
     if files.prediction is None:
-        return Volume(np.zeros((1, *grid.shape), dtype=bool), grid), False
-    prediction, has_other_labels = read_prediction(files.prediction, labels)
-    check_geometry(files.prediction, prediction.grid, files.reference, grid)
-    return prediction, has_other_labels
+        return Volume(np.zeros((1, *grid.shape), dtype=bool), grid), None, False
+    stored, has_other_labels = read_prediction(files.prediction, labels)
+    order = order_of(stored.grid, files.prediction, reference=grid, reference_path=files.reference)
+    return Volume(order.array(stored.array), grid), order, has_other_labels
 
 
 def _lesions(volume: Volume, values: tuple[int, ...]) -> Volume:
@@ -136,12 +138,14 @@ def _read_patches(path: Path | None) -> list[Grid] | None:
     return None if patches is None else [patch_grid(patch) for patch in patches]
 
 
-def _scores(candidates: list[CandidateDocument]) -> dict[tuple[tuple[int, ...], tuple[int, ...]], float]:
-    return {
-        (candidate["start"], candidate["stop"]): candidate["score"]
-        for candidate in candidates
-        if {"start", "stop", "score"} <= set(candidate)
-    }
+def _scores(candidates: list[CandidateDocument], order: Reordering | None) -> dict[tuple[Shape, Shape], float]:
+    scores = {}
+    for candidate in candidates:
+        if {"start", "stop", "score"} <= set(candidate):
+            stored = Box(candidate["start"], candidate["stop"])
+            box = stored if order is None else order.box(stored)
+            scores[box.start, box.stop] = candidate["score"]
+    return scores
 
 
 def _voxel_counts(reference: NDArray[np.generic], prediction: NDArray[np.generic]) -> dict[str, int]:

@@ -15,7 +15,7 @@ from nnanomaly.dataset.nnunet_labels import Labels, ignore_value, labels_as_pred
 from nnanomaly.imageio.reader_writer import READER_WRITERS
 from nnanomaly.paths import DATASET_JSON
 from nnanomaly.utilities.errors import ConfigurationError
-from nnanomaly.utilities.json_io import read_json
+from nnanomaly.utilities.json_io import read_json, shown
 
 REFERENCE_FLAG = "with -l, such as -l 2 3"
 PREDICTION_FLAG = "with -pred_labels, such as -pred_labels 1 (nnanomaly_compare: -pred_labels NAME=1)"
@@ -121,10 +121,10 @@ def _lesions_of(source: Path | None, labels: Labels, folder: Path, flag: str) ->
     if not values:
         ours = document.get("nnanomaly") if isinstance(document, dict) else None
         named = ours.get("lesion_labels") if isinstance(ours, dict) else None
-        fault = "does not say which are lesions" if named is None else f"calls {named} lesions"
+        fault = "does not say which are lesions" if named is None else f"calls {shown(named)} lesions"
         raise ConfigurationError(
             "CFG-LABELS",
-            f"{source} has the labels {sorted(labels)} and {fault}. Write "
+            f"{source} has the labels {shown(sorted(labels))} and {fault}. Write "
             f'"nnanomaly": {{"lesion_labels": ["NAME"]}} with names of these, or give the values {flag}.',
         )
     return values

@@ -89,9 +89,9 @@ class LesionRecord:
         return None if self.lesion is None else self.lesion.outside_roi_fraction
 
     @property
-    def diameter_mm(self) -> float:
+    def axial_diameter_mm(self) -> float:
         """Axial diameter of the lesion, or of the candidate where there is none: what decides the size stratum."""
-        return self._region.diameter_mm
+        return self._region.axial_diameter_mm
 
     @property
     def volume_mm3(self) -> float:

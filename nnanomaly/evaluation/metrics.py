@@ -198,7 +198,7 @@ def _records_of_size(name: str, records: RecordsByCase) -> dict[str, list[Lesion
     Candidates matched to lesions of another bin are neutral.
     """
     return {
-        case: [r for r in of_case if r.kind in ("TP", "FN", "FP") and size_bin(r.diameter_mm) == name]
+        case: [r for r in of_case if r.kind in ("TP", "FN", "FP") and size_bin(r.axial_diameter_mm) == name]
         for case, of_case in records.items()
     }
 

@@ -25,8 +25,8 @@ class Region:
     """Number of voxels."""
     volume_mm3: float
     """Volume."""
-    diameter_mm: float
-    """Greatest axial diameter."""
+    axial_diameter_mm: float
+    """Greatest diameter in an axial slice; of a box, its longer side there."""
     center_mm: Triple
     """World position (z, y, x) of the centroid."""
     score: float | None = None
@@ -46,7 +46,7 @@ class SizeFloor:
 
     def admits(self, region: Region) -> bool:
         """Whether the region is large enough."""
-        return region.num_voxels >= self.min_voxels and region.diameter_mm >= self.min_diameter_mm
+        return region.num_voxels >= self.min_voxels and region.axial_diameter_mm >= self.min_diameter_mm
 
 
 def measure_candidate(component: Component, grid: Grid, *, number: int, score: float | None) -> Region:
@@ -106,7 +106,7 @@ def _measure(component: Component, grid: Grid, number: int, *, score: float | No
         id=number,
         num_voxels=num_voxels,
         volume_mm3=num_voxels * grid.voxel_volume_mm3,
-        diameter_mm=axial_diameter_mm(component.mask, grid),
+        axial_diameter_mm=axial_diameter_mm(component.mask, grid),
         center_mm=(float(z), float(y), float(x)),
         score=score,
         outside_roi_fraction=outside,

@@ -28,7 +28,7 @@ DEFINITIONS = {
     "assignment": "one to one; hungarian: most matches, then largest sum of IoU; greedy: largest IoU first",
     "reference_floor": "smaller lesions are ignored: never missed, and candidates that match only them do not count",
     "candidate_floor": "smaller candidates are removed before matching",
-    "diameter_mm": "greatest distance of two voxel centres in one axial slice, plus the mean in-plane voxel size",
+    "axial_diameter_mm": "greatest distance of two voxel centres in one axial slice, plus the mean in-plane voxel size",
     "precision": "per case TP / (TP + FP); 0 for a case with lesions and no candidate",
     "recall": "per case TP / (TP + FN)",
     "f1": "per case 2 TP / (2 TP + FP + FN)",

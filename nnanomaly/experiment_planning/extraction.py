@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from nnanomaly.dataset.organ_labels import EXCLUDED, load_organ_labels
 from nnanomaly.dataset.organ_mask_files import OrganMaskFile, find_organ_mask, require_organ_mask
 from nnanomaly.dataset.raw_dataset import (
@@ -21,7 +19,6 @@ from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.matching import one_a_line
-from nnanomaly.utilities.voxel_hash import voxel_hash
 
 SEED = 1234
 NUM_SAMPLES = 10_000_000
@@ -87,7 +84,7 @@ def _measure(task: _CaseTask) -> CaseFingerprint:
         case=task.case,
         labels=task.labels,
         num_samples=task.num_samples,
-        generator=np.random.default_rng((SEED, int(voxel_hash(image.array), 16))),
+        seed=SEED,
     )
 
 

@@ -8,23 +8,28 @@ air is not 0 in CT nothing is cropped, and `shapes_after_crop` are the shapes of
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.dataset.same_scans import scan_hash
 from nnanomaly.imageio.voxel_values import PADDING_ABOVE_HU, PADDING_BELOW_HU
 from nnanomaly.roi.organ_instances import locate_organ
 from nnanomaly.roi.scan_domain import ScanScale, organ_intensity, scan_scale, surroundings
 from nnanomaly.utilities.errors import DataError, IntegrityError
-from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
-from nnanomaly.volume import Shape, Triple, Volume
+from nnanomaly.utilities.json_io import Between, from_document, read_json, to_document, write_json
+from nnanomaly.volume import GridShape, GridSpacing, Shape, Triple, Volume
 
 SCHEMA_VERSION = 2
 READABLE = (1, SCHEMA_VERSION)
 """Schema 1 says nothing of the HU of each organ."""
 UNLABELLED, ABSENT = "unlabelled", "absent"
+Extent = Annotated[float, Between(0, 1e4)]
+Intensity = Annotated[float, Between(-1e6, 1e6)]
+"""Sizes in mm and HU as documents may give them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +42,17 @@ class OrganRecord:
     """Organ name."""
     label: str
     """`healthy`, `unhealthy`, `excluded`, `uncertain` or `unlabelled`."""
-    extent_mm: Triple
+    extent_mm: tuple[Extent, Extent, Extent]
     """Size of the box around the largest component of the mask along (z, y, x)."""
-    volume_ml: float
+    volume_ml: Annotated[float, Between(0, 1e6)]
     """Volume of that component."""
     touches_border: tuple[str, ...]
     """Sides of the scan that the organ touches, where it may be cut."""
     num_components: int
     """Components of the mask."""
-    median_hu: float | None = None
+    median_hu: Intensity | None = None
     """Median HU in the mask; null in fingerprints of schema 1."""
-    around_low_hu: float | None = None
+    around_low_hu: Intensity | None = None
     """0.5 % of the values around the organ lie below; null in fingerprints of schema 1."""
 
 
@@ -67,6 +72,8 @@ class CaseFingerprint:
     """Organs whose mask is empty."""
     intensities_hu: NDArray[np.float32]
     """Values drawn from the surroundings of the organs, `[samples]`."""
+    scan_hash: str
+    """Name of the scan by its voxels."""
     scale: ScanScale | None = None
     """What the values of the whole scan look like; None = not measured."""
 
@@ -75,19 +82,19 @@ class CaseFingerprint:
 class IntensityStatistics:
     """Statistics in HU, named as nnU-Net names them."""
 
-    mean: float
+    mean: Intensity
     """Mean."""
-    median: float
+    median: Intensity
     """Median."""
-    std: float
+    std: Annotated[float, Between(0, 1e6)]
     """Standard deviation."""
-    min: float
+    min: Intensity
     """Smallest value."""
-    max: float
+    max: Intensity
     """Largest value."""
-    percentile_00_5: float
+    percentile_00_5: Intensity
     """0.5 % of the values lie below."""
-    percentile_99_5: float
+    percentile_99_5: Intensity
     """0.5 % of the values lie above."""
 
 
@@ -95,9 +102,9 @@ class IntensityStatistics:
 class Fingerprint:
     """What is known of a dataset before planning; every list in the order of the case names."""
 
-    spacings: tuple[Triple, ...]
+    spacings: tuple[GridSpacing, ...]
     """Voxel size of every case along (z, y, x)."""
-    shapes_after_crop: tuple[Shape, ...]
+    shapes_after_crop: tuple[GridShape, ...]
     """Voxels of every case along (z, y, x); nothing is cropped."""
     median_relative_size_after_cropping: float
     """1: nothing is cropped."""
@@ -105,8 +112,10 @@ class Fingerprint:
     """Of the surroundings of the organs; the only channel is "0"."""
     organs: tuple[OrganRecord, ...]
     """All organs that are present."""
-    label_counts: dict[str, int]
+    label_counts: dict[str, Annotated[int, Between(0, 1e9)]]
     """Organs per weak label, and how many are `absent`."""
+    scan_hashes: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the voxels of every case, by which a scan is known under other names; none in older fingerprints."""
     schema_version: int = SCHEMA_VERSION
     """Version of this document."""
 
@@ -118,12 +127,15 @@ def analyze_case(
     case: str,
     labels: Mapping[str, str],
     num_samples: int,
-    generator: np.random.Generator,
+    seed: int,
 ) -> CaseFingerprint:
     """Measure one case: `image` in HU, a mask and (if there is one) a weak label per organ.
 
-    At most `num_samples` intensities are drawn per organ, from its box widened by 20 mm, padding left out.
+    At most `num_samples` intensities are drawn per organ, from its box widened by 20 mm, padding left out; which ones
+    follows from `seed` and the voxels.
     """
+    hashed = scan_hash(image)
+    generator = np.random.default_rng((seed, int(hashed, 16)))
     instances = {organ: locate_organ(mask) for organ, mask in masks.items()}
     records, samples = [], [np.zeros(0, np.float32)]
     for organ, instance in instances.items():
@@ -152,6 +164,7 @@ def analyze_case(
         shape=(image.grid.shape[z], image.grid.shape[y], image.grid.shape[x]),
         organs=tuple(records),
         num_absent=len(instances) - len(records),
+        scan_hash=hashed,
         scale=scan_scale(image),
         intensities_hu=np.concatenate(samples).astype(np.float32),
     )
@@ -173,6 +186,7 @@ def combine(cases: Sequence[CaseFingerprint]) -> Fingerprint:
         foreground_intensity_properties_per_channel={"0": _statistics(intensities)},
         organs=organs,
         label_counts=dict(sorted(counts.items())),
+        scan_hashes={case.case: case.scan_hash for case in ordered},
     )
 
 

@@ -7,6 +7,7 @@ evaluation, unopened.
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from nnanomaly.dataset.integrity import verify_dataset_integrity
@@ -18,7 +19,8 @@ from nnanomaly.dataset.organ_labels import (
     write_label_snapshot,
 )
 from nnanomaly.dataset.raw_dataset import load_description, training_cases
-from nnanomaly.dataset.splits import Split, prepare_splits, split_remarks
+from nnanomaly.dataset.same_scans import leaks
+from nnanomaly.dataset.splits import Split, find_splits, prepare_splits, split_remarks
 from nnanomaly.experiment_planning import extraction, planner
 from nnanomaly.experiment_planning.fingerprint import (
     SCHEMA_VERSION,
@@ -35,6 +37,7 @@ from nnanomaly.preprocessing.report import PreprocessingReport
 from nnanomaly.stages import STAGES
 from nnanomaly.utilities.errors import ConfigurationError, DataError, UserError
 from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.matching import one_a_line
 from nnanomaly.utilities.progress import progress_bar
 from nnanomaly.utilities.shown_text import command_line
 
@@ -73,6 +76,7 @@ def extract_fingerprint(
     if path.exists() and not clean:
         fingerprint = load_fingerprint(path)
         if _is_current(fingerprint, cases, labels):
+            _refuse_leaks(fingerprint, splits, dataset)
             logger.info("%s: kept %s (--clean extracts it anew)", dataset, path)
             return fingerprint
     with progress_bar(f"{dataset}: fingerprint") as progress:
@@ -80,15 +84,27 @@ def extract_fingerprint(
             raw, load_description(raw), num_processes=num_processes, progress=progress
         )
     save_fingerprint(path, fingerprint)
+    _refuse_leaks(fingerprint, splits, dataset)
     counts = ", ".join(f"{number} {label}" for label, number in fingerprint.label_counts.items())
     logger.info("%s: %d scans, organs: %s: %s", dataset, len(cases), counts, path)
     return fingerprint
 
 
+def _refuse_leaks(fingerprint: Fingerprint, splits: Sequence[Split], dataset: str) -> None:
+    """Warn of scans that are there twice; `DataError` (SPLIT-LEAK) where a fold trains and validates on one."""
+    errors, warnings = leaks(fingerprint.scan_hashes, {}, splits)
+    for code, message in warnings:
+        logger.warning("%s: [NNA-%s] %s", dataset, code, message)
+    if errors:
+        faults = one_a_line([message for _, message in errors])
+        raise DataError("SPLIT-LEAK", f"{dataset}: {len(errors)} scans lie on both sides of a fold.{faults}")
+
+
 def verify_all(paths: Paths, dataset: str, *, num_processes: int) -> None:
     """Check every voxel, write the report and the table of masks; `DataError` (VERIFY) if there is any error."""
+    splits = _known_splits(paths, dataset)
     with progress_bar(f"{dataset}: verifying") as progress:
-        found = verify_dataset(paths.raw(dataset), num_processes=num_processes, progress=progress)
+        found = verify_dataset(paths.raw(dataset), num_processes=num_processes, splits=splits, progress=progress)
     report_verification(found, paths.raw(dataset), paths.preprocessed(dataset))
 
 
@@ -157,10 +173,20 @@ def _prepare_splits(paths: Paths, dataset: str) -> list[Split]:
     )
 
 
+def _known_splits(paths: Paths, dataset: str) -> list[Split]:
+    """The folds that planning would take; none where they are at fault, which the check itself says."""
+    raw = paths.raw(dataset)
+    try:
+        groups, strata = patient_groups(raw), cases_with_lesions(load_organ_labels(raw))
+        return find_splits(raw, paths.preprocessed(dataset), cases=training_cases(raw), groups=groups, strata=strata)[0]
+    except UserError:
+        return []
+
+
 def _is_current(fingerprint: Fingerprint, cases: list[str], labels: OrganLabels) -> bool:
-    """Whether a fingerprint is of this version, and has as many scans as the dataset now, and the same weak labels."""
+    """Whether a fingerprint is of this version, of the cases that the dataset has now, and with their weak labels."""
     same = all(labels.get((organ.case, organ.organ), UNLABELLED) == organ.label for organ in fingerprint.organs)
-    return same and len(fingerprint.spacings) == len(cases) and fingerprint.schema_version == SCHEMA_VERSION
+    return same and sorted(fingerprint.scan_hashes) == sorted(cases) and fingerprint.schema_version == SCHEMA_VERSION
 
 
 def _keep_other_plans(path: Path, plans: Plans) -> None:

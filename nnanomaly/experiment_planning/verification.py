@@ -15,6 +15,8 @@ import numpy as np
 
 from nnanomaly.dataset.integrity import ERROR, FOLDERS, TEST, TRAINING, WARNING, Finding, find_faults, finding_of
 from nnanomaly.dataset.raw_dataset import DatasetDescription, find_cases, image_files, load_description
+from nnanomaly.dataset.same_scans import leaks, scan_hash
+from nnanomaly.dataset.splits import Split
 from nnanomaly.imageio.reader_writer import check_content, reader_writer_for
 from nnanomaly.paths import ORGAN_MASKS_CSV, VERIFY_REPORT_JSON
 from nnanomaly.preprocessing.mask_table import measure_case, write_mask_table
@@ -50,8 +52,13 @@ class _CaseTask:
     description: DatasetDescription
 
 
-def verify_dataset(folder: Path, *, num_processes: int, progress: Progress | None = None) -> Verification:
-    """Check every file of a dataset folder; a `dataset.json` that cannot be read raises `DataError` at once."""
+def verify_dataset(
+    folder: Path, *, num_processes: int, splits: Sequence[Split] = (), progress: Progress | None = None
+) -> Verification:
+    """Check every file of a dataset folder; a `dataset.json` that cannot be read raises `DataError` at once.
+
+    `splits`: the folds, where they are known; a scan on both sides of one is an error.
+    """
     description = load_description(folder)
     quick = find_faults(folder, parts=(TRAINING, TEST))
     cases = {part: _cases(folder / FOLDERS[part][0], description) for part in FOLDERS}
@@ -63,13 +70,16 @@ def verify_dataset(folder: Path, *, num_processes: int, progress: Progress | Non
     outcomes = run_cases(_read_case, tasks, num_processes=num_processes, progress=progress)
     read: list[Finding] = []
     masks: list[MaskQuality] = []
+    hashes: dict[str, dict[str, str]] = {part: {} for part in FOLDERS}
     for task, outcome in zip(tasks, outcomes, strict=True):
         if isinstance(outcome, CaseFault):
             read.append(finding_of(outcome.error)._replace(case=task.case))
         else:
-            read += outcome[0]
-            masks += outcome[1]
-    findings = [*quick, *_without_known(read, quick), *_oddities(masks)]
+            read += outcome.findings
+            masks += outcome.masks
+            if outcome.scan_hash is not None:
+                hashes[task.part][task.case] = outcome.scan_hash
+    findings = [*quick, *_without_known(read, quick), *_oddities(masks), *_same_scans(hashes, splits)]
     return Verification(
         num_cases={part: len(of_part) for part, of_part in cases.items()},
         findings=sorted(findings, key=lambda found: (found.level != ERROR, found.case, found.code)),
@@ -121,12 +131,23 @@ def _cases(images: Path, description: DatasetDescription) -> list[str]:
         return []
 
 
-def _read_case(task: _CaseTask) -> tuple[list[Finding], list[MaskQuality]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CaseRead:
+    """What reading all files of a case found."""
+
+    findings: list[Finding]
+    masks: list[MaskQuality]
+    scan_hash: str | None
+    """Name of the scan by its voxels; None where it cannot be read."""
+
+
+def _read_case(task: _CaseTask) -> _CaseRead:
     """Read all files of a case to their end."""
     images, drawn, masks = (task.folder / name for name in FOLDERS[task.part])
     faults: list[UserError] = []
+    hashed: list[str] = []
     for check in (
-        functools.partial(_read_images, images, task),
+        functools.partial(_read_images, images, task, hashed),
         functools.partial(_read_label_map, drawn / f"{task.case}{task.description.file_ending}", task.description),
     ):
         try:
@@ -134,14 +155,20 @@ def _read_case(task: _CaseTask) -> tuple[list[Finding], list[MaskQuality]]:
         except (UserError, OSError) as error:
             faults.append(case_fault(error).error)
     measured, unusable = measure_case(images, masks, task.case, description=task.description)
-    return [finding_of(fault)._replace(case=task.case) for fault in (*faults, *unusable)], measured
+    return _CaseRead(
+        findings=[finding_of(fault)._replace(case=task.case) for fault in (*faults, *unusable)],
+        masks=measured,
+        scan_hash=hashed[0] if hashed else None,
+    )
 
 
-def _read_images(images: Path, task: _CaseTask) -> None:
+def _read_images(images: Path, task: _CaseTask, hashed: list[str]) -> None:
+    """Read all channels of a case; the hash of the first, which alone is used, is appended."""
     for channel, path in enumerate(image_files(images, task.case, task.description)):
         image = reader_writer_for(path).read_volume(path)
         if channel == 0:
             check_content(image, path)
+            hashed.append(scan_hash(image))
 
 
 def _read_label_map(path: Path, description: DatasetDescription) -> None:
@@ -157,6 +184,12 @@ def _without_known(read: list[Finding], quick: list[Finding]) -> list[Finding]:
     """What reading found, each once, without what the quick check has named; that one has compared all grids."""
     known = set(quick)
     return [f for f in dict.fromkeys(read) if f not in known and not f.code.startswith(GEOMETRY)]
+
+
+def _same_scans(hashes: dict[str, dict[str, str]], splits: Sequence[Split]) -> list[Finding]:
+    """Scans that are there twice under different names."""
+    errors, warnings = leaks(hashes[TRAINING], hashes[TEST], splits)
+    return [Finding(level, *remark) for level, of in ((ERROR, errors), (WARNING, warnings)) for remark in of]
 
 
 def _oddities(masks: list[MaskQuality]) -> list[Finding]:

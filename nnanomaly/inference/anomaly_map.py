@@ -5,12 +5,14 @@ Arrays are `[Z, Y, X]`; residuals are in HU; distances in mm, negative inside th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
+from nnanomaly.utilities.json_io import Between
 from nnanomaly.volume import Triple
 
 FloatArray = NDArray[np.float32]
@@ -21,6 +23,10 @@ SSIM_RANGE_HU = 500.0
 """Range of soft tissue: contrasts below a few per cent of it (5 and 15 HU, the usual constants) count little."""
 PRIOR_VOXELS = 50
 """Weight of the statistics of all voxels in every bin."""
+Depth = Annotated[float, Between(-1e4, 1e4)]
+Intensity = Annotated[float, Between(-32768, 32767)]
+Spread = Annotated[float, Between(0, 65536)]
+"""Distances in mm, HU and absolute residuals as documents may give them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +49,13 @@ class Residual:
 class ResidualStatistics:
     """Mean and standard deviation of the absolute residual of healthy organs, by place and intensity."""
 
-    edges_mm: tuple[float, ...]
+    edges_mm: tuple[Depth, ...]
     """Borders between the bins of the distance to the organ surface, ascending; the first and last bin are open."""
-    edges_hu: tuple[float, ...] = ()
+    edges_hu: tuple[Intensity, ...] = ()
     """Borders between the bins of the reconstruction's intensity, likewise; empty = one bin."""
-    mean_hu: tuple[float, ...]
+    mean_hu: tuple[Spread, ...]
     """Mean per bin; the intensity bins of the first distance bin come first."""
-    std_hu: tuple[float, ...]
+    std_hu: tuple[Spread, ...]
     """Standard deviation per bin."""
     extra: tuple["ResidualStatistics", ...] = ()
     """The same at the extra noise levels."""

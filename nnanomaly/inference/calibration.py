@@ -5,7 +5,7 @@ No lesion, drawn or inserted, is needed: every candidate in an organ that is lab
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.postprocessing import find_candidates
 from nnanomaly.plans import InferencePlan, Plans
-from nnanomaly.utilities.json_io import to_document
+from nnanomaly.utilities.json_io import Between, to_document
 from nnanomaly.volume import Grid
 
 FloatArray = NDArray[np.float32]
 NUM_THRESHOLDS = 60
+MapValue = Annotated[float, Between(0, 1e6)]
+"""A value of an anomaly map (z-score, HU or probability) as documents may give it: none is negative."""
 
 
 class HealthyResiduals(NamedTuple):
@@ -35,11 +37,11 @@ class Calibration:
 
     statistics: ResidualStatistics
     """Healthy residuals."""
-    threshold: float
+    threshold: MapValue
     """Threshold on the anomaly map (z-score or HU, as the plan says)."""
-    false_candidates_per_organ: float
+    false_candidates_per_organ: Annotated[float, Between(0, 1e6)]
     """What that threshold, and the one on the probability, leave on the healthy validation organs."""
-    num_organs: int
+    num_organs: Annotated[int, Between(0, 1e9)]
     """Healthy validation organs measured."""
     guidance: bool
     """Whether the reconstruction is guided."""
@@ -47,9 +49,9 @@ class Calibration:
     """Why, or why not."""
     checkpoints: dict[str, str]
     """SHA-256 of the checkpoint of every stage this calibration belongs to."""
-    inpaint_threshold: float | None = None
+    inpaint_threshold: MapValue | None = None
     """Threshold on the first map for candidates over 30 mm, which are drawn anew; None = none are."""
-    score_threshold: float | None = None
+    score_threshold: Annotated[float, Between(0, 1)] | None = None
     """Candidates whose probability is not above this are sorted out; None without a reduction."""
     plans: Plans | None = None
     """The plans it was made with, and that prediction follows; None (older files) = those beside the folds."""

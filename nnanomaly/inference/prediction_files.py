@@ -50,6 +50,8 @@ def write_folder_documents(
         "labels": {"background": 0, "lesion": values[0] if len(values) == 1 else values},
         "numTraining": description.num_training,
         "file_ending": description.file_ending,
+        "description": f"In the masks of this folder a voxel of a lesion holds {mask_value(description)}, every other "
+        "one 0.",
     }
     if len(values) > 1:
         document["regions_class_order"] = [mask_value(description)]

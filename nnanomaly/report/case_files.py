@@ -3,11 +3,12 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nnanomaly.evaluation.evaluate_case import check_geometry, read_mask, read_prediction
+from nnanomaly.evaluation.evaluate_case import GEOMETRY_TOLERANCE_MM, order_of, read_mask, read_prediction
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.imageio.reader_writer import reader_writer_for
 from nnanomaly.imageio.voxel_values import padding_as_air
 from nnanomaly.paths import AUTOENCODED, MAPS, RECONSTRUCTIONS
+from nnanomaly.reordering import Reordering, require_on_grid
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Volume
 
@@ -42,6 +43,8 @@ class CaseVolumes:
     """Anomaly map."""
     candidates: Volume
     """Predicted mask."""
+    order: Reordering
+    """How the predicted mask was reordered to lie on the grid of the image."""
     reference: Volume | None
     """Mask of the drawn lesions; None where the case has no reference."""
 
@@ -59,24 +62,26 @@ def read_volumes(folders: Folders, case: str) -> CaseVolumes:
         path = folders.predictions / folder / name
         return _on_grid_of(image, image_path, reader_writer_for(path).read_volume(path), path)
 
+    path = folders.predictions / name
+    predicted = _prediction(folders, path)
+    order = order_of(predicted.grid, path, reference=image.grid, reference_path=image_path)
     return CaseVolumes(
         image=image,
         reconstruction=stored(RECONSTRUCTIONS),
         autoencoded=stored(AUTOENCODED) if (folders.predictions / AUTOENCODED / name).is_file() else None,
         anomaly=stored(MAPS),
-        candidates=_prediction(folders, folders.predictions / name, image, image_path),
+        candidates=Volume(order.array(predicted.array), image.grid),
+        order=order,
         reference=_reference(folders, name, image, image_path),
     )
 
 
-def _prediction(folders: Folders, path: Path, image: Volume, image_path: Path) -> Volume:
-    """Predicted mask; without known labels every label is a candidate."""
+def _prediction(folders: Folders, path: Path) -> Volume:
+    """Predicted mask as it is stored; without known labels every label is a candidate."""
     if folders.labels is not None:
-        mask = read_prediction(path, folders.labels)[0]
-    else:
-        stored = reader_writer_for(path).read_labels(path)
-        mask = Volume(stored.array != 0, stored.grid)
-    return _on_grid_of(image, image_path, mask, path)
+        return read_prediction(path, folders.labels)[0]
+    stored = reader_writer_for(path).read_labels(path)
+    return Volume(stored.array != 0, stored.grid)
 
 
 def _reference(folders: Folders, name: str, image: Volume, image_path: Path) -> Volume | None:
@@ -89,6 +94,5 @@ def _reference(folders: Folders, name: str, image: Volume, image_path: Path) -> 
 
 
 def _on_grid_of(image: Volume, image_path: Path, volume: Volume, path: Path) -> Volume:
-    """A volume with exactly the grid of the image, which its own must be but for rounding."""
-    check_geometry(path, volume.grid, image_path, image.grid)
-    return Volume(volume.array, image.grid)
+    """A volume on exactly the grid of the image, whose voxels its own must be but for rounding."""
+    return require_on_grid(volume, path, grid=image.grid, image=image_path, tolerance_mm=GEOMETRY_TOLERANCE_MM)

@@ -56,7 +56,7 @@ class OrganRow:
     """Largest score of a candidate."""
     largest_map_value: float | None
     num_candidates: int
-    diameter_mm: float | None
+    axial_diameter_mm: float | None
     """Largest axial diameter of a candidate."""
     volume_ml: float
     """Volume of all candidates."""
@@ -85,7 +85,7 @@ def write_case_page(task: CaseTask) -> CaseOutcome:
     """Do one case."""
     predicted = read_case(task.folders.predictions, task.case)
     volumes = read_volumes(task.folders, task.case)
-    score = read_scores(candidates_file(task.folders.predictions, task.case))
+    score = read_scores(candidates_file(task.folders.predictions, task.case), volumes.order)
     findings = judge(volumes.candidates, volumes.reference, rule=RULE, score=score)
     views = [
         view_organ(
@@ -142,7 +142,7 @@ def _row(view: OrganView, warnings: Sequence[str]) -> OrganRow:
         score=view.score,
         largest_map_value=view.largest_map_value,
         num_candidates=len(regions),
-        diameter_mm=max((region.diameter_mm for region in regions), default=None),
+        axial_diameter_mm=max((region.axial_diameter_mm for region in regions), default=None),
         volume_ml=sum(region.volume_mm3 for region in regions) / 1000,
         counts=dict(counts(view.findings)),
         num_bytes=sum(map(len, [*view.pictures.values(), *volumes.values()])),

@@ -157,5 +157,5 @@ def _candidate(
 def _importance(finding: Finding) -> tuple[bool, float, int]:
     """Sorting key: candidates by falling score, lesions by falling size."""
     region = finding.region
-    value = (region.score or 0.0) if finding.is_candidate else region.diameter_mm
+    value = (region.score or 0.0) if finding.is_candidate else region.axial_diameter_mm
     return not finding.is_candidate, -value, region.id

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from nnanomaly.dataset.nnunet_labels import labels_as_predicted
 from nnanomaly.evaluation.healthy_organs import organ_centers
 from nnanomaly.paths import ARGUMENTS_JSON, BOXES_ENDING, DATASET_JSON, DETECTIONS
 from nnanomaly.roi.candidates_file import patch_grid, read_candidates_file
@@ -14,7 +15,7 @@ from nnanomaly.roi.nearest_organ import nearest_organ
 from nnanomaly.roi.scan_domain import CaseWarning
 from nnanomaly.utilities.csv_table import read_table
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.json_io import read_document
+from nnanomaly.utilities.json_io import read_document, read_json
 from nnanomaly.volume import Grid
 
 LONGEST_PATH, LONGEST_NAME = 4096, 255
@@ -115,6 +116,11 @@ def read_arguments(folder: Path) -> dict[str, Any]:
 def file_ending(folder: Path) -> str:
     """Ending of the predicted masks."""
     return read_document(folder / DATASET_JSON, Endings, remedy="Predict again.")["file_ending"]
+
+
+def lesion_value(folder: Path) -> int:
+    """What a voxel of a lesion holds in the predicted masks; 1 where nothing says it."""
+    return min(labels_as_predicted(read_json(folder / DATASET_JSON)).get("lesion", (1,)))
 
 
 def images_folder(folder: Path, given: Path | None) -> Path:

@@ -20,7 +20,7 @@ from nnanomaly.report.case_page import CaseOutcome, CaseTask, write_case_page
 from nnanomaly.report.folder_facts import sections
 from nnanomaly.report.organ_view import LOOKED_AT
 from nnanomaly.report.pages import ASSETS, HERE, render
-from nnanomaly.report.predictions import failed_cases, file_ending, images_folder, predicted_cases
+from nnanomaly.report.predictions import failed_cases, file_ending, images_folder, lesion_value, predicted_cases
 from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError
@@ -200,7 +200,11 @@ def _finish(predictions: Path, output: Path, options: ReportOptions, outcomes: S
         version=nnanomaly.__version__,
         title=predictions.resolve().name,
         summary=_summary(shown, has_reference),
-        notes=[*([lacking] if lacking else []), *_notes(viewers, options, shown, has_reference)],
+        notes=[
+            *([lacking] if lacking else []),
+            *_value_note(predictions),
+            *_notes(viewers, options, shown, has_reference),
+        ],
         columns=[*COLUMNS, *(JUDGED if has_reference else ())],
         has_reference=has_reference,
         looked_at=LOOKED_AT,
@@ -228,6 +232,12 @@ def _summary(shown: Sequence[CaseOutcome], has_reference: bool) -> str:
         return f"{text}. No reference was given, so that candidates are not judged."
     total = {word: sum(row.counts[word] for row in rows) for word in ("matched", "false", "missed")}
     return f"{text}: {total['matched']} matched, {total['false']} false; lesions missed: {total['missed']}."
+
+
+def _value_note(predictions: Path) -> list[str]:
+    """What a lesion is in the masks, where that is not 1 and a viewer of masks would call it something else."""
+    value = lesion_value(predictions)
+    return [] if value == 1 else [f"In the masks of the predictions a voxel of a lesion holds {value}, not 1."]
 
 
 def _notes(

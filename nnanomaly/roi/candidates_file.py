@@ -5,24 +5,26 @@ reader's matter.
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 from nnanomaly.roi.scan_domain import CaseWarning
 from nnanomaly.utilities.errors import DataError
-from nnanomaly.utilities.json_io import read_document
-from nnanomaly.volume import Grid, GridDirection, GridOrigin, GridShape, GridSpacing, Shape
+from nnanomaly.utilities.json_io import Between, read_document
+from nnanomaly.volume import Grid, GridDirection, GridOrigin, GridShape, GridSpacing
 
 REMEDY = "Predict the case again."
+Edge = Annotated[int, Between(0, 100_000)]
+"""A voxel index: boxes lie in their scan."""
 
 
 class CandidateDocument(TypedDict, total=False):
     """One candidate."""
 
-    start: Shape
+    start: tuple[Edge, Edge, Edge]
     """First voxel of its box."""
-    stop: Shape
+    stop: tuple[Edge, Edge, Edge]
     """One behind the last voxel."""
-    score: float
+    score: Annotated[float, Between(-1e6, 1e6)]
     """What it is ranked by."""
     center_mm: GridOrigin
     """World position (z, y, x)."""
@@ -47,7 +49,7 @@ class CandidatesDocument(TypedDict, total=False):
 
     case: str
     """Case id."""
-    threshold: float | None
+    threshold: Annotated[float, Between(0, 1e6)] | None
     """Threshold on the anomaly map."""
     organs: dict[str, str]
     """Status of every organ."""

@@ -76,7 +76,7 @@ class LesionTrace:
     """Number of the lesion in it."""
     size: str
     """Size bin."""
-    diameter_mm: float
+    axial_diameter_mm: float
     """Axial diameter."""
     num_voxels: int
     """On the grid it was measured on."""
@@ -197,8 +197,8 @@ def trace_lesion(
     return LesionTrace(
         scene=record.case,
         lesion=region.id,
-        size=size_bin(region.diameter_mm),
-        diameter_mm=region.diameter_mm,
+        size=size_bin(region.axial_diameter_mm),
+        axial_diameter_mm=region.axial_diameter_mm,
         num_voxels=total,
         threshold=views.threshold if np.isfinite(views.threshold) else None,
         best_iou=record.iou,

@@ -74,11 +74,11 @@ def test_every_number_of_the_box_predictions_is_reproduced(name: str, baselines_
     _check(lesion_metrics(records, min_iou=RULE.min_iou), expected["aggregate"])
     for case in expected["cases"]:
         counted = [r for r in records[case["case"]] if r.kind in ("TP", "FP", "neutral_candidate")]
-        ours = sorted((r.score, r.kind == "TP", r.candidate.diameter_mm) for r in counted if r.candidate)
+        ours = sorted((r.score, r.kind == "TP", r.candidate.axial_diameter_mm) for r in counted if r.candidate)
         theirs = sorted((item["score"], item["matched"], item["diameter_mm"]) for item in case["preds"])
         assert [row[:2] for row in ours] == [row[:2] for row in theirs]
         lesions = sorted(
-            (r.lesion.diameter_mm, r.kind == "TP", r.iou if r.kind == "TP" else 0.0)
+            (r.lesion.axial_diameter_mm, r.kind == "TP", r.iou if r.kind == "TP" else 0.0)
             for r in records[case["case"]]
             if r.kind in ("TP", "FN") and r.lesion
         )

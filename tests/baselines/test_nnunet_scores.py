@@ -12,11 +12,14 @@ from nnanomaly.baselines.nnunet_scores import AGGREGATES, read_probability_score
 from nnanomaly.evaluation.case_pairs import boxes_of_mask, measure_mask
 from nnanomaly.evaluation.evaluate_case import read_mask
 from nnanomaly.evaluation.regions import SizeFloor
+from nnanomaly.reordering import Reordering, reordering_onto
 from nnanomaly.roi.components import find_components
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Grid
 
 GRID = Grid((2, 3, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+ORDER = reordering_onto(GRID, GRID)
+assert ORDER is not None
 
 
 def _probabilities() -> np.ndarray:
@@ -29,7 +32,7 @@ def _probabilities() -> np.ndarray:
 def _component_scores(path: Path, values: tuple[int, ...], aggregate: str) -> list[float | None]:
     mask = np.zeros(GRID.shape, dtype=bool)
     mask[0, 0] = [True, True, False, True]
-    score = read_probability_scores(path, values, GRID, aggregate=aggregate)
+    score = read_probability_scores(path, values, ORDER, aggregate=aggregate)
     return [score(component) for component in find_components(mask)]
 
 
@@ -65,13 +68,22 @@ def test_a_score_is_the_aggregate_of_the_summed_lesion_labels(
 def test_other_arrays_are_refused(arrays: dict[str, np.ndarray], code: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(DataError, match=rf"{code}.*a\.npz"):
-        read_probability_scores(tmp_path / "a.npz", (1,), GRID)
+        read_probability_scores(tmp_path / "a.npz", (1,), ORDER)
+
+
+def test_probabilities_follow_a_mask_in_another_order(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", probabilities=_probabilities())
+    mask = np.zeros(GRID.shape, dtype=bool)
+    mask[0, 0] = [True, True, False, True]
+    order = Reordering(shape=GRID.shape, axes=(2, 0, 1), flipped=(True, False, True))
+    score = read_probability_scores(tmp_path / "a.npz", (1,), order)
+    assert sorted(score(component) or 0 for component in find_components(order.array(mask[None])[0])) == [0.125, 0.5]
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(DataError, match="PROB-FORM"):
-        read_probability_scores(tmp_path / "a.npz", (1,), GRID)
+        read_probability_scores(tmp_path / "a.npz", (1,), ORDER)
 
 
 def test_masks_become_the_boxes_that_the_conversion_of_nndetection_makes(baselines_sample: Path) -> None:
@@ -95,6 +107,5 @@ def test_an_array_that_claims_endless_size_is_refused_before_it_is_read(tmp_path
     np.lib.format.write_array_header_1_0(header, described)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("probabilities.npy", header.getvalue())
-    grid = Grid((2, 3, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
     with pytest.raises(DataError, match="PROB-FORM.*the shape is"):
-        read_probability_scores(tmp_path / "a.npz", (1,), grid)
+        read_probability_scores(tmp_path / "a.npz", (1,), ORDER)

@@ -148,17 +148,17 @@ def test_a_bad_box_file_costs_its_case_alone(
     assert "t1_boxes.pkl" in line
 
 
-def test_another_geometry_is_named_with_the_distance_in_mm(
+def test_another_geometry_is_named_with_its_shift_in_mm(
     place: Place, shell: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     grid = read_boxes(place.boxes / "t1_boxes.pkl").grid
     place.change_box("t1", itk_origin=(grid.origin_mm[2] + 3.0, grid.origin_mm[1] + 4.0, grid.origin_mm[0]))
     line = _left_out(place, shell, caplog)
     assert "GEO-PAIR" in line
-    assert "corners lie up to 5 mm apart" in line
+    assert "it is shifted by 5 mm" in line
     place.write_box("t1")
     place.write_mask(place.masks / "t1.nii.gz", origin_mm=(0, 0, 2.5))
-    assert "corners lie up to 2.5 mm apart" in _left_out(place, shell, caplog)
+    assert "it is shifted by 2.5 mm" in _left_out(place, shell, caplog)
 
 
 def test_when_no_case_can_be_read_nothing_is_written_and_the_first_reason_is_given(place: Place, shell: Any) -> None:

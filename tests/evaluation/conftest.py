@@ -35,7 +35,7 @@ def region() -> Callable[..., Region]:
     def make(number: int, diameter_mm: float, num_voxels: int = 100, **others: float) -> Region:
         center = (0.0, 0.0, 0.0)
         fields = {"volume_mm3": float(num_voxels), "center_mm": center, **others}
-        return Region(id=number, num_voxels=num_voxels, diameter_mm=diameter_mm, **fields)
+        return Region(id=number, num_voxels=num_voxels, axial_diameter_mm=diameter_mm, **fields)
 
     return make
 

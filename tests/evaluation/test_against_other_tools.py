@@ -104,13 +104,17 @@ def test_every_lesion_and_candidate_of_the_mask_predictions_agrees(
         assert sum(r.kind == "ignored_lesion" for r in records) == case["n_ref_ignored"]
         assert sum(r.kind == "removed_candidate" for r in records) == case["n_pred_removed"]
         lesions = [
-            (r.diameter_mm, r.kind == "TP", r.iou if r.kind == "TP" else 0.0) for r in records if r.kind in ("TP", "FN")
+            (r.axial_diameter_mm, r.kind == "TP", r.iou if r.kind == "TP" else 0.0)
+            for r in records
+            if r.kind in ("TP", "FN")
         ]
         theirs = [(lesion["diameter_mm"], lesion["matched"], lesion["iou"]) for lesion in case["refs"]]
         np.testing.assert_allclose(np.array(sorted(lesions)).T, np.array(sorted(theirs)).T, atol=1e-4)
         counted = [r for r in records if r.kind in ("TP", "FP", "neutral_candidate")]
         candidates = [
-            (r.candidate.diameter_mm, r.kind == "TP", r.kind == "neutral_candidate") for r in counted if r.candidate
+            (r.candidate.axial_diameter_mm, r.kind == "TP", r.kind == "neutral_candidate")
+            for r in counted
+            if r.candidate
         ]
         theirs = [(item["diameter_mm"], item["matched"], item["ignored"]) for item in case["preds"]]
         np.testing.assert_allclose(np.array(sorted(candidates)).T, np.array(sorted(theirs)).T, atol=1e-4)

@@ -43,11 +43,11 @@ def test_only_pairs_that_overlap_are_listed() -> None:
 def test_the_diameter_is_the_longer_side_in_the_axial_plane(grid: Grid, diameter_mm: float) -> None:
     # 3, 4 and 3 voxels inside: 5 mm x 3 counts on neither grid, 2 mm x 4 and 1 mm x 3 lie in the plane.
     (region,) = measure_boxes(ScoredBoxes(boxes=_boxes((0, 0, 0, 4, 5, 4)), scores=np.array([0.5])), grid)
-    assert region.diameter_mm == diameter_mm
+    assert region.axial_diameter_mm == diameter_mm
     assert (region.num_voxels, region.volume_mm3, region.score) == (36, 360.0, 0.5)
     assert region.center_mm == tuple(grid.to_world(np.array([2.0, 2.5, 2.0])))
 
 
 def test_a_box_without_a_voxel_inside_has_no_size() -> None:
     (region,) = measure_boxes(ScoredBoxes(boxes=_boxes((0, 0, 0, 0.5, 0.5, 0.5)), scores=None), AXIAL_FIRST)
-    assert (region.diameter_mm, region.num_voxels, region.score) == (0.0, 0, None)
+    assert (region.axial_diameter_mm, region.num_voxels, region.score) == (0.0, 0, None)

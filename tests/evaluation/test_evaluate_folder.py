@@ -13,6 +13,7 @@ from nnanomaly.evaluation.evaluate_folder import evaluate_folder
 from nnanomaly.evaluation.lesion_labels import LesionLabels
 from nnanomaly.evaluation.lesion_matching import MatchRule
 from nnanomaly.evaluation.summary import DETECTION_KEYS
+from nnanomaly.roi.components import find_components
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 
 SHAPE = (12, 14, 40)  # x, y, z of the file
@@ -93,7 +94,7 @@ def test_the_detection_summary_holds_rules_records_and_numbers(folders: tuple[Pa
     assert [record["kind"] for record in records] == ["TP", "FN", "FP"]
     assert records[0]["lesion"]["volume_mm3"] == 250.0
     # 5 x 5 voxels in plane: sqrt(32) between the corners, plus 1 mm.
-    assert records[0]["lesion"]["diameter_mm"] == pytest.approx(math.sqrt(32) + 1, abs=1e-6)
+    assert records[0]["lesion"]["axial_diameter_mm"] == pytest.approx(math.sqrt(32) + 1, abs=1e-6)
     assert document["metrics"]["all"]["tp"] == 1
 
 
@@ -126,7 +127,7 @@ def test_hidden_files_and_subfolders_are_no_predictions(folders: tuple[Path, Pat
     assert len(evaluate_folder(*folders, labels=KIDNEY_TUMOR).results) == 2
 
 
-def test_another_place_in_space_is_refused_with_the_corner_distance(folders: tuple[Path, Path]) -> None:
+def test_another_place_in_space_is_refused_with_its_distance(folders: tuple[Path, Path]) -> None:
     affine = np.diag([1.0, 1.0, 2.0, 1.0])
     affine[:3, 3] = (3.0, 0.0, 4.0)
     save(folders[1] / "hit.nii.gz", np.zeros(SHAPE, np.uint8), affine)
@@ -134,10 +135,38 @@ def test_another_place_in_space_is_refused_with_the_corner_distance(folders: tup
     assert "GEO-PAIR" in evaluation.failures["hit"] and "5 mm" in evaluation.failures["hit"]
 
 
-def test_another_orientation_of_the_same_shape_is_refused(folders: tuple[Path, Path]) -> None:
-    # Mirrored left to right: the faces at x = 11.5 mm correspond to those at x = -11.5 mm.
+def test_a_prediction_beside_its_reference_by_a_turned_sign_is_refused(folders: tuple[Path, Path]) -> None:
+    # Mirrored left to right: x from 0 to -11 mm instead of from 0 to 11.
     save(folders[1] / "hit.nii.gz", np.zeros(SHAPE, np.uint8), np.diag([-1.0, 1.0, 2.0, 1.0]))
-    assert "23 mm" in evaluate_folder(*folders, labels=KIDNEY_TUMOR).failures["hit"]
+    assert "shifted by 11 mm" in evaluate_folder(*folders, labels=KIDNEY_TUMOR).failures["hit"]
+
+
+def reorder(path: Path, codes: str) -> None:
+    """Store a file in another order, as nibabel does."""
+    own = nibabel.load(path)
+    wanted = nibabel.orientations.axcodes2ornt(tuple(codes))
+    nibabel.save(
+        own.as_reoriented(nibabel.orientations.ornt_transform(nibabel.io_orientation(own.affine), wanted)), path
+    )
+
+
+@pytest.mark.parametrize("codes", ["LPS", "SAR", "IPL"])
+def test_a_prediction_in_another_order_is_judged_alike_with_its_scores(folders: tuple[Path, Path], codes: str) -> None:
+    # The candidates file stands in the order of the prediction; here the box of the hit in `SAR` and so on.
+    expected = evaluate_folder(*folders, labels=KIDNEY_TUMOR)
+    reorder(folders[1] / "hit.nii.gz", codes)
+    stored = np.asarray(nibabel.load(folders[1] / "hit.nii.gz").dataobj).T
+    hit = find_components(stored)
+    candidates = [
+        {"start": list(c.box.start), "stop": list(c.box.stop), "score": float(c.box.shape.count(5))} for c in hit
+    ]
+    (folders[1] / "detections").mkdir()
+    (folders[1] / "detections" / "hit_boxes.json").write_text(json.dumps({"candidates": candidates}), encoding="utf-8")
+    found = evaluate_folder(*folders, labels=KIDNEY_TUMOR)
+    assert found.failures == {}
+    assert found.metrics.all.tp == expected.metrics.all.tp == 1
+    scores = [r.candidate.score for result in found.results for r in result.records if r.candidate is not None]
+    assert scores == [3.0, 3.0]
 
 
 def test_the_rounding_of_a_header_is_no_difference(folders: tuple[Path, Path]) -> None:

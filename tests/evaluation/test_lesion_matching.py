@@ -186,7 +186,7 @@ def test_a_record_carries_score_place_overlap_and_what_the_crop_lost(row: Row, n
     assert (hit.case, hit.kind, hit.score, hit.iou, hit.outside_roi_fraction) == ("a", "TP", 0.2, 0.5, 0.5)
     assert hit.overlaps == ((1, 2),)
     assert hit.lesion is not None and hit.lesion.center_mm == (0.0, 0.0, 3.5)
-    assert (hit.diameter_mm, hit.volume_mm3) == (4.0, 4.0)
+    assert (hit.axial_diameter_mm, hit.volume_mm3) == (4.0, 4.0)
     assert (alarm.kind, alarm.lesion_id, alarm.candidate_id, alarm.score) == ("FP", None, 2, 0.1)
     assert alarm.outside_roi_fraction is None
 
@@ -232,7 +232,7 @@ def random_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
 def tally(candidates: np.ndarray, reference: np.ndarray) -> tuple[object, ...]:
     grid = Grid(reference.shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
     records = match_case(Volume(candidates[None], grid), Volume(reference[None], grid), MatchRule())
-    return tuple(sorted((record.kind, round(record.iou, 9), record.diameter_mm) for record in records))
+    return tuple(sorted((record.kind, round(record.iou, 9), record.axial_diameter_mm) for record in records))
 
 
 @pytest.mark.parametrize("seed", range(25))

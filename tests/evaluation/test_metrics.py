@@ -196,7 +196,7 @@ def writer() -> Callable[[list[tuple[int, int, int]]], dict[str, list[LesionReco
     """Records of the counts of some cases; all regions are 3 cm, so the bin 2-4 must equal the whole."""
 
     def region(number: int) -> Region:
-        return Region(id=number, num_voxels=9, volume_mm3=9.0, diameter_mm=30.0, center_mm=(0.0, 0.0, 0.0))
+        return Region(id=number, num_voxels=9, volume_mm3=9.0, axial_diameter_mm=30.0, center_mm=(0.0, 0.0, 0.0))
 
     def hit(number: int, _: float) -> LesionRecord:
         return LesionRecord(

@@ -19,7 +19,7 @@ def block(*ranges: tuple[int, int]) -> Component:
 def test_a_region_has_its_volume_diameter_and_centre_in_the_world() -> None:
     region = measure_candidate(block((2, 4), (3, 4), (5, 8)), GRID, number=4, score=0.5)
     assert (region.id, region.num_voxels, region.volume_mm3, region.score) == (4, 6, 12.0, 0.5)
-    assert region.diameter_mm == 3.0  # 3 voxels in a row
+    assert region.axial_diameter_mm == 3.0  # 3 voxels in a row
     assert region.center_mm == pytest.approx((100 + 2 * 2.5, 3.0, 6.0))
 
 

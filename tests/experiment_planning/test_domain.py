@@ -31,6 +31,7 @@ def case(name: str, median_hu: float, scale: ScanScale = HU, low: float = -100.0
         organs=(record(name, median_hu, low),),
         num_absent=0,
         intensities_hu=np.zeros(1, np.float32),
+        scan_hash=name,
         scale=scale,
     )
 

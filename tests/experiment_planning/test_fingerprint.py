@@ -44,7 +44,7 @@ def analyze(image: Volume, masks: dict[str, Volume], *, num_samples: int = 10**6
         case="a",
         labels={"kidney": "healthy"},
         num_samples=num_samples,
-        generator=np.random.default_rng(0),
+        seed=0,
     )
 
 
@@ -113,6 +113,7 @@ def case_fingerprint(case: str, label: str, values: list[float]) -> CaseFingerpr
         organs=(organ_record(case, label),),
         num_absent=0,
         intensities_hu=np.array(values, np.float32),
+        scan_hash=case,
     )
 
 

@@ -65,6 +65,32 @@ def test_a_plans_file_that_was_edited_is_kept_beside_the_new_one(
     assert "kept in" in caplog.text
 
 
+def copy_scan(raw_folder: Path, case: str, other: str) -> None:
+    """Give one case the scan of another."""
+    image = raw_folder / "imagesTr" / f"{case}_0000.nii.gz"
+    (raw_folder / "imagesTr" / f"{other}_0000.nii.gz").write_bytes(image.read_bytes())
+
+
+def test_a_scan_under_two_names_on_both_sides_of_a_fold_is_refused_at_planning(paths: Paths, raw_folder: Path) -> None:
+    copy_scan(raw_folder, "case_1", "case_4")
+    for _ in range(2):  # the fingerprint that is kept remembers it
+        with pytest.raises(DataError, match="SPLIT-LEAK.*case_1 and case_4 are one scan, and fold"):
+            api.extract_fingerprint(paths, DATASET, num_processes=1)
+
+
+def test_a_scan_under_two_names_of_one_patient_is_said_at_planning(
+    paths: Paths, raw_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy_scan(raw_folder, "case_1", "case_4")
+    cases = [f"case_{number}" for number in range(6)]
+    folds = [
+        {"train": [c for c in cases if c != own], "val": [own]} for own in ("case_0", "case_2", "case_3", "case_5")
+    ]
+    (raw_folder / "splits_final.json").write_text(json.dumps(folds))
+    api.extract_fingerprint(paths, DATASET, num_processes=1)
+    assert "[NNA-DATA-TWICE] case_1 and case_4 are one scan" in caplog.text
+
+
 def test_fingerprint_is_kept_until_labels_or_clean_ask_for_a_new_one(
     paths: Paths, raw_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def fingerprint_of(
                 organs=(organ,),
                 num_absent=0,
                 intensities_hu=np.array([0.0, 100.0], np.float32),
+                scan_hash=organ.case,
             )
         )
     return combine(cases)

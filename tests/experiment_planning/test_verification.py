@@ -37,8 +37,8 @@ def folder(tmp_path: Path) -> Path:
     """A sound dataset of two training cases and one test case."""
     raw = tmp_path / "Dataset501_X"
     rows = ["case,organ,label"]
-    for part, case in (("Tr", "a"), ("Tr", "b"), ("Ts", "t")):
-        put(raw / f"images{part}" / f"{case}_0000.nii.gz", SCAN)
+    for number, (part, case) in enumerate((("Tr", "a"), ("Tr", "b"), ("Ts", "t"))):
+        put(raw / f"images{part}" / f"{case}_0000.nii.gz", SCAN + np.int16(number))
         for organ in ORGANS:
             put(raw / f"organMasks{part}" / case / f"{organ}.nii.gz", mask(organ))
             rows += [f"{case},{organ},healthy"]
@@ -160,3 +160,16 @@ def test_faults_of_several_files_in_a_folder_with_spaces_are_all_named(folder: P
     for name in ("imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz", "labelsTr/b.nii.gz"):
         damage(spaced / name)
     assert codes(spaced) == [("ERROR", "IO-CRC", "a"), ("ERROR", "IO-CRC", "b"), ("ERROR", "IO-CRC", "b")]
+
+
+def test_a_training_scan_among_the_test_cases_is_an_error_and_one_on_both_sides_of_a_fold_is(folder: Path) -> None:
+    image = (folder / "imagesTr" / "a_0000.nii.gz").read_bytes()
+    (folder / "imagesTs" / "t_0000.nii.gz").write_bytes(image)
+    found = verify_dataset(folder, num_processes=1).findings
+    assert [(f.level, f.code) for f in found if "one scan" in f.message] == [("ERROR", "SPLIT-LEAK")]
+    (folder / "imagesTr" / "b_0000.nii.gz").write_bytes(image)
+    folds = [{"train": ["a"], "val": ["b"]}]
+    found = verify_dataset(folder, num_processes=1, splits=folds).findings
+    assert sum(f.code == "SPLIT-LEAK" and f.level == "ERROR" for f in found) == 2
+    found = verify_dataset(folder, num_processes=1).findings
+    assert ("WARNING", "DATA-TWICE") in [(f.level, f.code) for f in found]

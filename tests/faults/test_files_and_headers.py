@@ -96,7 +96,7 @@ def shifted_grid(mm: float) -> Grid:
     return Grid(GRID.shape, GRID.spacing_mm, (0.0, 0.0, mm))
 
 
-MIRRORED = Grid(GRID.shape, GRID.spacing_mm, (0.0, 0.0, 31 * 4.0), ((1, 0, 0), (0, 1, 0), (0, 0, -1)))
+MIRRORED = Grid(GRID.shape, GRID.spacing_mm, (0.0, 0.0, 0.0), ((1, 0, 0), (0, 1, 0), (0, 0, -1)))
 
 Header = tuple[tuple[int, str, object], ...]
 

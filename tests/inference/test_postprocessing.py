@@ -104,3 +104,16 @@ def test_the_calibrated_threshold_leaves_at_most_the_wanted_number_of_candidates
     assert rate == 0.5
     none, _ = choose_threshold(maps, 2, replace(plan, false_candidates_per_organ=0.0))
     assert none == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize("axial", [0, 2])
+def test_a_rod_along_the_body_is_thin_in_axial_slices_and_as_long_as_its_volume_says(axial: int) -> None:
+    # 1 x 2 x 12 voxels of 1 mm: two voxels in a row of a slice are 1 mm apart, plus a voxel.
+    turned = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)) if axial == 0 else ((0, 0, 1), (0, 1, 0), (1, 0, 0))
+    grid = Grid((20, 20, 20), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), turned)
+    anomaly = np.zeros((20, 20, 20), dtype=np.float32)
+    np.moveaxis(anomaly, axial, 0)[4:16, 6:8, 9] = 2.0
+    _, (found,) = find_candidates(anomaly, 1.0, grid, RAW)
+    assert found.axial_diameter_mm == 2.0
+    assert found.equivalent_diameter_mm == pytest.approx((6 * 24 / np.pi) ** (1 / 3))
+    assert found.organ is None

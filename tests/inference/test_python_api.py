@@ -151,6 +151,7 @@ def test_a_scan_is_predicted_alike_under_three_names_and_not_alike_with_other_no
 
 def test_more_samples_change_the_map_and_several_have_a_spread(case: SimpleNamespace, predictor: Predictor) -> None:
     planned, five = predictor.predict(case.image), predictor.predict(case.image, num_samples=5)
+    assert {found.organ for found in planned.candidates} <= set(predictor.organs)
     assert (planned.anomaly_map != five.anomaly_map).any()
     assert all(found.score_spread is not None and found.score_spread > 0 for found in planned.candidates)
     one = predictor.predict(case.image, num_samples=1)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel
 import pytest
 
 from nnanomaly.report.pages import HERE
@@ -30,6 +31,35 @@ def test_candidates_and_lesions_are_counted_by_their_outcome(pages: dict[str, st
     assert "2 cases, 2 organs, 4 candidates: 2 matched, 2 false; lesions missed: 2." in pages["index.html"]
     rows = re.findall(r'<tr data-candidates="2" data-matched="1" data-false="1" data-missed="1"', pages["index.html"])
     assert len(rows) == 2
+
+
+def test_a_reference_and_a_prediction_in_other_orders_are_shown_alike(
+    drawn: SimpleNamespace, pages: dict[str, str], tmp_path: Path
+) -> None:
+    for path, axes in (
+        (drawn.references, "SAR"),
+        (drawn.predictions, "LPS"),
+        (drawn.predictions / "anomaly_maps", "PIR"),
+    ):
+        own = nibabel.load(path / "case_a.nii.gz")
+        wanted = nibabel.orientations.axcodes2ornt(tuple(axes))
+        turn = nibabel.orientations.ornt_transform(nibabel.io_orientation(own.affine), wanted)
+        nibabel.save(own.as_reoriented(turn), path / "case_a.nii.gz")
+    report = build_report(drawn.predictions, tmp_path / "other", _options(drawn))
+    assert report.faults == {}
+    page = (tmp_path / "other" / "cases" / "0001.html").read_text("utf-8")
+    assert page == pages["cases/0001.html"]
+
+
+def test_the_overview_says_what_a_lesion_is_in_the_masks_where_it_is_not_1(
+    drawn: SimpleNamespace, pages: dict[str, str], tmp_path: Path
+) -> None:
+    said = "In the masks of the predictions a voxel of a lesion holds"
+    assert said not in pages["index.html"]
+    dataset = {"labels": {"background": 0, "lesion": [2, 3]}, "regions_class_order": [2], "file_ending": ".nii.gz"}
+    (drawn.predictions / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
+    build_report(drawn.predictions, tmp_path / "other", ReportOptions(images=drawn.images))
+    assert f"{said} 2, not 1" in (tmp_path / "other" / "index.html").read_text("utf-8")
 
 
 def test_hostile_names_are_escaped_in_every_page(pages: dict[str, str], drawn: SimpleNamespace) -> None:

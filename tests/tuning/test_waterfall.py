@@ -34,7 +34,7 @@ def record(*, found: bool = False, iou: float = 0.0, diameter_mm: float = 15.0, 
         id=1,
         num_voxels=64,
         volume_mm3=512.0,
-        diameter_mm=diameter_mm,
+        axial_diameter_mm=diameter_mm,
         center_mm=(0.0, 0.0, 0.0),
         outside_roi_fraction=outside,
     )
