@@ -7,8 +7,8 @@ from unittest import mock
 
 from documentation.generator.markdown import code, mark_names, page, sentence, table
 from nnanomaly.cli.options import command_name
-from nnanomaly.cli.training_options import trained
 from nnanomaly.cli.overview import GROUPS, MAIN_JOB, Command, summary
+from nnanomaly.cli.training_options import trained
 from nnanomaly.cli.tuning_options import not_negative, positive_number
 
 OF_EVERY_COMMAND = ("help", "verbose")
