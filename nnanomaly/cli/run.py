@@ -9,7 +9,7 @@ from nnanomaly.cli.completion import offer_completion
 from nnanomaly.cli.interruption import Terminated, said, terminated_like_interrupted
 from nnanomaly.cli.options import DEFAULT_PROCESSES
 from nnanomaly.cli.output import log_to_terminal, say_error, take_any_letter
-from nnanomaly.paths import let_threads_sleep, number_of_workers_from_env
+from nnanomaly.paths import absent_folders, let_threads_sleep, number_of_workers_from_env
 from nnanomaly.utilities.errors import InternalFault, Interrupted
 from nnanomaly.utilities.faults import keep_traceback, told_traceback, traceback_text, user_error
 
@@ -62,5 +62,6 @@ def _fail(error: Exception) -> int:
     told = user_error(error)
     path = keep_traceback(traceback_text(error), in_file=isinstance(told, InternalFault))
     remedy = f". {told_traceback(path)}" if isinstance(told, InternalFault) else ""
-    say_error(f"error: {told}{remedy}")
+    absent = "".join(f" ({phrase})" for phrase in absent_folders(str(told)))
+    say_error(f"error: {told}{remedy}{absent}")
     return told.exit_code
