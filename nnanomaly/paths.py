@@ -9,7 +9,6 @@ from pathlib import Path
 from nnanomaly.utilities.errors import ConfigurationError
 
 RAW, PREPROCESSED, RESULTS = "nnanomaly_raw", "nnanomaly_preprocessed", "nnanomaly_results"
-NNUNET_RAW = "nnUNet_raw"
 IMAGES_TR, IMAGES_TS = "imagesTr", "imagesTs"
 LABELS_TR, LABELS_TS = "labelsTr", "labelsTs"
 ORGAN_MASKS_TR, ORGAN_MASKS_TS = "organMasksTr", "organMasksTs"
@@ -62,7 +61,7 @@ class Paths:
     @classmethod
     def from_env(cls) -> "Paths":
         """Read the environment variables; nothing needs to be set."""
-        return cls(_folder(RAW, NNUNET_RAW), _folder(PREPROCESSED), _folder(RESULTS))
+        return cls(_folder(RAW, "nnUNet_raw"), _folder(PREPROCESSED), _folder(RESULTS))
 
     def raw_folder(self) -> Path:
         """Folder of all raw datasets."""
@@ -225,18 +224,7 @@ def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
 def folder_settings() -> dict[str, str | None]:
     """The folder variables as they are set, whatever they hold; raw falls back to that of nnU-Net."""
     settings = {name: os.environ.get(name) or None for name in (RAW, PREPROCESSED, RESULTS)}
-    return {**settings, RAW: settings[RAW] or os.environ.get(NNUNET_RAW) or None}
-
-
-def absent_folders(text: str) -> list[str]:
-    """A phrase for every folder variable whose folder a message names, and which does not exist."""
-    variables = (RAW if os.environ.get(RAW) else NNUNET_RAW, PREPROCESSED, RESULTS)
-    settings = {variable: os.environ.get(variable) for variable in variables}
-    return [
-        f"{variable} is {value!r}, and there is no such folder"
-        for variable, value in settings.items()
-        if value and value in text and not Path(value).exists()
-    ]
+    return {**settings, RAW: settings[RAW] or os.environ.get("nnUNet_raw") or None}
 
 
 def threads_from_env() -> int | None:

@@ -8,7 +8,6 @@ from nnanomaly.paths import (
     DATASET_PATTERN,
     Paths,
     TotalSegmentatorPaths,
-    absent_folders,
     environment_for,
     let_threads_sleep,
     number_of_workers_from_env,
@@ -189,18 +188,3 @@ def test_the_raw_folder_is_never_the_preprocessed_one(tmp_path: Path) -> None:
     for preprocessed in (tmp_path, tmp_path / "link"):
         with pytest.raises(ConfigurationError, match="CFG-ENV.*nnanomaly_raw and nnanomaly_preprocessed are the same"):
             Paths(tmp_path, preprocessed, None).preprocessed("Dataset501_Kidney")
-
-
-def test_a_message_names_the_variable_whose_folder_does_not_exist(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nowhere = tmp_path / "nowhere"
-    monkeypatch.delenv("nnanomaly_raw", raising=False)
-    monkeypatch.setenv("nnUNet_raw", str(nowhere))
-    monkeypatch.setenv("nnanomaly_results", str(tmp_path))
-    assert absent_folders(f"{nowhere}/Dataset501_X is not a folder, nor is {tmp_path}/y") == [
-        f"nnUNet_raw is {str(nowhere)!r}, and there is no such folder"
-    ]
-    assert absent_folders("something else") == []
-    monkeypatch.setenv("nnanomaly_raw", str(tmp_path))
-    assert absent_folders(str(nowhere)) == []

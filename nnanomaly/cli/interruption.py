@@ -21,6 +21,8 @@ class Rest(NamedTuple):
     """What is kept, in words."""
     flag: str = ""
     """What is added to the command so that it goes on."""
+    instead_of: str = ""
+    """What is left out then."""
 
 
 _NOTHING = Rest("nothing was changed")
@@ -54,7 +56,7 @@ RESTS = {
     "nnanomaly_report": _NOTHING,
     "nnanomaly_segment_organs": Rest("masks that are complete are kept"),
     "nnanomaly_sweep": _PREDICTS,
-    "nnanomaly_train": Rest("the last checkpoint is kept", "--c"),
+    "nnanomaly_train": Rest("the last checkpoint is kept", "--c", "--force"),
 }
 """What every command leaves behind when it is interrupted."""
 
@@ -63,7 +65,8 @@ def said(program: str, words: Sequence[str]) -> str:
     """The line for whoever interrupted a command."""
     rest = RESTS[program]
     flag = [rest.flag] if rest.flag and rest.flag not in words else []
-    return f"stopped; {rest.kept}. To go on: {command_line(program, *words, *flag)}"
+    kept = [word for word in words if word != rest.instead_of]
+    return f"stopped; {rest.kept}. To go on: {command_line(program, *kept, *flag)}"
 
 
 @contextlib.contextmanager

@@ -5,11 +5,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from nnanomaly.cli.absent_folders import absent_folders
 from nnanomaly.cli.completion import offer_completion
 from nnanomaly.cli.interruption import Terminated, said, terminated_like_interrupted
 from nnanomaly.cli.options import DEFAULT_PROCESSES
 from nnanomaly.cli.output import log_to_terminal, say_error, take_any_letter
-from nnanomaly.paths import absent_folders, let_threads_sleep, number_of_workers_from_env
+from nnanomaly.paths import let_threads_sleep, number_of_workers_from_env
 from nnanomaly.utilities.errors import InternalFault, Interrupted
 from nnanomaly.utilities.faults import keep_traceback, told_traceback, traceback_text, user_error
 
