@@ -142,7 +142,7 @@ def test_the_demo_wants_a_folder_of_its_own(shell: Any, raw: Path) -> None:
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
 def test_interruptions_and_faults_of_the_machine_have_their_exit_status(
-    shell: Any, raw: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, status: int, part: str
+    shell: Any, preprocessed: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, status: int, part: str
 ) -> None:
     from nnanomaly.training import train_api
 
