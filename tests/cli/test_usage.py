@@ -137,7 +137,7 @@ def test_the_demo_wants_a_folder_of_its_own(shell: Any, raw: Path) -> None:
         (FileNotFoundError(errno.ENOENT, "No such file", "/file"), 3, "/file"),
         (SafetensorError("I/O error: No space left on device (os error 28)"), 5, "[NNA-IO-WRITE] "),
         (UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "surrogates not allowed"), 3, "[NNA-IO-NAME] "),
-        (ValueError("several\nlines"), 1, "[NNA-INTERNAL] ValueError: several lines (cli/training.py:"),
+        (ValueError("several\nlines"), 1, "[NNA-INTERNAL] ValueError: several lines (cli/training"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
