@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from nnanomaly.dataset.new_dataset import new_folder
 from nnanomaly.dataset.organ_labels import HEALTHY, load_organ_labels
 from nnanomaly.dataset_conversion.phantom_dataset import write_phantom_dataset
 from nnanomaly.evaluation.healthy_organs import count_in_healthy_organs
@@ -39,8 +40,9 @@ from nnanomaly.paths import (
 from nnanomaly.plans import PLANS_NAMES, Plans, load_plans, save_plans
 from nnanomaly.roi.candidates_file import read_candidates_file
 from nnanomaly.utilities.child_processes import run_child
-from nnanomaly.utilities.errors import EnvironmentFault
+from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault
 from nnanomaly.utilities.files import write_atomically
+from nnanomaly.utilities.json_io import read_document, to_document, write_json
 from nnanomaly.utilities.shown_text import command_line
 from nnanomaly.volume import Volume
 
@@ -49,6 +51,7 @@ DATASET = "Dataset900_Phantom"
 NUM_TRAINING, NUM_TEST = 80, 16
 GPU_MEMORY_GB = 0.5
 """A small budget makes the planner choose small networks."""
+STATE_JSON = "demo.json"
 SHORT_TRAINING: dict[str, dict[str, Any]] = {
     "vqgan": {"num_iterations": 500, "batch_size": 2, "learning_rate": 4e-3, "validate_every": 250, "ema_decay": 0.98},
     "classifier": {"num_iterations": 60, "batch_size": 8, "learning_rate": 1e-3, "validate_every": 30},
@@ -56,19 +59,39 @@ SHORT_TRAINING: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoState:
+    """Content of demo.json. What the commands finished they know by themselves."""
+
+    seed: int
+    """Seed of the phantom."""
+    planned: bool = False
+    """Whether the plans are written and shortened."""
+
+
 def run_demo(folder: Path, *, seed: int) -> str:
-    """Run everything in `folder` (which must be empty or new); returns the text for the user."""
+    """Run everything in `folder`, which is empty, new, or holds a demo of this seed; returns the text for the user.
+
+    What was finished there is kept, and what was interrupted goes on. Raises ConfigurationError (CFG-OUTPUT) for a
+    folder of anything else, and EnvironmentFault (DEMO-COMMAND).
+    """
     start = time.monotonic()
     logger.info(
         "demo in %s: a phantom dataset, the three commands, evaluation and report; minutes on two cores", folder
     )
     paths = Paths(folder / "raw", folder / "preprocessed", folder / "results")
-    write_phantom_dataset(paths.raw(DATASET), num_training=NUM_TRAINING, num_test=NUM_TEST, seed=seed)
     predictions = folder / "predictions"
-    _command(paths, "plan_and_preprocess", "-d", "900", "-gpu_memory_target", str(GPU_MEMORY_GB))
-    _shorten_training(paths)
+    state = _state_of(folder, seed)
+    if not paths.raw(DATASET).is_dir():
+        with new_folder(paths.raw(DATASET)) as raw:
+            write_phantom_dataset(raw, num_training=NUM_TRAINING, num_test=NUM_TEST, seed=seed)
+    if not state.planned:
+        _command(paths, "plan_and_preprocess", "-d", "900", "-gpu_memory_target", str(GPU_MEMORY_GB))
+        _shorten_training(paths)
+        write_json(folder / STATE_JSON, to_document(replace(state, planned=True)))
     _command(paths, "train", "900", "ddpm")
-    _command(paths, "predict", "-i", IMAGES_TS, "-o", str(predictions), "--save_autoencoded")
+    go_on = ["--continue_prediction"] if predictions.is_dir() else []
+    _command(paths, "predict", "-i", IMAGES_TS, "-o", str(predictions), "--save_autoencoded", *go_on)
     table = _command(paths, "evaluate_folder", str(paths.raw(DATASET) / LABELS_TS), str(predictions))
     report = folder / "report"
     _command(paths, "report", str(predictions), "-o", str(report), "-ref", str(paths.raw(DATASET) / LABELS_TS))
@@ -89,6 +112,23 @@ def run_demo(folder: Path, *, seed: int) -> str:
         "export " + " ".join(f"{name}={shlex.quote(environment[name])}" for name in (RAW, PREPROCESSED, RESULTS)),
     ]
     return "\n".join(lines)
+
+
+def _state_of(folder: Path, seed: int) -> DemoState:
+    """How far the demo in a folder came; a new one is written down at once."""
+    path = folder / STATE_JSON
+    if path.is_file():
+        state = read_document(path, DemoState, remedy="Delete the folder, or name another one with -o.")
+        if state.seed != seed:
+            raise ConfigurationError(
+                "CFG-OUTPUT", f"{folder} holds a demo of seed {state.seed}. Add -seed {state.seed}, or name another -o."
+            )
+        return state
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigurationError("CFG-OUTPUT", f"{folder} is not empty. Name another folder, or empty it.")
+    state = DemoState(seed=seed)
+    write_json(path, to_document(state))
+    return state
 
 
 def _false_candidates(paths: Paths, predictions: Path) -> str:

@@ -21,19 +21,21 @@ class Rest(NamedTuple):
     """What is kept, in words."""
     flag: str = ""
     """What is added to the command so that it goes on."""
+    instead_of: str = ""
+    """What is left out then."""
 
 
 _NOTHING = Rest("nothing was changed")
 _NOTHING_NEW = Rest("nothing is left of it")
 _WRITTEN = Rest("files that are complete are kept")
-_TRIALS = Rest("what was tried to its end is kept")
+_PREDICTS = Rest("a fold that is not calibrated anew predicts as before; what was tried is tried again")
 RESTS = {
     "nnanomaly_compare": _NOTHING,
     "nnanomaly_convert_dicom": _WRITTEN,
     "nnanomaly_convert_kits": _NOTHING_NEW,
     "nnanomaly_convert_msd": _NOTHING_NEW,
     "nnanomaly_demo": Rest("every step that was finished is kept"),
-    "nnanomaly_diagnose": _TRIALS,
+    "nnanomaly_diagnose": _NOTHING,
     "nnanomaly_doctor": _NOTHING,
     "nnanomaly_evaluate": _NOTHING,
     "nnanomaly_evaluate_folder": _NOTHING,
@@ -41,7 +43,7 @@ RESTS = {
     "nnanomaly_export_model_to_zip": _NOTHING_NEW,
     "nnanomaly_export_nndetection": _NOTHING_NEW,
     "nnanomaly_extract_fingerprint": _NOTHING,
-    "nnanomaly_find_best_configuration": _TRIALS,
+    "nnanomaly_find_best_configuration": _PREDICTS,
     "nnanomaly_import_nndetection": _NOTHING_NEW,
     "nnanomaly_install_pretrained_model_from_zip": _NOTHING,
     "nnanomaly_label_reports": _NOTHING,
@@ -51,10 +53,10 @@ RESTS = {
     "nnanomaly_plot_overlay_pngs": _WRITTEN,
     "nnanomaly_predict": Rest("cases that are complete are kept", "--continue_prediction"),
     "nnanomaly_preprocess": Rest("patches that are stored are kept"),
-    "nnanomaly_report": Rest("the report is not complete, and is written anew"),
+    "nnanomaly_report": _NOTHING,
     "nnanomaly_segment_organs": Rest("masks that are complete are kept"),
-    "nnanomaly_sweep": _TRIALS,
-    "nnanomaly_train": Rest("the last checkpoint is kept", "--c"),
+    "nnanomaly_sweep": _PREDICTS,
+    "nnanomaly_train": Rest("the last checkpoint is kept", "--c", "--force"),
 }
 """What every command leaves behind when it is interrupted."""
 
@@ -63,7 +65,8 @@ def said(program: str, words: Sequence[str]) -> str:
     """The line for whoever interrupted a command."""
     rest = RESTS[program]
     flag = [rest.flag] if rest.flag and rest.flag not in words else []
-    return f"stopped; {rest.kept}. To go on: {command_line(program, *words, *flag)}"
+    kept = [word for word in words if word != rest.instead_of]
+    return f"stopped; {rest.kept}. To go on: {command_line(program, *kept, *flag)}"
 
 
 @contextlib.contextmanager

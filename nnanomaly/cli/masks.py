@@ -37,10 +37,10 @@ def segment_organs(argv: Arguments = None) -> int:
 def _segment_organs(arguments: argparse.Namespace) -> int:
     from nnanomaly.dataset.image_folder import name_misnamed
     from nnanomaly.dataset.raw_dataset import images_of_no_case, list_cases
+    from nnanomaly.dataset.totalsegmentator_structures import check_structures
     from nnanomaly.preprocessing.mask_table import report_masks
     from nnanomaly.preprocessing.organ_segmentation import segment_folder
     from nnanomaly.roi.totalsegmentator import find_totalsegmentator
-    from nnanomaly.roi.totalsegmentator_structures import check_structures
 
     options.check_part(arguments)
     _refuse_unclear_folders(arguments)

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from nnanomaly.cli.absent_folders import absent_folders
 from nnanomaly.cli.completion import offer_completion
 from nnanomaly.cli.interruption import Terminated, said, terminated_like_interrupted
 from nnanomaly.cli.options import DEFAULT_PROCESSES
@@ -62,5 +63,6 @@ def _fail(error: Exception) -> int:
     told = user_error(error)
     path = keep_traceback(traceback_text(error), in_file=isinstance(told, InternalFault))
     remedy = f". {told_traceback(path)}" if isinstance(told, InternalFault) else ""
-    say_error(f"error: {told}{remedy}")
+    absent = "".join(f" ({phrase})" for phrase in absent_folders(str(told)))
+    say_error(f"error: {told}{remedy}{absent}")
     return told.exit_code

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnanomaly.dataset.raw_dataset import DatasetDescription
+from nnanomaly.dataset.totalsegmentator_structures import refuse_contradiction, value_in_table
 from nnanomaly.imageio.reader_writer import READER_WRITERS, reader_writer_for
 from nnanomaly.utilities.errors import DataError
 
@@ -35,18 +36,21 @@ def find_organ_mask(mask_root: Path, case: str, organ: str, *, description: Data
     """Where the mask of an organ lies, or None.
 
     A map of all organs whose table is missing or does not name the organ raises `DataError` (ROI-TABLE), unless the
-    organ has a file of its own; a map that cannot be opened raises what its reader raises.
+    organ has a file of its own, and so do two tables that contradict each other; a map that cannot be opened raises
+    what its reader raises.
     """
     own = _first(mask_root / case, (organ,), description)
     if own is not None:
         return OrganMaskFile(path=own)
     shared = _first(mask_root, (case,), description)
     if shared is not None and description.organ_mask_labels is not None:
-        return OrganMaskFile(path=shared, label=description.organ_mask_labels[organ])
+        value = description.organ_mask_labels[organ]
+        refuse_contradiction(_table(shared), organ, value, shared)
+        return OrganMaskFile(path=shared, label=value)
     single = _first(mask_root, _flat_names(case, organ, description.organs), description)
     if single is not None:
         return OrganMaskFile(path=single)
-    return None if shared is None else OrganMaskFile(path=shared, label=_value_in_header(shared, organ))
+    return None if shared is None else OrganMaskFile(path=shared, label=value_in_table(_table(shared), organ, shared))
 
 
 def require_organ_mask(mask_root: Path, case: str, organ: str, *, description: DatasetDescription) -> OrganMaskFile:
@@ -83,13 +87,5 @@ def _first(folder: Path, stems: Iterator[str] | tuple[str, ...], description: Da
     return next((path for path in paths if os.path.lexists(path)), None)  # a link to nothing is a fault, not a gap
 
 
-def _value_in_header(path: Path, organ: str) -> int:
-    table = reader_writer_for(path).read_label_table(path)
-    if organ not in table:
-        found = f"names only {', '.join(sorted(table))}" if table else "has no table of labels in its header"
-        raise DataError(
-            "ROI-TABLE",
-            f'{path} {found}; the value of {organ} is not known. Write "organ_mask_labels": {{"{organ}": value}} into '
-            "dataset.json.",
-        )
-    return table[organ]
+def _table(path: Path) -> dict[str, int]:
+    return reader_writer_for(path).read_label_table(path)

@@ -21,6 +21,7 @@ from nnanomaly.evaluation.tables import to_csv, to_latex, to_markdown
 from nnanomaly.paths import DETECTION_SUMMARY_JSON
 from nnanomaly.utilities.files import write_text
 from nnanomaly.utilities.json_io import to_document, write_json
+from nnanomaly.utilities.replacement import replaced_as_one
 
 SCHEMA_VERSION = 1
 MARKDOWN = "comparison.md"
@@ -38,7 +39,13 @@ def tables(comparison: Comparison) -> dict[str, Cells]:
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write everything and return the files."""
+    """Write everything, as one, and return the files."""
+    with replaced_as_one(folder) as new:
+        files = _write_files(comparison, new)
+    return [folder / path.name for path in files]
+
+
+def _write_files(comparison: Comparison, folder: Path) -> list[Path]:
     files = []
     texts = captions(comparison)
     markdown = [f"# {comparison.dataset}: {comparison.cases_from}\n"]

@@ -24,6 +24,7 @@ from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.utilities.json_io import read_json, write_json
 from nnanomaly.utilities.matching import partners, some_of
+from nnanomaly.utilities.replacement import replaced_as_one
 
 
 def evaluate_folder(
@@ -87,8 +88,9 @@ def evaluate_files(
         raise DataError("EVAL-FAILED", f"none of {len(files)} cases could be evaluated; the first, {case}: {reason}")
     _check_labels_occur(results, labels)
     evaluation = Evaluation(labels=labels, rule=rule, results=results, failures=failures, unfinished=lacking)
-    write_json(output_folder / DETECTION_SUMMARY_JSON, detection_document(evaluation))
-    write_json(output_folder / SUMMARY_JSON, summary_document(evaluation))
+    with replaced_as_one(output_folder) as new:
+        write_json(new / DETECTION_SUMMARY_JSON, detection_document(evaluation))
+        write_json(new / SUMMARY_JSON, summary_document(evaluation))
     return evaluation
 
 

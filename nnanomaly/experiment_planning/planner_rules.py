@@ -68,7 +68,8 @@ def smallest_patch(extents_mm: NDArray[np.float64], *, spacing_mm: float, margin
     `extents_mm`: `[organs, 3]`. Sides are multiples of `multiple` voxels and at least 8. Every side must hold 98 %
     of the organs on its own, so only the sizes from that quantile upwards need to be tried, jointly.
     """
-    voxels = np.ceil((np.asarray(extents_mm) + 2 * margin_mm - ROUNDING_MM) / spacing_mm)
+    lenient = ROUNDING_MM / 2  # less than tiling is, or rounding would cut an organ that just fits into tiles
+    voxels = np.ceil((np.asarray(extents_mm) + 2 * margin_mm - lenient) / spacing_mm)
     sizes = (np.ceil(np.maximum(voxels, SMALLEST_PATCH) / multiple) * multiple).astype(int)
     needed = math.ceil(SHARE_OF_ORGANS * len(sizes) - 1e-9)
     candidates = [np.unique(np.sort(column)[needed - 1 :]) for column in sizes.T]

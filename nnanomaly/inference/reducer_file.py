@@ -30,12 +30,17 @@ def save_reducer(path: Path, trained: TrainedReducer) -> None:
     write_json(path, to_document(trained))
 
 
+def read_reducer(path: Path, *, remedy: str = "Get it anew.") -> TrainedReducer:
+    """Read reducer.json, whatever it belongs to; raises what `read_document` raises."""
+    return read_document(path, TrainedReducer, remedy=remedy)
+
+
 def load_reducer(path: Path, plans: Plans, checkpoints: Mapping[str, str], *, fold: int | str) -> Reducer:
     """Read reducer.json; ConfigurationError without one, IntegrityError if it belongs to other networks or plans."""
     remedy = f"Run: {training_command(plans.dataset_name, REDUCTION, fold, plans_name=plans.plans_name)}"
     if not path.is_file():
         raise ConfigurationError("CKPT-MISSING", f"{path} does not exist. {remedy}")
-    trained = read_document(path, TrainedReducer, remedy=remedy)
+    trained = read_reducer(path, remedy=remedy)
     if trained.checkpoints != dict(checkpoints) or _what_counts(trained.inference) != _what_counts(plans.inference):
         raise IntegrityError(
             "CKPT-REDUCTION",

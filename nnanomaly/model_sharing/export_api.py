@@ -15,6 +15,7 @@ from nnanomaly.dataset.organ_labels import read_label_snapshot
 from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.dataset.splits import load_splits
 from nnanomaly.inference.loaded_model import LoadedModel, ModelRequest, load_model
+from nnanomaly.inference.reducer_file import read_reducer, save_reducer
 from nnanomaly.model_sharing.archive import describe_files, pack
 from nnanomaly.model_sharing.disk_faults import disk_faults
 from nnanomaly.model_sharing.manifest import FORMAT, FORMAT_VERSION, MANIFEST_JSON, MODEL_CARD, NAME_PATTERN, Manifest
@@ -26,10 +27,12 @@ from nnanomaly.paths import (
     LATENT_SCALING_JSON,
     ORGAN_LABELS_CSV,
     PLANS_JSON,
+    REDUCER_JSON,
     SPLITS_JSON,
     Paths,
 )
 from nnanomaly.plans import save_plans
+from nnanomaly.stages import REDUCTION
 from nnanomaly.trained_model import read_latent_scaling
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.utilities.files import write_atomically, write_text
@@ -113,6 +116,9 @@ def _export_fold(
     target, num_values = folder / f"fold_{fold}", {}
     for stage in model.folds[fold].calibration.checkpoints:
         source = paths.fold(model.dataset, model.plans.plans_name, stage, fold)
+        if stage == REDUCTION:
+            save_reducer(target / REDUCER_JSON, read_reducer(source / REDUCER_JSON))
+            continue
         state = load_checkpoint(source / (options.model.checkpoint if stage == "ddpm" else FINAL))
         num_values[stage] = export_weights(state, target / stage)
     vqgan = paths.fold(model.dataset, model.plans.plans_name, "vqgan", fold)

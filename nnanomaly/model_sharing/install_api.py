@@ -17,6 +17,7 @@ from nnanomaly.dataset.raw_dataset import load_description
 from nnanomaly.experiment_planning.memory import DEMANDS
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.loaded_model import ModelRequest, load_model
+from nnanomaly.inference.reducer_file import read_reducer, save_reducer
 from nnanomaly.model_sharing.archive import unpack
 from nnanomaly.model_sharing.disk_faults import disk_faults
 from nnanomaly.model_sharing.manifest import MANIFEST_JSON, MODEL_CARD, NAME_PATTERN, Manifest
@@ -27,11 +28,12 @@ from nnanomaly.paths import (
     DATASET_PATTERN,
     LATENT_SCALING_JSON,
     PLANS_JSON,
+    REDUCER_JSON,
     Paths,
     check_fold,
 )
 from nnanomaly.plans import Plans, load_plans
-from nnanomaly.stages import ALL, AUTOENCODER, CALIBRATED, NETWORKS, links_of, planned_networks
+from nnanomaly.stages import ALL, AUTOENCODER, CALIBRATED, NETWORKS, REDUCTION, links_of, planned_networks
 from nnanomaly.trained_model import read_latent_scaling
 from nnanomaly.utilities.errors import ConfigurationError, EnvironmentFault, IntegrityError, UserError
 from nnanomaly.utilities.files import copy_atomically
@@ -124,7 +126,7 @@ def _check_effort(plans: Plans) -> None:
 
 
 def _refuse_existing(paths: Paths, plans: Plans, overwrite: bool) -> None:
-    folders = [paths.model(plans.dataset_name, plans.plans_name, stage) for stage in NETWORKS]
+    folders = [paths.model(plans.dataset_name, plans.plans_name, stage) for stage in ALL]
     existing = [folder for folder in folders if folder.exists()]
     if existing and not overwrite:
         raise ConfigurationError(
@@ -144,6 +146,10 @@ def _build_fold(staged: Paths, plans: Plans, fold: str, unpacked: Path) -> None:
         hashes[stage] = checkpoint_hash(folder / FINAL)
         for name in (PLANS_JSON, DATASET_JSON):
             write_json(folder.parent / name, read_json(unpacked / name))
+    if REDUCTION in calibration.checkpoints:
+        path = staged.fold(plans.dataset_name, plans.plans_name, REDUCTION, fold) / REDUCER_JSON
+        save_reducer(path, replace(read_reducer(source / REDUCER_JSON), checkpoints=dict(hashes)))
+        hashes[REDUCTION] = checkpoint_hash(path)
     values = read_latent_scaling(source / LATENT_SCALING_JSON, plans)
     vqgan, ddpm = (
         staged.fold(plans.dataset_name, plans.plans_name, stage, fold) for stage in (AUTOENCODER, CALIBRATED)

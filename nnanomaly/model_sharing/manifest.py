@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from nnanomaly.paths import CALIBRATION_JSON, DATASET_JSON, LATENT_SCALING_JSON, PLANS_JSON
+from nnanomaly.paths import CALIBRATION_JSON, DATASET_JSON, LATENT_SCALING_JSON, PLANS_JSON, REDUCER_JSON
 from nnanomaly.stages import NETWORKS
 
 FORMAT = "nnanomaly-model"
@@ -11,7 +11,8 @@ FORMAT_VERSION = 1
 MANIFEST_JSON = "manifest.json"
 MODEL_CARD = "MODEL_CARD.md"
 _STAGE_NAMES = "|".join(NETWORKS)
-_FOLD_FILES = rf"({_STAGE_NAMES})\.(safetensors|json)|{re.escape(CALIBRATION_JSON)}|{re.escape(LATENT_SCALING_JSON)}"
+_FOLD_DOCUMENTS = "|".join(map(re.escape, (CALIBRATION_JSON, LATENT_SCALING_JSON, REDUCER_JSON)))
+_FOLD_FILES = rf"({_STAGE_NAMES})\.(safetensors|json)|{_FOLD_DOCUMENTS}"
 _TOP_FILES = "|".join(map(re.escape, (MANIFEST_JSON, MODEL_CARD, PLANS_JSON, DATASET_JSON)))
 MEMBER_PATTERN = re.compile(rf"{_TOP_FILES}|fold_(0|[1-9][0-9]*|all)/({_FOLD_FILES})")
 """Names of members; no other is ever read or written, so that no name can lead out of a folder."""

@@ -8,7 +8,7 @@ server serves these and no others, and the next report in the folder removes the
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -24,8 +24,9 @@ from nnanomaly.report.predictions import failed_cases, file_ending, images_folde
 from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
 from nnanomaly.utilities.errors import ConfigurationError, DataError
-from nnanomaly.utilities.files import copy_atomically, write_text
+from nnanomaly.utilities.files import copy_atomically, refuse_link, write_text
 from nnanomaly.utilities.json_io import read_document, write_json
+from nnanomaly.utilities.replacement import OURS, finish_replacements, replaced_as_one
 
 INDEX, CASES, ASSETS_FOLDER, MANIFEST = "index.html", "cases", "assets", "report.json"
 DEFAULT_MAX_MB = 3.0
@@ -124,14 +125,22 @@ def build_report(
         labels=labels,
         file_ending=file_ending(predictions),
     )
-    _make_room(output)
+    finish_replacements(output)
+    with replaced_as_one(output, gone=_older_files(output)) as new:  # an older report stays until this one is whole
+        outcomes = _write_pages(new / CASES, cases, folders, options, progress=progress)
+        done = _finish(predictions, new, options, outcomes)
+    return replace(done, index=output / INDEX)
+
+
+def _write_pages(
+    pages: Path, cases: Sequence[str], folders: Folders, options: ReportOptions, *, progress: Progress | None
+) -> list[CaseOutcome]:
     names = [f"{number:04d}.html" for number in range(1, len(cases) + 1)]
-    _list_files(output, names)  # an interrupted report is a report too: the next one may take its place
     tasks = [
         CaseTask(
             case=case,
             folders=folders,
-            page=output / CASES / names[number],
+            page=pages / names[number],
             previous=names[number - 1] if number else None,
             following=names[number + 1] if number + 1 < len(names) else None,
             max_bytes=round(options.max_mb * 1e6),
@@ -139,13 +148,12 @@ def build_report(
         for number, case in enumerate(cases)
     ]
     done = run_cases(write_case_page, tasks, num_processes=options.num_processes, progress=progress)
-    outcomes = [
+    return [
         CaseOutcome(case=task.case, page=task.page.name, fault=outcome.reason)
         if isinstance(outcome, CaseFault)
         else outcome
         for task, outcome in zip(tasks, done, strict=True)
     ]
-    return _finish(predictions, output, options, outcomes)
 
 
 def _labels(predictions: Path, options: ReportOptions) -> LesionLabels | None:
@@ -158,21 +166,19 @@ def _labels(predictions: Path, options: ReportOptions) -> LesionLabels | None:
     )
 
 
-def _make_room(output: Path) -> None:
-    """Remove the files of an older report; refuse a folder of anything else."""
+def _older_files(output: Path) -> list[str]:
+    """The files of an older report, relative to its folder; a folder of anything else, or with links, is refused."""
     manifest = output / MANIFEST
+    for name in (CASES, ASSETS_FOLDER):
+        refuse_link(output, name)
     if manifest.is_file():
         remedy = "Delete the folder, or name another one with -o."
         listed = read_document(manifest, Listed, remedy=remedy).get("files", [])
         # The list is a file like any other: nothing but what a report consists of is removed, whatever it says.
-        for name in [*filter(REPORT_FILES.fullmatch, listed), MANIFEST]:
-            path = output / name
-            if not path.is_dir() and path.resolve().is_relative_to(output.resolve()):
-                path.unlink(missing_ok=True)
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+        return [name for name in filter(REPORT_FILES.fullmatch, listed) if not (output / name).is_dir()]
+    if output.exists() and (not output.is_dir() or any(path.name not in OURS for path in output.iterdir())):
         raise ConfigurationError("CFG-OUTPUT", f"{output} exists and holds no report. Name another folder with -o.")
-    (output / CASES).mkdir(parents=True, exist_ok=True)
-    (output / ASSETS_FOLDER).mkdir(exist_ok=True)
+    return []
 
 
 def _list_files(output: Path, pages: Sequence[str]) -> list[str]:

@@ -6,13 +6,14 @@ to know before the diffusion model is trained than after.
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from nnanomaly.checkpoint import FINAL, checkpoint_hash
+from nnanomaly.checkpoint import FINAL, checkpoint_hash, load_checkpoint
 from nnanomaly.dataset.organ_labels import HEALTHY
 from nnanomaly.dataset.patch_store import load_organ_patch
 from nnanomaly.diffusion.codecs import Codec
@@ -53,7 +54,10 @@ def measure_gate(fold_folder: Path, plans: Plans, held_out: PatchSet, device: to
         if len(fidelity.contrast_retention) != len(plan.diameters_mm):
             raise DataError("JSON", f"{path}: contrast_retention does not fit diameters_mm. {remedy}")
     else:
-        fidelity = _measure(load_codec(fold_folder, plans, device), patches, plans, device)
+        fidelity = replace(
+            _measure(load_codec(fold_folder, plans, device), patches, plans, device),
+            num_trained=load_checkpoint(fold_folder / FINAL).get("iteration"),
+        )
     shortfalls = list(find_shortfalls(fidelity, plan))
     if not known:
         verdict = f"too little for the other stages: {'; '.join(shortfalls)}" if shortfalls else "within the limits"
@@ -76,12 +80,14 @@ def refuse_poor_autoencoder(fidelity: Fidelity, plans: Plans, *, stage: str, fol
     shortfalls = list(find_shortfalls(fidelity, plans.vqgan.gate))
     if shortfalls:
         command = training_command(plans.dataset_name, "vqgan", fold, plans_name=plans.plans_name)
+        planned = plans.vqgan.training.num_iterations
+        trained = "it was" if fidelity.num_trained is None else f"the {fidelity.num_trained} iterations that it was"
         raise DataError(
             "TRAIN-GATE",
             f"{stage} is not trained, since the autoencoder of fold {fold} keeps too little of held-out organs: "
             f"{'; '.join(shortfalls)}. All figures: {describe(fidelity, plans.vqgan.gate)}. Train it longer "
-            f"than it was (planned are {plans.vqgan.training.num_iterations} iterations: {command} "
-            f"--c -num_iterations N), give it a smaller stride than {plans.vqgan.stride}, more channels or more codes, "
+            f"than {trained} (planned are {planned}; {command} --c -num_iterations N), "
+            f"give it a smaller stride than {plans.vqgan.stride}, more channels or more codes, "
             f"or lower the limits at vqgan, gate in {plans.plans_name}.json.",
         )
 

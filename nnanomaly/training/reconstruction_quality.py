@@ -54,6 +54,8 @@ class Fidelity:
     """Energy of the Haar high bands of the reconstruction, as a share of that of the image; below 1 is blur."""
     contrast_retention: tuple[float | None, ...]
     """Contrast of an inserted lesion after the codec, as a share of that before, for each diameter."""
+    num_trained: int | None = None
+    """Iterations that the autoencoder was trained; None where that is not known."""
 
 
 def autoencoder(codec: Codec, window_hu: Window, device: torch.device) -> Autoencode:

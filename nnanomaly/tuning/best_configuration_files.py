@@ -13,6 +13,7 @@ from nnanomaly.tuning.selection import Choice, Tried
 from nnanomaly.utilities.files import write_text
 from nnanomaly.utilities.json_io import to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers
+from nnanomaly.utilities.replacement import replaced_as_one
 from nnanomaly.utilities.shown_text import command_line
 
 NUM_SHOWN = 20
@@ -49,14 +50,14 @@ class Result:
 
 
 def write_result(folder: Path, result: Result) -> None:
-    """Write best_configuration.json, .csv and .md and inference_instructions.txt to `folder`."""
+    """Write best_configuration.json, .csv and .md and inference_instructions.txt to `folder`, as one."""
     table = table_of(result)
     remove_leftovers(folder)
-    write_json(folder / "best_configuration.json", document_of(result))
-    write_text(folder / "best_configuration.csv", to_csv(table))
-    page, command = page_of(result, table), f"{command_of(result)}\n"
-    write_text(folder / "best_configuration.md", page)
-    write_text(folder / "inference_instructions.txt", command)
+    with replaced_as_one(folder) as new:
+        write_json(new / "best_configuration.json", document_of(result))
+        write_text(new / "best_configuration.csv", to_csv(table))
+        write_text(new / "best_configuration.md", page_of(result, table))
+        write_text(new / "inference_instructions.txt", f"{command_of(result)}\n")
 
 
 def table_of(result: Result) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from nnanomaly.tuning.waterfall import STEPS, BinSummary, Criteria, LesionTrace,
 from nnanomaly.utilities.files import write_atomically, write_text
 from nnanomaly.utilities.json_io import to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers
+from nnanomaly.utilities.replacement import replaced_as_one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +46,15 @@ class Diagnosis:
 
 
 def write_diagnosis(folder: Path, diagnosis: Diagnosis) -> None:
-    """Write the three files to `folder`."""
+    """Write the three files to `folder`, as one."""
     document = {**to_document(diagnosis), "steps": list(STEPS), "bins": to_document(diagnosis.bins)}
     remove_leftovers(folder)
-    write_json(folder / "diagnose.json", document)
     table = pd.DataFrame([asdict(trace) for trace in diagnosis.traces])
-    write_text(folder / "diagnose.csv", to_csv(table))
     figure = waterfall_figure(diagnosis)
-    write_atomically(folder / "diagnose.png", lambda path: figure.savefig(path, dpi=100))
+    with replaced_as_one(folder) as new:
+        write_json(new / "diagnose.json", document)
+        write_text(new / "diagnose.csv", to_csv(table))
+        write_atomically(new / "diagnose.png", lambda path: figure.savefig(path, dpi=100))
 
 
 def describe(diagnosis: Diagnosis) -> str:

@@ -14,10 +14,11 @@ from nnanomaly.tuning.sweep import Outcome
 from nnanomaly.utilities.files import write_atomically, write_text
 from nnanomaly.utilities.json_io import to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers
+from nnanomaly.utilities.replacement import replaced_as_one
 
 
 def write_sweep(folder: Path, outcomes: Sequence[Outcome], best: Outcome, *, metric: str, source: str) -> None:
-    """Write the three files to `folder`; `source` says whose lesions were found (`drawn` or `inserted`)."""
+    """Write the three files to `folder`, as one; `source` says whose lesions were found (`drawn` or `inserted`)."""
     document = {
         "lesions": source,
         "metric": metric,
@@ -25,11 +26,12 @@ def write_sweep(folder: Path, outcomes: Sequence[Outcome], best: Outcome, *, met
         "outcomes": [to_document(outcome) for outcome in outcomes],
     }
     remove_leftovers(folder)
-    write_json(folder / "sweep.json", document)
     table = pd.DataFrame([asdict(outcome) for outcome in outcomes])
-    write_text(folder / "sweep.csv", to_csv(table))
     figure = heat_map(outcomes, best, metric=metric, source=source)
-    write_atomically(folder / "sweep.png", lambda path: figure.savefig(path, dpi=100))
+    with replaced_as_one(folder) as new:
+        write_json(new / "sweep.json", document)
+        write_text(new / "sweep.csv", to_csv(table))
+        write_atomically(new / "sweep.png", lambda path: figure.savefig(path, dpi=100))
 
 
 def heat_map(outcomes: Sequence[Outcome], best: Outcome, *, metric: str, source: str) -> Figure:

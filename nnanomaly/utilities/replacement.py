@@ -6,16 +6,21 @@ the journal, and whoever comes next finishes what it says.
 """
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from nnanomaly.utilities.claim import claimed
+from nnanomaly.utilities.claim import CLAIM, claimed
 from nnanomaly.utilities.errors import EnvironmentFault, IntegrityError
+from nnanomaly.utilities.files import refuse_existing
 from nnanomaly.utilities.json_io import from_document, read_json, to_document, write_json
 
 JOURNAL = ".replacing.json"
+WORK, NEW, OLD = ".replacing", "new", "old"
+OURS = (JOURNAL, WORK, CLAIM)
+"""What may lie in a folder whose content was being replaced when its process was killed."""
 WAIT_SECONDS = 20.0
 """How long one waits for another process that renames; renames take milliseconds."""
 
@@ -54,6 +59,47 @@ def one_at_a_time(root: Path) -> Iterator[None]:
                     raise
                 time.sleep(0.05)
         yield
+
+
+@contextlib.contextmanager
+def replaced_as_one(folder: Path, *, gone: Sequence[str] = ()) -> Iterator[Path]:
+    """An empty folder to be filled; in the end its files take the places of those in `folder`, all of them or none.
+
+    Until then `folder` is what it was, and so it stays where the block ends by an exception. `gone`: files that are
+    taken away then. All others stay. Raises EnvironmentFault (ENV-BUSY, ENV-REPLACE), and DataError (IO-TAKEN) where a
+    folder has the name of a file.
+    """
+    is_new, work = not folder.exists(), folder / WORK
+    try:
+        with one_at_a_time(folder):
+            finish_held(folder)
+            shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
+            (work / NEW).mkdir(parents=True)
+            try:
+                yield work / NEW
+                _take_places(folder, gone)
+            finally:
+                if not (folder / JOURNAL).exists():
+                    shutil.rmtree(work, ignore_errors=True)
+    finally:
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _take_places(folder: Path, gone: Sequence[str]) -> None:
+    filled = folder / WORK / NEW
+    files = sorted(path.relative_to(filled).as_posix() for path in filled.rglob("*") if path.is_file())
+    for name in files:
+        if (folder / name).is_dir():
+            refuse_existing(folder / name, Path(name))
+    left = [name for name in dict.fromkeys(gone) if name not in files and _is_there(folder / name)]
+    moves = [Move(target=name, source=f"{WORK}/{NEW}/{name}", kept=f"{WORK}/{OLD}/{name}") for name in files]
+    moves += [Move(target=name, source=None, kept=f"{WORK}/{OLD}/{name}") for name in left]
+    try:
+        replace_together(folder, moves)
+    except KeyboardInterrupt:  # renames take milliseconds: they are brought to their end first
+        finish_held(folder)
+        raise
 
 
 def replace_together(root: Path, moves: Sequence[Move]) -> None:

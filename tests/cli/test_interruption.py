@@ -18,6 +18,8 @@ def test_the_line_holds_the_command_that_goes_on_as_it_is_typed() -> None:
         "To go on: nnanomaly_predict -i 'my scans' -o 'p;rm' --continue_prediction"
     )
     assert said("nnanomaly_train", ["501", "ddpm", "--c"]).endswith("To go on: nnanomaly_train 501 ddpm --c")
+    # --c goes on with what --force began; the two together are refused
+    assert said("nnanomaly_train", ["501", "ddpm", "--force"]).endswith("To go on: nnanomaly_train 501 ddpm --c")
     assert said("nnanomaly_sweep", ["501"]).endswith("To go on: nnanomaly_sweep 501")
 
 

@@ -3,6 +3,7 @@
 import builtins
 import io
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -125,3 +126,23 @@ def test_without_candidates_nothing_is_trained(shell: Any, sensitive: Path, mode
     assert "TRAIN-REDUCTION" in shell.error()
     assert not reducer_of(shell, model).exists()
     assert load_plans(sensitive).inference.reduction == "none"
+
+
+def test_a_model_with_a_reduction_is_exported_and_predicts_the_same_where_it_is_installed(
+    shell: Any, sensitive: Path, model: Plans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shell("train", 501, "reduction") == 0
+    predict = ("predict", "-i", shell.paths.raw(DATASET) / "imagesTs", "-d", "501", "-device", "cpu", "-o")
+    assert shell(*predict, "before") == 0
+    assert shell("export_model_to_zip", "-d", "501", "-o", "model.zip") == 0
+    monkeypatch.setenv("nnanomaly_results", str(Path.cwd() / "elsewhere"))
+    assert shell("install_pretrained_model_from_zip", "model.zip") == 0
+    assert shell(*predict, "after") == 0
+    names = sorted(path.name for path in Path("before").glob("*.nii.gz"))
+    assert names
+    for name in [*names, *(f"detections/{name.removesuffix('.nii.gz')}_boxes.json" for name in names)]:
+        assert Path("before", name).read_bytes() == Path("after", name).read_bytes()
+    (Path("elsewhere") / DATASET / "nnAnomalyTrainer__nnAnomalyPlans__reduction" / "mine.txt").write_text("kept")
+    for stage in ("vqgan", "classifier", "ddpm"):
+        shutil.rmtree(Path("elsewhere") / DATASET / f"nnAnomalyTrainer__nnAnomalyPlans__{stage}")
+    assert "CFG-OUTPUT" in shell.refuses(2, "install_pretrained_model_from_zip", "model.zip")

@@ -137,12 +137,12 @@ def test_the_demo_wants_a_folder_of_its_own(shell: Any, raw: Path) -> None:
         (FileNotFoundError(errno.ENOENT, "No such file", "/file"), 3, "/file"),
         (SafetensorError("I/O error: No space left on device (os error 28)"), 5, "[NNA-IO-WRITE] "),
         (UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "surrogates not allowed"), 3, "[NNA-IO-NAME] "),
-        (ValueError("several\nlines"), 1, "[NNA-INTERNAL] ValueError: several lines (cli/training.py:"),
+        (ValueError("several\nlines"), 1, "[NNA-INTERNAL] ValueError: several lines (cli/training"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
 def test_interruptions_and_faults_of_the_machine_have_their_exit_status(
-    shell: Any, raw: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, status: int, part: str
+    shell: Any, preprocessed: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, status: int, part: str
 ) -> None:
     from nnanomaly.cli import training_run
 

@@ -47,7 +47,9 @@ def test_a_folder_of_structures_per_case(plain: DatasetDescription, tmp_path: Pa
 def test_one_map_with_the_table_of_dataset_json(write_description: WriteDescription, tmp_path: Path) -> None:
     folder = write_description({"organ_mask_labels": {"kidney_left": 3, "kidney_right": 2}})
     description = load_description(folder)
-    root = touch(tmp_path / "masks", "a/kidney_left.nii.gz", "a.nii.gz", "b.nii.gz")
+    root = touch(tmp_path / "masks", "a/kidney_left.nii.gz")
+    for case in ("a", "b"):
+        write_map(root / f"{case}.nii.gz", {})
 
     def find(case: str, organ: str) -> OrganMaskFile | None:
         return find_organ_mask(root, case, organ, description=description)
@@ -67,20 +69,57 @@ def test_one_map_with_the_table_in_its_header(plain: DatasetDescription, tmp_pat
     }
 
 
-def test_the_table_of_dataset_json_counts_before_that_of_the_header(
+@pytest.mark.parametrize(
+    ("table", "values", "said"),
+    [
+        ({"kidney_left": 3}, {"kidney_left": 7}, "a.nii.gz says that kidney_left is 3, .* says that kidney_left is 7"),
+        # Version 1 of TotalSegmentator has the aorta at 7, version 2 the pancreas.
+        ({"aorta": 7, "pancreas": 10}, {"pancreas": 7}, "says that pancreas is 10, .* says that pancreas is 7"),
+        ({"iliac_artery_left": 51}, {"heart": 51}, "says that 51 is iliac_artery_left, .* says that heart is 51"),
+    ],
+)
+def test_two_tables_that_contradict_each_other_are_refused_with_both(
+    write_description: WriteDescription, tmp_path: Path, table: dict[str, int], values: dict[str, int], said: str
+) -> None:
+    description = load_description(write_description({"organs": list(values), "organ_mask_labels": values}))
+    path = write_map(tmp_path / "masks" / "a.nii.gz", table)
+    with pytest.raises(DataError, match=f"ROI-TABLE.*{said}"):
+        find_organ_mask(path.parent, "a", next(iter(values)), description=description)
+
+
+def test_the_table_of_dataset_json_gives_names_of_the_users_own(
     write_description: WriteDescription, tmp_path: Path
 ) -> None:
-    description = load_description(write_description({"organ_mask_labels": {"kidney_left": 7, "kidney_right": 8}}))
-    path = write_map(tmp_path / "masks" / "a.nii.gz", {"kidney_left": 3})
-    found = find_organ_mask(path.parent, "a", "kidney_left", description=description)
-    assert found == OrganMaskFile(path=path, label=7)
+    labels = {"left": 3, "kidney_right": 2}
+    description = load_description(write_description({"organs": list(labels), "organ_mask_labels": labels}))
+    path = write_map(tmp_path / "masks" / "a.nii.gz", {"kidney_left": 3, "kidney_right": 2})
+    found = [find_organ_mask(path.parent, "a", organ, description=description) for organ in labels]
+    assert found == [OrganMaskFile(path=path, label=3), OrganMaskFile(path=path, label=2)]
+
+
+def test_a_structure_that_only_the_other_version_has_is_refused_by_its_name(
+    write_description: WriteDescription, tmp_path: Path
+) -> None:
+    description = load_description(write_description({"organs": ["heart", "prostate"]}))
+    parts = [f"heart_{part}" for part in ("myocardium", "atrium_left", "ventricle_left", "atrium_right")]
+    first = [*parts, "heart_ventricle_right", "pulmonary_artery", "face", "kidney_left"]
+    path = write_map(tmp_path / "masks" / "a.nii.gz", {name: value for value, name in enumerate(first, 1)})
+    with pytest.raises(
+        DataError, match=r"version 1 of TotalSegmentator, which knows no heart, but its parts \(heart_m"
+    ):
+        find_organ_mask(path.parent, "a", "heart", description=description)
+    with pytest.raises(DataError, match="version 1 of TotalSegmentator, which knows no prostate; the value"):
+        find_organ_mask(path.parent, "a", "prostate", description=description)
 
 
 def test_a_map_that_does_not_name_the_organ_is_refused_with_both_remedies(
     plain: DatasetDescription, tmp_path: Path
 ) -> None:
     path = write_map(tmp_path / "masks" / "a.nii.gz", {"liver": 5, "spleen": 1})
-    with pytest.raises(DataError, match=r"ROI-TABLE.*a\.nii\.gz names only liver, spleen.*organ_mask_labels"):
+    with pytest.raises(
+        DataError,
+        match=r"ROI-TABLE.*a\.nii\.gz names 2 structures.*nearest: liver, spleen.*organ_mask_labels",
+    ):
         find_organ_mask(path.parent, "a", "kidney_left", description=plain)
     write_map(path, {})
     with pytest.raises(DataError, match=r"ROI-TABLE.*no table of labels"):

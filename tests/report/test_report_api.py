@@ -2,6 +2,7 @@ import hashlib
 import html
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -133,15 +134,32 @@ def test_a_folder_of_something_else_is_refused_and_an_older_report_is_replaced(
     assert (other / "chapter.txt").exists()
 
 
-def test_an_interrupted_report_is_replaced_by_the_next(drawn: SimpleNamespace, tmp_path: Path) -> None:
+def test_an_older_report_stays_whole_until_the_next_one_is(drawn: SimpleNamespace, tmp_path: Path) -> None:
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
+    def content() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()}
+
     with pytest.raises(KeyboardInterrupt):
         build_report(drawn.predictions, tmp_path / "report", _options(drawn), progress=interrupt)
-    assert not (tmp_path / "report" / "index.html").exists()
-    report = build_report(drawn.predictions, tmp_path / "report", _options(drawn))
-    assert report.index.is_file()
+    assert not (tmp_path / "report").exists()
+    assert build_report(drawn.predictions, tmp_path / "report", _options(drawn)).index.is_file()
+    older = content()
+    with pytest.raises(KeyboardInterrupt):
+        build_report(drawn.predictions, tmp_path / "report", _options(drawn), progress=interrupt)
+    with pytest.raises(DataError, match="RPT-FAILED"):
+        build_report(drawn.predictions, tmp_path / "report", replace(_options(drawn), images=tmp_path))
+    assert content() == older
+
+
+def test_a_report_is_not_written_through_a_link(drawn: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "cases").symlink_to(tmp_path / "mine")
+    with pytest.raises(DataError, match="IO-LINK"):
+        build_report(drawn.predictions, tmp_path / "report", _options(drawn))
+    assert not list((tmp_path / "mine").iterdir())
 
 
 def test_a_case_without_its_image_is_listed_with_the_reason(drawn: SimpleNamespace, tmp_path: Path) -> None:

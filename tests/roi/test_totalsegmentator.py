@@ -14,10 +14,10 @@ import nibabel
 import numpy as np
 import pytest
 
+from nnanomaly.dataset.totalsegmentator_structures import STRUCTURES, check_structures
 from nnanomaly.imageio.nifti import read_label_table
 from nnanomaly.paths import TotalSegmentatorPaths
 from nnanomaly.roi.totalsegmentator import MODEL, TotalSegmentator, command_line, find_totalsegmentator, segment
-from nnanomaly.roi.totalsegmentator_structures import STRUCTURES, check_structures
 from nnanomaly.utilities.errors import ConfigurationError, DataError, EnvironmentFault
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnanomaly.checkpoint import load_checkpoint, save_checkpoint
 from nnanomaly.dataset.patch_store import save_patch
 from nnanomaly.paths import Paths
 from nnanomaly.plans import GatePlan, Plans
@@ -77,7 +78,16 @@ def test_the_refusal_is_one_line_with_all_figures_the_limits_and_the_remedy(plan
         assert part in line
     for part in ("ddpm is not trained", "vqgan 3 --c -num_iterations", "stride", "nnAnomalyPlans.json"):
         assert part in line
+    assert "longer than it was" in line
+    with pytest.raises(DataError, match="longer than the 5 iterations that it was"):
+        refuse_poor_autoencoder(replace(GOOD, num_trained=5), strict, stage="ddpm", fold=3)
     refuse_poor_autoencoder(GOOD, with_gate(plans, min_contrast_retention=(0.2, 0.4, 0.7)), stage="ddpm", fold=3)
+
+
+def test_the_gate_knows_how_long_the_autoencoder_was_trained(fold: Path, plans: Plans, held_out: PatchSet) -> None:
+    path = fold / "checkpoint_final.pth"
+    save_checkpoint(path, {**load_checkpoint(path), "iteration": 7})
+    assert measure_gate(fold, plans, held_out, CPU).num_trained == 7
 
 
 @pytest.fixture

@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from nnanomaly.utilities import replacement
-from nnanomaly.utilities.errors import EnvironmentFault, IntegrityError
-from nnanomaly.utilities.replacement import JOURNAL, Move, finish_replacements, replace_together
+from nnanomaly.utilities.errors import DataError, EnvironmentFault, IntegrityError
+from nnanomaly.utilities.replacement import (
+    JOURNAL,
+    WORK,
+    Move,
+    finish_replacements,
+    replace_together,
+    replaced_as_one,
+)
 
 MOVES = (
     Move(target="a", source="new/a", kept="old/a"),
@@ -91,3 +98,62 @@ def test_a_list_of_renames_that_leads_outside_is_refused(root: Path, path: str) 
     with pytest.raises(IntegrityError, match="JOURNAL"):
         finish_replacements(root)
     assert (root / JOURNAL).is_file()
+
+
+OLDER = {"a": "old a", "in/b": "old b", "gone": "old", "mine": "precious"}
+NEWER = {"a": "new a", "in/b": "new b", "first": "new"}
+NUM_RENAMES_OF_FILES = 6
+
+
+def fill(folder: Path, texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def replace_files(folder: Path) -> None:
+    with replaced_as_one(folder, gone=["gone", "never"]) as new:
+        fill(new, NEWER)
+
+
+def test_files_take_the_places_of_older_ones_and_those_of_others_stay(tmp_path: Path) -> None:
+    fill(tmp_path, OLDER)
+    replace_files(tmp_path)
+    assert content(tmp_path) == {**NEWER, "mine": "precious"}
+    replace_files(tmp_path / "new")
+    assert content(tmp_path / "new") == NEWER
+
+
+def test_what_is_not_filled_to_its_end_changes_nothing(tmp_path: Path) -> None:
+    fill(tmp_path / "old", OLDER)
+    for folder in (tmp_path / "old", tmp_path / "new"):
+        with pytest.raises(KeyboardInterrupt), replaced_as_one(folder, gone=["gone"]) as new:
+            fill(new, NEWER)
+            raise KeyboardInterrupt
+    assert content(tmp_path) == {f"old/{name}": text for name, text in OLDER.items()}
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("count", range(1, NUM_RENAMES_OF_FILES + 1))
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), PermissionError(13, "Permission denied", "x"), Killed()])
+def test_files_are_all_old_or_all_new_whatever_ends_the_renames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException
+) -> None:
+    fill(tmp_path, OLDER)
+    with monkeypatch.context() as patched:
+        patched.setattr(replacement, "_rename", failing(count, error))
+        with pytest.raises(EnvironmentFault if isinstance(error, OSError) else type(error)):
+            replace_files(tmp_path)
+    if isinstance(error, Killed):
+        assert (tmp_path / WORK).is_dir()
+        finish_replacements(tmp_path)
+        replace_files(tmp_path)
+    whole = OLDER if isinstance(error, OSError) else {**NEWER, "mine": "precious"}
+    assert content(tmp_path) == whole
+
+
+def test_a_folder_that_has_the_name_of_a_file_is_refused_and_stays(tmp_path: Path) -> None:
+    fill(tmp_path, {"a/b": "precious"})
+    with pytest.raises(DataError, match="IO-TAKEN"):
+        replace_files(tmp_path)
+    assert content(tmp_path) == {"a/b": "precious"}
