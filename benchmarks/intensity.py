@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from references import NO_STATISTICS, Reference, arguments_of, calibrate, itself, plans_of, predict
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.inference.anomaly_map import (
     Residual,
     ResidualStatistics,
@@ -36,8 +36,6 @@ from nnanomaly.paths import Paths
 from nnanomaly.plans import Plans
 from nnanomaly.volume import Triple
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 Sign = Callable[[FloatArray], FloatArray]
 logger = logging.getLogger("nnanomaly.intensity")
 SIGNS: dict[str, Sign] = {"below": lambda value: np.maximum(-value, 0), "beyond": np.abs}

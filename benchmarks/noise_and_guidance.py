@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.demo import DATASET
 from nnanomaly.device import choose_device
 from nnanomaly.distance import signed_distance_mm
@@ -32,7 +32,6 @@ from nnanomaly.plans import PLANS_NAMES, Plans, load_plans
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.tuning.trials import Trial, inserted_trials
 
-FloatArray = NDArray[np.float32]
 SIGMAS = (0.5, 1.0, 2.0, 4.0)
 SCALES = (0.0, 0.02, 0.1)
 """Of the guidance; 0 is none."""

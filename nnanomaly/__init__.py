@@ -6,8 +6,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nnanomaly.inference.python_api import Prediction as Prediction
-    from nnanomaly.inference.python_api import Predictor as Predictor
+    from nnanomaly.inference.predictor import Prediction as Prediction
+    from nnanomaly.inference.predictor import Predictor as Predictor
 
 __version__ = "0.1.0"
 
@@ -16,6 +16,6 @@ def __getattr__(name: str) -> Any:
     """`Predictor`, and `Prediction`, its result."""
     if name not in ("Prediction", "Predictor"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nnanomaly.inference import python_api
+    from nnanomaly.inference import predictor as python_api
 
     return getattr(python_api, name)

@@ -36,7 +36,7 @@ EXTRA_PATTERN = re.compile(r"""extra\s*==\s*["']([\w-]+)["']""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Checked:
     """What one check found."""
 
     topic: str
@@ -49,9 +49,9 @@ class Finding:
     """What was found, and the remedy."""
 
 
-def diagnose(*, devices: bool) -> Iterator[Finding]:
+def diagnose(*, devices: bool) -> Iterator[Checked]:
     """All findings, as they come; with `devices` those that need torch, at the end."""
-    checks: list[Callable[[], Iterator[Finding]]] = [
+    checks: list[Callable[[], Iterator[Checked]]] = [
         check_versions,
         check_folders,
         check_machine,
@@ -62,25 +62,25 @@ def diagnose(*, devices: bool) -> Iterator[Finding]:
         yield from check()
 
 
-def check_versions() -> Iterator[Finding]:
+def check_versions() -> Iterator[Checked]:
     """Python, nnanomaly, and every package that it needs."""
-    yield Finding(
+    yield Checked(
         topic="versions", name="python", state=OK, text=f"{platform.python_version()} on {platform.platform()}"
     )
-    yield Finding(topic="versions", name=PACKAGE, state=OK, text=__version__)
+    yield Checked(topic="versions", name=PACKAGE, state=OK, text=__version__)
     for requirement in _requirements(extra=None):
         found = _installed(requirement)
         good = found is not None and requirement.specifier.contains(found, prereleases=True)
         remedy = "" if good else f"; {_as_typed(requirement)} is needed: pip install '{_as_typed(requirement)}'"
         state = OK if good else FAULT
-        yield Finding(topic="versions", name=requirement.name, state=state, text=f"{found or 'not installed'}{remedy}")
+        yield Checked(topic="versions", name=requirement.name, state=state, text=f"{found or 'not installed'}{remedy}")
 
 
-def check_folders() -> Iterator[Finding]:
+def check_folders() -> Iterator[Checked]:
     """The three folder variables: set, there, writable, with room."""
     for variable, value in folder_settings().items():
         state, text = _judge_folder(variable, value)
-        yield Finding(topic="folders", name=variable, state=state, text=text)
+        yield Checked(topic="folders", name=variable, state=state, text=text)
 
 
 def _judge_folder(variable: str, value: str | None) -> tuple[str, str]:
@@ -111,21 +111,21 @@ def _can_write(folder: Path) -> bool:
         return False
 
 
-def check_machine() -> Iterator[Finding]:
+def check_machine() -> Iterator[Checked]:
     """Memory, cores, and whether workers times threads are more than the cores."""
     memory_gb = available_memory_bytes() / GB
     state = OK if memory_gb >= LITTLE_MEMORY_GB else WARNING
     advice = "" if state == OK else f": less than {LITTLE_MEMORY_GB:g} GB. Use -np 1 and -npp 0."
-    yield Finding(topic="machine", name="memory", state=state, text=f"{memory_gb:.1f} GB available{advice}")
+    yield Checked(topic="machine", name="memory", state=state, text=f"{memory_gb:.1f} GB available{advice}")
     cores = os.cpu_count() or 1
-    yield Finding(topic="machine", name="cores", state=OK, text=str(cores))
+    yield Checked(topic="machine", name="cores", state=OK, text=str(cores))
     try:
         workers, threads = number_of_workers_from_env(), threads_from_env()
     except UserError as error:
-        yield Finding(topic="machine", name="workers", state=FAULT, text=str(error))
+        yield Checked(topic="machine", name="workers", state=FAULT, text=str(error))
         return
     if workers is not None and workers * (threads or 1) > cores:
-        yield Finding(
+        yield Checked(
             topic="machine",
             name="workers",
             state=WARNING,
@@ -134,46 +134,46 @@ def check_machine() -> Iterator[Finding]:
         )
 
 
-def check_extras() -> Iterator[Finding]:
+def check_extras() -> Iterator[Checked]:
     """Which of the optional packages are complete."""
     for extra in sorted(_extras()):
         missing = [_as_typed(item) for item in _requirements(extra=extra) if _installed(item) is None]
         text = "complete" if not missing else f"lacks {', '.join(missing)}: pip install -c constraints.txt '.[{extra}]'"
-        yield Finding(topic="extras", name=extra, state=NOTE if missing else OK, text=text)
+        yield Checked(topic="extras", name=extra, state=NOTE if missing else OK, text=text)
 
 
-def check_totalsegmentator() -> Iterator[Finding]:
+def check_totalsegmentator() -> Iterator[Checked]:
     """Whether organ masks can be made here."""
     name = "TotalSegmentator"
     try:
         installed = find_totalsegmentator(TotalSegmentatorPaths.from_env())
     except UserError as error:
         state = NOTE if error.code == "ENV-TOTALSEG" else WARNING
-        yield Finding(topic="totalsegmentator", name=name, state=state, text=str(error))
+        yield Checked(topic="totalsegmentator", name=name, state=state, text=str(error))
         return
     text = f"{installed.program}, weights in {installed.folders.weights}"
-    yield Finding(topic="totalsegmentator", name=name, state=OK, text=text)
+    yield Checked(topic="totalsegmentator", name=name, state=OK, text=text)
 
 
-def check_devices() -> Iterator[Finding]:
+def check_devices() -> Iterator[Checked]:
     """What torch can compute on; says how long torch took to import."""
     start = time.monotonic()
     try:
         import torch
     except (ImportError, OSError) as error:
-        yield Finding(topic="devices", name="torch", state=FAULT, text=f"cannot be imported: {error}. Install it anew.")
+        yield Checked(topic="devices", name="torch", state=FAULT, text=f"cannot be imported: {error}. Install it anew.")
         return
     seconds = time.monotonic() - start
-    yield Finding(topic="devices", name="torch", state=OK, text=f"{torch.__version__}, imported in {seconds:.1f} s")
+    yield Checked(topic="devices", name="torch", state=OK, text=f"{torch.__version__}, imported in {seconds:.1f} s")
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         text = f"{torch.cuda.get_device_name(index)}, {free / GB:.1f} of {total / GB:.1f} GB free"
-        yield Finding(topic="devices", name=f"cuda:{index}", state=OK, text=text)
+        yield Checked(topic="devices", name=f"cuda:{index}", state=OK, text=text)
     if torch.backends.mps.is_available():
-        yield Finding(topic="devices", name="mps", state=OK, text="available")
+        yield Checked(topic="devices", name="mps", state=OK, text="available")
     if not torch.cuda.is_available():
         text = f"{torch.get_num_threads()} threads; no CUDA device: training takes long"
-        yield Finding(topic="devices", name="cpu", state=NOTE, text=text)
+        yield Checked(topic="devices", name="cpu", state=NOTE, text=text)
 
 
 def _requirements(*, extra: str | None) -> list[Requirement]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nnanomaly import cli, doctor
-from nnanomaly.doctor import FAULT, NOTE, OK, WARNING, Finding, diagnose
+from nnanomaly.doctor import FAULT, NOTE, OK, WARNING, Checked, diagnose
 
 VARIABLES = ("nnanomaly_raw", "nnanomaly_preprocessed", "nnanomaly_results")
 TOPICS = ["versions", "folders", "machine", "extras", "totalsegmentator"]
@@ -35,7 +35,7 @@ def set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
     return change
 
 
-def found(name: str) -> Finding:
+def found(name: str) -> Checked:
     (finding,) = [finding for finding in diagnose(devices=False) if finding.name == name]
     return finding
 

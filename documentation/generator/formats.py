@@ -29,8 +29,8 @@ from nnanomaly.inference.prediction_files import BOXES_KEYS
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing import mask_table
 from nnanomaly.pseudo_labels import label_files
-from nnanomaly.tuning.sweep import Outcome
-from nnanomaly.tuning.waterfall import LesionTrace
+from nnanomaly.tuning.diagnose.waterfall import LesionTrace
+from nnanomaly.tuning.sweep.outcomes import Outcome
 from nnanomaly.volume import Box, Grid
 
 INTRODUCTION = """\

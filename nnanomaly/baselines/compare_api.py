@@ -25,7 +25,7 @@ from nnanomaly.evaluation.evaluate_folder import refuse_labels
 from nnanomaly.evaluation.lesion_labels import LesionLabels, find_lesion_labels
 from nnanomaly.evaluation.lesion_matching import MatchRule
 from nnanomaly.evaluation.reference_set import ReferenceSet, test_set, validation_set
-from nnanomaly.evaluation.thresholds import ALL_CANDIDATES, Source, Threshold, best_threshold, otsu_threshold
+from nnanomaly.evaluation.thresholds import ALL_CANDIDATES, Source, Threshold, best_threshold, otsu_of_cases
 from nnanomaly.paths import Paths
 from nnanomaly.utilities.case_faults import CaseFault
 from nnanomaly.utilities.case_runner import Progress, run_cases
@@ -257,7 +257,7 @@ def _threshold(
         )
     else:
         pairs = _validation_pairs(paths, dataset, method, validation, options, progress=progress)
-    return otsu_threshold(pairs) if how == OTSU else best_threshold(pairs, _rule(options, method.kind), source=source)
+    return otsu_of_cases(pairs) if how == OTSU else best_threshold(pairs, _rule(options, method.kind), source=source)
 
 
 def _check_scores(method: Method, pairs: Mapping[str, CasePairs]) -> None:

@@ -5,23 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import BoolArray, Floats
 from nnanomaly.candidate_reduction.mil import WeakCandidates
 from nnanomaly.inference.calibration import Calibration
 from nnanomaly.inference.candidate_features import FEATURES
 from nnanomaly.inference.fold import Fold
-from nnanomaly.inference.postprocessing import Region, find_regions
+from nnanomaly.inference.postprocessing import Found, find_regions
 from nnanomaly.inference.read import read
-from nnanomaly.inference.reduction import features_on_own_grid, scene_of_patch
+from nnanomaly.inference.reduction import as_mapped, features_on_own_grid
 from nnanomaly.lesion_head.example_store import edited_patch, with_organ
 from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans
 from nnanomaly.synthesis.kinds import KINDS
 from nnanomaly.utilities.progress import all_shown
 
-Floats = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 VARIANTS = 2
 """Edited copies of every healthy patch."""
 MIN_SHARE, MIN_IOU = 0.5, 0.2
@@ -40,12 +38,12 @@ class CandidateFinder:
     plans: Plans
     """Plans of the fold."""
 
-    def find(self, patch: Patch) -> tuple[list[Region], Floats]:
+    def find(self, patch: Patch) -> tuple[list[Found], Floats]:
         """Regions of a patch and their features `[N, F]`."""
         seen, anomaly = read(patch, self.fold, self.calibration, self.plans)
         regions = find_regions(anomaly, self.calibration.threshold, patch.grid, self.plans.inference)
         healthy_hu = seen.reconstruction.healthy_hu
-        scene = scene_of_patch(patch, anomaly=anomaly, healthy_hu=healthy_hu, plans=self.plans)
+        scene = as_mapped(patch, anomaly=anomaly, healthy_hu=healthy_hu, plans=self.plans)
         return regions, features_on_own_grid(regions, scene)
 
 
@@ -80,7 +78,7 @@ def _variants(plans: Plans) -> Sequence[int]:
     return range(first, first + VARIANTS)
 
 
-def _inserted(patch: Patch, variant: int, finder: CandidateFinder) -> tuple[list[Region], Floats, BoolArray]:
+def _inserted(patch: Patch, variant: int, finder: CandidateFinder) -> tuple[list[Found], Floats, BoolArray]:
     """Regions of an edited patch, their features, and its lesions `[Z, Y, X]`."""
     kinds = [kind for kind in KINDS if kind not in finder.plans.head.held_out_kinds]
     edited = edited_patch(patch, variant, kinds, finder.plans)
@@ -88,7 +86,7 @@ def _inserted(patch: Patch, variant: int, finder: CandidateFinder) -> tuple[list
     return regions, features, edited.lesions
 
 
-def _on_lesion(region: Region, lesions: BoolArray) -> float:
+def _on_lesion(region: Found, lesions: BoolArray) -> float:
     """1 for a candidate on inserted lesions, 0 for one beside them, NaN for one that only touches them."""
     inside = np.count_nonzero(lesions[region.component.box.slices] & region.component.mask)
     if inside == 0:

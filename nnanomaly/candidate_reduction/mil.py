@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from nnanomaly.arrays import Floats
 from nnanomaly.inference.candidate_features import FEATURES
 from nnanomaly.inference.reducer import Reducer, standardise
 
-Floats = NDArray[np.float64]
 NUM_HIDDEN = 8
 NUM_STEPS = 400
 LEARNING_RATE = 0.02

@@ -20,8 +20,8 @@ def find_best_configuration(argv: Arguments = None) -> int:
 
 
 def _find(arguments: argparse.Namespace) -> int:
-    from nnanomaly.tuning.best_configuration_api import BestOptions
-    from nnanomaly.tuning.best_configuration_api import find_best_configuration as find
+    from nnanomaly.tuning.best_configuration.api import BestOptions
+    from nnanomaly.tuning.best_configuration.api import find_best_configuration as find
 
     paths = Paths.from_env()
     wanted = BestOptions(

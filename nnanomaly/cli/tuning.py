@@ -30,7 +30,7 @@ def diagnose(argv: Arguments = None) -> int:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from nnanomaly.tuning.sweep_api import SweepOptions, sweep_fold
+    from nnanomaly.tuning.sweep.api import SweepOptions, sweep_fold
 
     paths = Paths.from_env()
     wanted = SweepOptions(
@@ -55,8 +55,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _diagnose(arguments: argparse.Namespace) -> int:
-    from nnanomaly.tuning.diagnose_api import DiagnoseOptions, diagnose_fold
-    from nnanomaly.tuning.diagnose_files import describe
+    from nnanomaly.tuning.diagnose.api import DiagnoseOptions, diagnose_fold
+    from nnanomaly.tuning.diagnose.files import describe
 
     paths = Paths.from_env()
     wanted = DiagnoseOptions(

@@ -7,7 +7,7 @@ The package knows torch and nothing else of ours. Two coordinate systems are use
 
 They differ by the factor `sqrt(abar_t)` with `sigma = sqrt((1 - abar_t) / abar_t)`. The clean image is `sigma = 0` in
 both and is not a time of any schedule. Inside, each on those before it: `schedule` (tables and grids of levels),
-`noise` (one generator per item), `denoiser` (network -> `Prediction`, and the losses), `process` (all in which EDM and
+`noise` (one generator per item), `denoiser` (network -> `Denoised`, and the losses), `process` (all in which EDM and
 VP differ), `samplers` (Heun, DDIM, DDPM), `guidance` (`Denoiser -> Denoiser`), `inpainting`; and apart from them
 `codecs` (image <-> representation).
 """

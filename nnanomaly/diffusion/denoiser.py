@@ -1,6 +1,6 @@
 """From a network to a `Denoiser`, with the training loss beside it so that both use the same scalings.
 
-A `Denoiser` maps `(x [B, C, *S], level [B])` to a `Prediction` of the clean image and of the unit-variance noise, in VP
+A `Denoiser` maps `(x [B, C, *S], level [B])` to a `Denoised` of the clean image and of the unit-variance noise, in VP
 or VE coordinates (see the package). A prediction is always consistent with its input: VP `x_t = sqrt(abar) x0 +
 sqrt(1 - abar) eps`, VE `x = x0 + sigma eps`. Networks may answer in bfloat16; everything here is at least float32.
 """
@@ -15,7 +15,7 @@ from torch.nn import functional
 from nnanomaly.diffusion.schedule import NoiseSchedule, at_least_float32, condition_of, per_item
 
 
-class Prediction(NamedTuple):
+class Denoised(NamedTuple):
     """What a denoiser believes of its input: the same statement said twice."""
 
     x0: Tensor
@@ -25,16 +25,16 @@ class Prediction(NamedTuple):
 
 
 Network = Callable[[Tensor, Tensor], Tensor]
-Denoiser = Callable[[Tensor, Tensor], Prediction]
+Denoiser = Callable[[Tensor, Tensor], Denoised]
 
 
 def eps_denoiser(network: Network, schedule: NoiseSchedule) -> Denoiser:
     """VP denoiser of a network that predicts eps from `(x_t, t)`."""
 
-    def denoise(x_t: Tensor, t: Tensor) -> Prediction:
+    def denoise(x_t: Tensor, t: Tensor) -> Denoised:
         x_t = at_least_float32(x_t)
         eps = at_least_float32(network(x_t, t))
-        return Prediction(schedule.x0_from_eps(x_t, eps, t), eps)
+        return Denoised(schedule.x0_from_eps(x_t, eps, t), eps)
 
     return denoise
 
@@ -45,10 +45,10 @@ def clamped(denoise: Denoiser, schedule: NoiseSchedule, *, limit: float) -> Deno
     It cannot be inverted: use it for `ddpm_sample` only.
     """
 
-    def denoise_clamped(x_t: Tensor, t: Tensor) -> Prediction:
+    def denoise_clamped(x_t: Tensor, t: Tensor) -> Denoised:
         x_t = at_least_float32(x_t)
         x0 = denoise(x_t, t).x0.clamp(-limit, limit)
-        return Prediction(x0, schedule.eps_from_x0(x_t, x0, t))
+        return Denoised(x0, schedule.eps_from_x0(x_t, x0, t))
 
     return denoise_clamped
 
@@ -67,12 +67,12 @@ def edm_denoiser(network: Network, sigma_data: float = 1.0) -> Denoiser:
     it stands: no division by a small sigma.
     """
 
-    def denoise(x: Tensor, sigma: Tensor) -> Prediction:
+    def denoise(x: Tensor, sigma: Tensor) -> Denoised:
         x = at_least_float32(x)
         level, c_in = per_item(sigma, x), _input_scale(sigma, x, sigma_data)
         output = at_least_float32(network(c_in * x, condition_of(sigma)))
         x0 = c_in**2 * sigma_data**2 * x + level * sigma_data * c_in * output
-        return Prediction(x0, level * c_in**2 * x - sigma_data * c_in * output)
+        return Denoised(x0, level * c_in**2 * x - sigma_data * c_in * output)
 
     return denoise
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nnanomaly.diffusion.denoiser import Denoiser, Prediction
+from nnanomaly.diffusion.denoiser import Denoised, Denoiser
 from nnanomaly.diffusion.samplers import Drift
 from nnanomaly.diffusion.schedule import NoiseSchedule, per_item
 
@@ -21,11 +21,11 @@ LogProb = Callable[[Tensor, Tensor], Tensor]
 def classifier_guidance(denoise: Denoiser, log_prob: LogProb, *, schedule: NoiseSchedule, scale: float) -> Denoiser:
     """VP, for `ddim_sample`: `eps' = eps - scale sqrt(1 - abar) g`, x0 recomputed (Dhariwal, Nichol, 2021, alg. 2)."""
 
-    def guided(x_t: Tensor, t: Tensor) -> Prediction:
+    def guided(x_t: Tensor, t: Tensor) -> Denoised:
         gradient, _ = log_prob_gradient(log_prob, x_t, t)
         _, spread = schedule.signal_and_noise(t, x_t)
         eps = denoise(x_t, t).eps - scale * spread * gradient
-        return Prediction(schedule.x0_from_eps(x_t, eps, t), eps)
+        return Denoised(schedule.x0_from_eps(x_t, eps, t), eps)
 
     return guided
 
@@ -59,7 +59,7 @@ def relative_guidance(
     average: Tensor | None = None
     last_level: Tensor | None = None
 
-    def guided(x: Tensor, sigma: Tensor) -> Prediction:
+    def guided(x: Tensor, sigma: Tensor) -> Denoised:
         nonlocal average, last_level
         gradient, log_p = log_prob_gradient(log_prob, x, sigma)
         if average is None or last_level is None or average.shape != gradient.shape:
@@ -73,7 +73,7 @@ def relative_guidance(
         direction = _unit(average * region)
         unsure = per_item(log_p.exp() <= confident, x)
         push = rho * unsure * _length(prediction.eps * region) * direction
-        return Prediction(prediction.x0 + per_item(sigma, x) * push, prediction.eps - push)
+        return Denoised(prediction.x0 + per_item(sigma, x) * push, prediction.eps - push)
 
     return guided
 
@@ -84,9 +84,9 @@ def classifier_free_guidance(denoise_class: Denoiser, denoise_null: Denoiser, *,
     weight 0 is the null class (encode with it), 1 the class itself, above 1 away from the null class.
     """
 
-    def guided(x: Tensor, level: Tensor) -> Prediction:
+    def guided(x: Tensor, level: Tensor) -> Denoised:
         wanted, null = denoise_class(x, level), denoise_null(x, level)
-        return Prediction(
+        return Denoised(
             null.x0 + weight * (wanted.x0 - null.x0),
             null.eps + weight * (wanted.eps - null.eps),
         )

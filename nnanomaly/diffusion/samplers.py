@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nnanomaly.diffusion.denoiser import Denoiser, Prediction, clamped
+from nnanomaly.diffusion.denoiser import Denoised, Denoiser, clamped
 from nnanomaly.diffusion.noise import step_noise
 from nnanomaly.diffusion.process import VP, Process
 from nnanomaly.diffusion.schedule import NoiseSchedule, at_least_float32
@@ -35,7 +35,7 @@ class Step(NamedTuple):
     """Noise level of `x`."""
     x: Tensor
     """The state the step arrived at, in the sampler's coordinates."""
-    prediction: Prediction
+    prediction: Denoised
     """The denoiser's answer at the start of the step."""
 
 

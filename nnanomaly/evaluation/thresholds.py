@@ -61,7 +61,7 @@ def best_threshold(cases: Mapping[str, CasePairs], rule: MatchRule, *, source: S
     return Threshold(value=best_score, source=source, mean_f1=best_f1, n_cases=len(f1))
 
 
-def otsu_threshold(cases: Mapping[str, CasePairs]) -> Threshold:
+def otsu_of_cases(cases: Mapping[str, CasePairs]) -> Threshold:
     """Otsu's threshold (256 bins) of the scores of all candidates; those above it count, those at it do not."""
     scores = [c.score for pairs in cases.values() for c in pairs.candidates if c.score is not None]
     value = float(np.nextafter(threshold_otsu(np.array(scores), nbins=256), np.inf))

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.utilities.json_io import Between
 from nnanomaly.volume import Triple
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 GATE_DECAY_MM = 10.0
 SSIM_WINDOWS = (5, 7, 11, 15)
 SSIM_RANGE_HU = 500.0

@@ -25,7 +25,7 @@ from nnanomaly.inference.patch_map import healthy_statistics
 from nnanomaly.inference.postprocessing import find_regions
 from nnanomaly.inference.read import Reading, read_look
 from nnanomaly.inference.reducer import probabilities
-from nnanomaly.inference.reduction import features_on_own_grid, scene_of_patch
+from nnanomaly.inference.reduction import as_mapped, features_on_own_grid
 from nnanomaly.patch import Patch
 from nnanomaly.paths import SPLITS_JSON, Paths, calibration_json
 from nnanomaly.plans import Plans, load_plans
@@ -104,7 +104,7 @@ def _features(readings: Sequence[Reading], threshold: float, plans: Plans) -> ND
     """`[N, F]`: features of the candidates of all patches."""
     rows = []
     for seen, anomaly in readings:
-        scene = scene_of_patch(seen.patch, anomaly=anomaly, healthy_hu=seen.reconstruction.healthy_hu, plans=plans)
+        scene = as_mapped(seen.patch, anomaly=anomaly, healthy_hu=seen.reconstruction.healthy_hu, plans=plans)
         rows.append(features_on_own_grid(find_regions(anomaly, threshold, seen.patch.grid, plans.inference), scene))
     return np.concatenate(rows)
 

@@ -10,13 +10,13 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.postprocessing import find_candidates
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.utilities.json_io import Between, to_document
 from nnanomaly.volume import Grid
 
-FloatArray = NDArray[np.float32]
 NUM_THRESHOLDS = 60
 MapValue = Annotated[float, Between(0, 1e6)]
 """A value of an anomaly map (z-score, HU or probability) as documents may give it: none is negative."""

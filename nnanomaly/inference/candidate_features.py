@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.volume import Triple
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 SHELL_MM = 5.0
 FEATURES = (
     "log_volume",
@@ -39,7 +38,7 @@ FEATURES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scene:
+class Mapped:
     """What lies around candidates; arrays `[Z, Y, X]`."""
 
     anomaly: FloatArray
@@ -56,7 +55,7 @@ class Scene:
     """Spacing of the grid."""
 
 
-def candidate_features(mask: BoolArray, scene: Scene) -> NDArray[np.float64]:
+def candidate_features(mask: BoolArray, scene: Mapped) -> NDArray[np.float64]:
     """The `FEATURES` of one candidate; `mask` holds its voxels, at least one.
 
     Natural logarithm of the volume in mm3; maximum, 95th percentile and mean of the map; mean and standard deviation of
@@ -92,13 +91,13 @@ def candidate_features(mask: BoolArray, scene: Scene) -> NDArray[np.float64]:
     return np.array(features, dtype=np.float64)
 
 
-def _around(mask: BoolArray, scene: Scene) -> tuple[BoolArray, Scene]:
+def _around(mask: BoolArray, scene: Mapped) -> tuple[BoolArray, Mapped]:
     """The candidate with its shell: all that the features look at."""
     indices = np.argwhere(mask)
     margin = np.ceil(SHELL_MM / np.asarray(scene.spacing_mm)).astype(int) + 1
     start, stop = np.maximum(indices.min(axis=0) - margin, 0), indices.max(axis=0) + margin + 1
     slices = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    return mask[slices], Scene(
+    return mask[slices], Mapped(
         anomaly=scene.anomaly[slices],
         image_hu=scene.image_hu[slices],
         healthy_hu=scene.healthy_hu[slices],
@@ -108,7 +107,7 @@ def _around(mask: BoolArray, scene: Scene) -> tuple[BoolArray, Scene]:
     )
 
 
-def _contrast_hu(mask: BoolArray, scene: Scene) -> float:
+def _contrast_hu(mask: BoolArray, scene: Mapped) -> float:
     """Mean of the scan inside less that of the shell; the shell leaves the organ only where none of it lies in it."""
     near = ndimage.distance_transform_edt(~mask, sampling=scene.spacing_mm) <= SHELL_MM
     shell = near & ~mask & scene.covered

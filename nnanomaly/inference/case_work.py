@@ -12,9 +12,9 @@ from nnanomaly.dataset.raw_dataset import DatasetDescription, image_files
 from nnanomaly.imageio.reader_writer import check_content
 from nnanomaly.inference.case_check import log_warnings
 from nnanomaly.inference.case_input import read_case
+from nnanomaly.inference.case_prediction import CasePatches, CasePrediction, find_patches, predict_patches
 from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.prediction_files import remove_case, write_case
-from nnanomaly.inference.predictor import CasePatches, CaseResult, find_patches, predict_patches
 from nnanomaly.inference.status_table import Row, failed_row, status_rows, texts_by_organ
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.case_faults import case_fault, record
@@ -60,7 +60,7 @@ class Predicted:
 
     prepared: Prepared
     """What it was predicted from."""
-    result: CaseResult
+    result: CasePrediction
     """Its prediction."""
 
 

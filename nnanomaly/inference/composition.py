@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.preprocessing.resampling import paste_onto_grid
 from nnanomaly.volume import Box, Grid, Volume
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

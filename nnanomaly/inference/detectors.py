@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.device import autocast
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.head_input import head_input
@@ -21,7 +22,6 @@ from nnanomaly.inference.patch_map import anomaly_map
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.roi.components import find_components
 
-FloatArray = NDArray[np.float32]
 SPATIAL_AXES = (2, 3, 4)
 Detector = Callable[[Look, ResidualStatistics], FloatArray]
 HALFWAY_Z = 3.0

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.dataset.patch_store import patch_name
 from nnanomaly.inference.postprocessing import find_candidates
 from nnanomaly.patch import COVERAGE, ORGAN
@@ -22,8 +22,6 @@ from nnanomaly.preprocessing.preprocessor import OrganPatch, cut_patch
 from nnanomaly.preprocessing.resampling import sample_on_grid
 from nnanomaly.volume import Box, Grid, Volume
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 REACH_MM = 40.0
 """Around what was found of a lesion, the part of a further patch where the gate is open."""
 

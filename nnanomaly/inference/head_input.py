@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.inference.anomaly_map import ResidualStatistics, residual_zscore
 from nnanomaly.inference.look import Look
 from nnanomaly.preprocessing.normalization import normalise
 
-FloatArray = NDArray[np.float32]
 ZSCORE_SCALE, ZSCORE_RANGE = 5.0, (-1.0, 3.0)
 DISTANCE_SCALE_MM, DISTANCE_RANGE = 20.0, (-2.0, 3.0)
 

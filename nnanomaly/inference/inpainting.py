@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.device import autocast
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.diffusion.inpainting import inpaint
@@ -26,8 +27,6 @@ from nnanomaly.inference.reconstruct import LatentModels, ways_of
 from nnanomaly.plans import InferencePlan
 from nnanomaly.volume import Grid, Triple
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 Inpainter = Callable[[NDArray[np.floating], BoolArray, str], FloatArray]
 """(image in [-1, 1], mask, key of the noise) -> image with the masked part drawn anew, in [-1, 1]."""
 LARGE_MM = 30.0

@@ -6,16 +6,14 @@ Everything returned is `[Z, Y, X]` on the patch.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.inference.anomaly_map import Residual, absolute_residual, dissimilarity, smooth
 from nnanomaly.inference.reconstruct import Reconstruction, Reconstructor
 from nnanomaly.patch import IMAGE, Patch
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.normalization import denormalise
 from nnanomaly.utilities.voxel_hash import voxel_hash
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ Everything is `[Z, Y, X]` on the patch.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.inference.anomaly_map import (
     Residual,
     ResidualStatistics,
@@ -16,7 +16,6 @@ from nnanomaly.inference.anomaly_map import (
 )
 from nnanomaly.plans import InferencePlan
 
-FloatArray = NDArray[np.float32]
 DISTANCE_EDGES_MM = tuple(float(edge) for edge in range(-20, 31, 2))
 INTENSITY_EDGES_HU = tuple(float(edge) for edge in range(-150, 251, 25))
 

@@ -8,13 +8,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.plans import InferencePlan
 from nnanomaly.roi.components import Component, find_components
 from nnanomaly.roi.lesion_size import axial_diameter_mm, equivalent_diameter_mm
 from nnanomaly.volume import Box, Grid, Shape, Triple
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class Found:
     """A candidate and its voxels."""
 
     candidate: Candidate
@@ -95,7 +93,7 @@ def find_candidates(
     return mask_of(regions, grid.shape), [region.candidate for region in regions]
 
 
-def mask_of(regions: Sequence[Region], shape: Shape) -> BoolArray:
+def mask_of(regions: Sequence[Found], shape: Shape) -> BoolArray:
     """The voxels of all regions."""
     mask = np.zeros(shape, dtype=bool)
     for region in regions:
@@ -103,7 +101,7 @@ def mask_of(regions: Sequence[Region], shape: Shape) -> BoolArray:
     return mask
 
 
-def find_regions(anomaly: FloatArray, threshold: float, grid: Grid, plan: InferencePlan) -> list[Region]:
+def find_regions(anomaly: FloatArray, threshold: float, grid: Grid, plan: InferencePlan) -> list[Found]:
     """Threshold (strictly above), grow, clean, split into 26-connected components, drop small ones, score the rest.
 
     Returns what is left in descending score.
@@ -111,11 +109,11 @@ def find_regions(anomaly: FloatArray, threshold: float, grid: Grid, plan: Infere
     mask = threshold_mask(anomaly, threshold, plan)
     if plan.morphology and mask.any():
         mask = clean_mask(mask, grid.spacing_mm)
-    kept: list[Region] = []
+    kept: list[Found] = []
     for component in find_components(mask):
         candidate = _describe(component, anomaly, grid)
         if candidate.num_voxels >= plan.min_voxels and candidate.equivalent_diameter_mm >= plan.min_diameter_mm:
-            kept.append(Region(candidate, component))
+            kept.append(Found(candidate, component))
     return sorted(kept, key=lambda region: -region.candidate.score)
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from nnanomaly.dataset.raw_dataset import DatasetDescription
 from nnanomaly.imageio.reader_writer import write_like
+from nnanomaly.inference.case_prediction import CasePrediction
 from nnanomaly.inference.composition import autoencoded_over_scan, over_scan
 from nnanomaly.inference.postprocessing import Candidate
-from nnanomaly.inference.predictor import CaseResult
 from nnanomaly.inference.status_table import texts_by_organ
 from nnanomaly.paths import (
     ARGUMENTS_JSON,
@@ -86,7 +86,7 @@ def write_case(
     case: str,
     image: Volume,
     image_path: Path,
-    result: CaseResult,
+    result: CasePrediction,
     *,
     description: DatasetDescription,
     save_autoencoded: bool = False,
@@ -150,7 +150,7 @@ BOXES_KEYS = {
 """Keys of the document of a case and what they hold, for its reference page."""
 
 
-def _document(case: str, result: CaseResult) -> dict[str, Any]:
+def _document(case: str, result: CasePrediction) -> dict[str, Any]:
     return {
         "case": case,
         "axes": "voxel indices in the order (k, j, i) of the NIfTI file; world positions in mm as (z, y, x) towards "

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
+from nnanomaly.arrays import Floats
 from nnanomaly.inference.candidate_features import FEATURES
 
-Floats = NDArray[np.float64]
 LARGEST_DEVIATION = 4.0
 """Standardised features are clipped here: a candidate unlike all that were seen is no reason to extrapolate."""
 

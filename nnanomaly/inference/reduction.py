@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nnanomaly.inference.candidate_features import FEATURES, Scene, candidate_features
-from nnanomaly.inference.postprocessing import Region
+from nnanomaly.arrays import BoolArray, FloatArray, Floats
+from nnanomaly.inference.candidate_features import FEATURES, Mapped, candidate_features
+from nnanomaly.inference.postprocessing import Found
 from nnanomaly.inference.reducer import Reducer, probabilities
 from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans
@@ -20,16 +20,13 @@ from nnanomaly.preprocessing.resampling import sample_labels_on_grid
 from nnanomaly.roi.components import Component
 from nnanomaly.volume import Grid, Volume
 
-Floats = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float32]
-Sorter = Callable[[Sequence[Region], Grid], list[Region]]
+Sorter = Callable[[Sequence[Found], Grid], list[Found]]
 """Regions on a grid -> those that stay, best first."""
 
 
-def scene_of_patch(patch: Patch, *, anomaly: FloatArray, healthy_hu: FloatArray, plans: Plans) -> Scene:
+def as_mapped(patch: Patch, *, anomaly: FloatArray, healthy_hu: FloatArray, plans: Plans) -> Mapped:
     """A patch with its map and its healthy reconstruction, as candidates are described by."""
-    return Scene(
+    return Mapped(
         anomaly=anomaly,
         image_hu=denormalise(patch.image, plans.preprocessing.window_hu),
         healthy_hu=healthy_hu,
@@ -39,16 +36,16 @@ def scene_of_patch(patch: Patch, *, anomaly: FloatArray, healthy_hu: FloatArray,
     )
 
 
-def features_on_own_grid(regions: Sequence[Region], scene: Scene) -> Floats:
+def features_on_own_grid(regions: Sequence[Found], scene: Mapped) -> Floats:
     """`[N, F]`: the features of regions that were found on the very grid of the scene."""
     return _stacked([candidate_features(_whole(r.component, scene.covered.shape), scene) for r in regions])
 
 
 def features_on_patches(
-    regions: Sequence[Region],
+    regions: Sequence[Found],
     grid: Grid,
-    patches: Sequence[tuple[Grid, Scene]],
-    further: Sequence[tuple[Grid, Scene]] = (),
+    patches: Sequence[tuple[Grid, Mapped]],
+    further: Sequence[tuple[Grid, Mapped]] = (),
 ) -> Floats:
     """`[N, F]`: the features of regions on `grid`, each on the patch that holds the most of it.
 
@@ -78,7 +75,7 @@ def component_on_grid(component: Component, source: Grid, target: Grid) -> BoolA
     return mask
 
 
-def scored(regions: Sequence[Region], scores: Floats, score_threshold: float) -> list[Region]:
+def scored(regions: Sequence[Found], scores: Floats, score_threshold: float) -> list[Found]:
     """The regions whose score is above the threshold, the score in place of that of the map, best first."""
     kept = [
         replace(region, candidate=replace(region.candidate, score=float(score)))
@@ -91,12 +88,12 @@ def scored(regions: Sequence[Region], scores: Floats, score_threshold: float) ->
 def sorter(
     reducers: Sequence[Reducer],
     score_threshold: float,
-    patches: Sequence[tuple[Grid, Scene]],
-    further: Sequence[tuple[Grid, Scene]] = (),
+    patches: Sequence[tuple[Grid, Mapped]],
+    further: Sequence[tuple[Grid, Mapped]] = (),
 ) -> Sorter:
     """Keeps the regions whose mean probability over the reducers exceeds the threshold; patches as above."""
 
-    def keep(regions: Sequence[Region], grid: Grid) -> list[Region]:
+    def keep(regions: Sequence[Found], grid: Grid) -> list[Found]:
         scores = mean_probabilities(reducers, features_on_patches(regions, grid, patches, further))
         return scored(regions, scores, score_threshold)
 

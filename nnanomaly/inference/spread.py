@@ -9,19 +9,17 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.inference.calibration import HealthyResiduals
 from nnanomaly.inference.composition import compose
 from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.look import PatchReconstruction, compared
-from nnanomaly.inference.postprocessing import Region, score_of
+from nnanomaly.inference.postprocessing import Found, score_of
 from nnanomaly.inference.read import read_look
 from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans
 from nnanomaly.volume import Box, Grid
-
-FloatArray = NDArray[np.float32]
 
 
 class SeenByFold(NamedTuple):
@@ -42,7 +40,7 @@ class SeenPatch(NamedTuple):
     """At least one."""
 
 
-def with_spread(regions: Sequence[Region], patches: Sequence[SeenPatch], target: Grid, plans: Plans) -> list[Region]:
+def with_spread(regions: Sequence[Found], patches: Sequence[SeenPatch], target: Grid, plans: Plans) -> list[Found]:
     """The regions, found on `target`, with the spread of their scores; as they are where there is one sample."""
     count = min((len(fold.reconstruction.samples) for patch in patches for fold in patch.folds), default=0)
     if count < 2 or not regions:

@@ -6,8 +6,9 @@ together, and the z-score of their difference with their contrast.
 
 import numpy as np
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.inference.head_input import ZSCORE_RANGE
-from nnanomaly.lesion_head.examples import LESION, FloatArray
+from nnanomaly.lesion_head.examples import LESION
 from nnanomaly.plans import HEAD_INPUTS
 from nnanomaly.training.augmentation import turn_and_scale
 

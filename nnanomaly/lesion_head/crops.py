@@ -6,8 +6,9 @@ Examples are `[6, Z, Y, X]`, see `examples`. Without this, a lesion of 10 cm wou
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.lesion_head.augmentation import vary_crop
-from nnanomaly.lesion_head.examples import LESION, WEIGHT, FloatArray, flipped
+from nnanomaly.lesion_head.examples import LESION, WEIGHT, flipped
 from nnanomaly.roi.components import Component, find_components
 from nnanomaly.roi.lesion_size import equivalent_diameter_mm
 from nnanomaly.volume import Shape, Triple

@@ -12,13 +12,14 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.dataset.patch_store import list_patches, load_patch, read_variant, save_patch
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.detectors import Detector
 from nnanomaly.inference.look import look, noise_key
 from nnanomaly.inference.patch_map import healthy_statistics
 from nnanomaly.inference.reconstruct import Reconstructor
-from nnanomaly.lesion_head.examples import WEIGHT, EditedPatch, FloatArray, edit_patch, training_example, vary_patch
+from nnanomaly.lesion_head.examples import WEIGHT, EditedPatch, edit_patch, training_example, vary_patch
 from nnanomaly.lesion_head.self_training import guess_lesions
 from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.head_input import head_input
 from nnanomaly.inference.look import Look
@@ -19,8 +20,6 @@ from nnanomaly.preprocessing.normalization import denormalise, normalise
 from nnanomaly.synthesis.case_generator import make_example
 from nnanomaly.training.augmentation import augment_patch
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 LESION, WEIGHT = len(HEAD_INPUTS), len(HEAD_INPUTS) + 1
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.build import build_head
 from nnanomaly.checkpoint import FINAL, checkpoint_hash
 from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
@@ -31,7 +32,6 @@ from nnanomaly.lesion_head.example_store import (
     variant_of,
     with_organ,
 )
-from nnanomaly.lesion_head.examples import FloatArray
 from nnanomaly.lesion_head.head_stage import HELD_OUT, SEEN, HeadStage
 from nnanomaly.patch import Patch
 from nnanomaly.plans import FELT_BY_NETWORKS, RESIDUAL_FIELDS, Plans, TrainingPlan, load_plans, save_plans

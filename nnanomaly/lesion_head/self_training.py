@@ -9,13 +9,11 @@ where the head is less sure, since the label says that there is something (the m
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from skimage.filters import apply_hysteresis_threshold
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.roi.components import find_components
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 CERTAIN, LIKELY, UNLIKELY = 0.8, 0.5, 0.1
 """Probabilities: a lesion holds a voxel above the first and grows down to the second; below the third is background."""
 FAINTEST_GUESS = 0.3

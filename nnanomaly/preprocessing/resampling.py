@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.utilities.errors import ConfigurationError
 from nnanomaly.volume import Box, Grid, Shape, Volume
 
@@ -23,7 +24,6 @@ _FACE_TOLERANCE = 1e-6
 _MARGIN = {0: 1, 1: 1, 2: 10, 3: 13, 4: 16, 5: 20}  # voxels after which a sample's share in a spline is below 1e-7
 _GAUSSIAN_WIDTHS = 4.0
 
-FloatArray = NDArray[np.float32]
 Coverage = NDArray[np.bool_]
 
 

@@ -1,6 +1,6 @@
 """Whether a finding is there: affirmed, negated, uncertain, of the past, of another person, or only planned."""
 
-from nnanomaly.pseudo_labels.clauses import Clause, Finding
+from nnanomaly.pseudo_labels.clauses import Clause, Hit
 from nnanomaly.pseudo_labels.lexicon import NUMBER, Span
 from nnanomaly.pseudo_labels.rule_pack import KINDS
 from nnanomaly.pseudo_labels.sentences import BACKGROUND, Sentence
@@ -63,7 +63,7 @@ def _reaches(clause: Clause, span: Span, index: int) -> bool:
     return span.value != "negation_before" or not _comma_begins_anew(clause, span.end, finding)
 
 
-def _comma_begins_anew(clause: Clause, start: int, finding: Finding) -> bool:
+def _comma_begins_anew(clause: Clause, start: int, finding: Hit) -> bool:
     """No hydronephrosis, cyst of 2 cm: a comma, no list that ends in `or`, and a measurement behind it."""
     commas = [i for i in range(start, finding.start) if clause.tokens[i].text == ","]
     if not commas:
@@ -73,7 +73,7 @@ def _comma_begins_anew(clause: Clause, start: int, finding: Finding) -> bool:
     return not is_list and any(clause.tokens[i].text == NUMBER for i in rest)
 
 
-def _side_after_comma_alone(clause: Clause, span: Span, finding: Finding) -> bool:
+def _side_after_comma_alone(clause: Clause, span: Span, finding: Hit) -> bool:
     """No stones, cyst in the left kidney: no `or` behind the comma, and the only side. A list, or the next finding?"""
     commas = [i for i in range(span.end, finding.start) if clause.tokens[i].text == ","]
     if span.value != "negation_before" or not commas:
@@ -93,5 +93,5 @@ def _is_listed_with_next(clause: Clause, index: int) -> bool:
     return any(i in clause.joiners for i in inner)
 
 
-def _stands_beside(span: Span, finding: Finding) -> bool:
+def _stands_beside(span: Span, finding: Hit) -> bool:
     return 0 <= finding.start - span.end <= 1

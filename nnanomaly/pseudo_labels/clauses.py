@@ -34,7 +34,7 @@ class Chain(NamedTuple):
     mentions: tuple[OrganMention, ...]
 
 
-class Finding(NamedTuple):
+class Hit(NamedTuple):
     """A finding; `organ` is empty where the word itself names none."""
 
     start: int
@@ -56,7 +56,7 @@ class Clause(NamedTuple):
     """Everything that is looked up in a clause; numbers are token positions."""
 
     tokens: tuple[Token, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Hit, ...]
     finding_starts: tuple[int, ...]
     chains: tuple[Chain, ...]
     parts: tuple[Span, ...]
@@ -128,7 +128,7 @@ def expand_sides(side: str) -> Sides:
     return frozenset((LEFT, RIGHT)) if side == BOTH else frozenset((side,))
 
 
-def _findings(length: int, found_terms: Mapping[str, list[Span]]) -> tuple[list[Finding], list[Span]]:
+def _findings(length: int, found_terms: Mapping[str, list[Span]]) -> tuple[list[Hit], list[Span]]:
     """Findings and context words; a word of absence is a finding only where none stands before it to be absent."""
     found = [_to_finding(span) for span in found_terms["findings"] if span.value]
     first = min((f.start for f in found if f.kind not in (ABSENCE, "normal", MEASURED)), default=length)
@@ -137,19 +137,19 @@ def _findings(length: int, found_terms: Mapping[str, list[Span]]) -> tuple[list[
     return [finding for finding in found if finding not in absences], sorted(context)
 
 
-def _to_finding(span: Span) -> Finding:
+def _to_finding(span: Span) -> Hit:
     organ, _, kind = span.value.partition(":")
-    return Finding(span.start, span.end, organ, kind, span.term)
+    return Hit(span.start, span.end, organ, kind, span.term)
 
 
-def _organ_spans(anatomy: Sequence[Span], findings: Sequence[Finding]) -> list[Span]:
+def _organ_spans(anatomy: Sequence[Span], findings: Sequence[Hit]) -> list[Span]:
     """Named organs, and those that a finding names with it."""
     named = [f for f in findings if f.organ and not any(_overlap(f, span) for span in anatomy)]
     return sorted([*anatomy, *(Span(f.start, f.end, f.organ, f.term) for f in named)])
 
 
 def _attach(
-    sides: Sequence[Span], organs: Sequence[Span], findings: Sequence[Finding], *, soft: frozenset[int], hard: set[int]
+    sides: Sequence[Span], organs: Sequence[Span], findings: Sequence[Hit], *, soft: frozenset[int], hard: set[int]
 ) -> tuple[dict[Span, Sides], list[Span]]:
     """Give every side to the organ next to it; the rest is free. `soft` words do not count, `hard` ones part."""
     owned: dict[Span, Sides] = {}
@@ -168,7 +168,7 @@ def _attach(
     return owned, free
 
 
-def _gap(side: Span, organ: Span, findings: Sequence[Finding], *, soft: frozenset[int], hard: set[int]) -> int | None:
+def _gap(side: Span, organ: Span, findings: Sequence[Hit], *, soft: frozenset[int], hard: set[int]) -> int | None:
     """Words between a side and an organ; None: too far apart."""
     first, second = (side, organ) if side.start <= organ.start else (organ, side)
     inner = range(first.end, second.start)
@@ -191,7 +191,7 @@ def _chains(
     mentions: Sequence[OrganMention],
     tokens: Sequence[Token],
     *,
-    findings: Sequence[Finding],
+    findings: Sequence[Hit],
     joiners: frozenset[int],
     between: frozenset[int],
 ) -> list[Chain]:
@@ -223,7 +223,7 @@ def _free_chains(sides: Sequence[Span], between: frozenset[int]) -> list[FreeSid
     return found
 
 
-def _overlap(a: Span | Finding | OrganMention, b: Span | Finding | OrganMention) -> bool:
+def _overlap(a: Span | Hit | OrganMention, b: Span | Hit | OrganMention) -> bool:
     return a.start < b.end and b.start < a.end
 
 

@@ -12,7 +12,7 @@ from nnanomaly.dataset.organ_labels import EXCLUDED, HEALTHY, UNHEALTHY
 from nnanomaly.dataset.organ_labels import UNCERTAIN as UNSURE
 from nnanomaly.pseudo_labels.assertions import AFFIRMED, HISTORICAL, NEGATED, UNCERTAIN, assert_finding
 from nnanomaly.pseudo_labels.carrier import plain_text
-from nnanomaly.pseudo_labels.clauses import NO_SIDE, Finding, Sides, split_clauses
+from nnanomaly.pseudo_labels.clauses import NO_SIDE, Hit, Sides, split_clauses
 from nnanomaly.pseudo_labels.language import Found, choose_rules, read_sentence
 from nnanomaly.pseudo_labels.lexicon import tokenize
 from nnanomaly.pseudo_labels.linking import Place, locate, opens_topic, subjects
@@ -158,7 +158,7 @@ def _names_organ(found: Found) -> bool:
     )
 
 
-def _mention(place: Place, finding: Finding, status: str, word: str, sentence: Sentence, rules: Rules) -> Mention:
+def _mention(place: Place, finding: Hit, status: str, word: str, sentence: Sentence, rules: Rules) -> Mention:
     unsided = UNSIDED in rules.pack.organs[place.organ].labels
     return Mention(
         organ=place.organ,

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from nnanomaly.pseudo_labels.clauses import NO_SIDE, Chain, Clause, Finding, OrganMention, Sides, expand_sides
+from nnanomaly.pseudo_labels.clauses import NO_SIDE, Chain, Clause, Hit, OrganMention, Sides, expand_sides
 from nnanomaly.pseudo_labels.lexicon import Span, Token
 from nnanomaly.pseudo_labels.rule_pack import BOTH
 
@@ -170,7 +170,7 @@ def _carried(clause: Clause, index: int, before: tuple[Place, ...]) -> tuple[Pla
     return tuple(Place(place.organ, free or place.sides) for place in before)
 
 
-def _lies_elsewhere(clause: Clause, finding: Finding) -> bool:
+def _lies_elsewhere(clause: Clause, finding: Hit) -> bool:
     """Whether a place that no list knows follows the finding: a cyst in the wibble."""
     skipped = {i for free in clause.free_sides for i in range(free.start, free.end)}
     skipped |= clause.locations | clause.fillers

@@ -9,7 +9,7 @@ from nnanomaly.evaluation.evaluate_case import read_scores
 from nnanomaly.evaluation.evaluate_folder import candidates_file
 from nnanomaly.evaluation.lesion_matching import MatchRule
 from nnanomaly.report.case_files import Folders, read_volumes
-from nnanomaly.report.findings import KINDS, Finding, counts, judge
+from nnanomaly.report.findings import KINDS, ShownRegion, counts, judge
 from nnanomaly.report.organ_view import LOOKED_AT, TRUNCATED, OrganView, view_organ, viewer_document
 from nnanomaly.report.pages import render
 from nnanomaly.report.predictions import PredictedCase, read_case
@@ -127,7 +127,7 @@ def write_case_page(task: CaseTask) -> CaseOutcome:
     return CaseOutcome(case=task.case, page=task.page.name, has_reference=has_reference, rows=rows)
 
 
-def _without_organ(findings: list[Finding], predicted: PredictedCase) -> list[Finding]:
+def _without_organ(findings: list[ShownRegion], predicted: PredictedCase) -> list[ShownRegion]:
     """Findings of a case in which no organ was looked at."""
     return [finding for finding in findings if predicted.organ_at(finding.region.center_mm) is None]
 

@@ -45,7 +45,7 @@ _OF_LESION = {"TP": FOUND, "FN": MISSED, "ignored_lesion": UNCOUNTED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class ShownRegion:
     """A candidate of the prediction or a lesion of the reference."""
 
     is_candidate: bool
@@ -69,7 +69,7 @@ class Finding:
         return f"{'candidate' if self.is_candidate else 'lesion'} {self.number}"
 
 
-def judge(candidates: Volume, reference: Volume | None, *, rule: MatchRule, score: Scores) -> list[Finding]:
+def judge(candidates: Volume, reference: Volume | None, *, rule: MatchRule, score: Scores) -> list[ShownRegion]:
     """Candidates, then lesions, of two masks `[1, Z, Y, X]` on one grid, by falling score and size."""
     found = find_components(candidates.array[0], connectivity=rule.connectivity)
     if reference is None:
@@ -84,7 +84,7 @@ def judge(candidates: Volume, reference: Volume | None, *, rule: MatchRule, scor
     return _numbered(sorted(_from_records(records, found, drawn), key=_importance))
 
 
-def _numbered(findings: Sequence[Finding]) -> list[Finding]:
+def _numbered(findings: Sequence[ShownRegion]) -> list[ShownRegion]:
     """The findings with their numbers in this order, and partners by these numbers."""
     sides = ([f.region.id for f in findings if f.is_candidate == side] for side in (False, True))
     numbers = [{identity: number for number, identity in enumerate(side, start=1)} for side in sides]
@@ -98,7 +98,7 @@ def _numbered(findings: Sequence[Finding]) -> list[Finding]:
     ]
 
 
-def _from_records(records: Sequence[LesionRecord], found: Sequence[Component], drawn: Measured) -> list[Finding]:
+def _from_records(records: Sequence[LesionRecord], found: Sequence[Component], drawn: Measured) -> list[ShownRegion]:
     findings = []
     for record in records:
         iou = record.iou if record.kind == "TP" else None
@@ -107,7 +107,7 @@ def _from_records(records: Sequence[LesionRecord], found: Sequence[Component], d
             findings.append(_candidate(kind, record.candidate, component, partner=record.lesion_id, iou=iou))
         if record.lesion is not None:
             findings.append(
-                Finding(
+                ShownRegion(
                     is_candidate=False,
                     kind=_OF_LESION[record.kind],
                     region=record.lesion,
@@ -119,7 +119,7 @@ def _from_records(records: Sequence[LesionRecord], found: Sequence[Component], d
     return findings
 
 
-def codes(findings: Sequence[Finding], box: Box, *, candidates: bool) -> NDArray[np.uint8]:
+def codes(findings: Sequence[ShownRegion], box: Box, *, candidates: bool) -> NDArray[np.uint8]:
     """Label map `[Z, Y, X]` of a part of the scan with the codes of its candidates, or of its lesions."""
     labels = np.zeros(box.shape, dtype=np.uint8)
     for finding in findings:
@@ -130,31 +130,31 @@ def codes(findings: Sequence[Finding], box: Box, *, candidates: bool) -> NDArray
     return labels
 
 
-def place_of(finding: Finding) -> tuple[int, int, int]:
+def place_of(finding: ShownRegion) -> tuple[int, int, int]:
     """The voxel of a finding that is nearest to the mean of its voxels: it lies in it, whatever its shape."""
     index = finding.component.voxel_indices()
     nearest = index[int(np.argmin(np.linalg.norm(index - index.mean(axis=0), axis=1)))]
     return int(nearest[0]), int(nearest[1]), int(nearest[2])
 
 
-def place_mm(finding: Finding, grid: Grid) -> tuple[float, float, float]:
+def place_mm(finding: ShownRegion, grid: Grid) -> tuple[float, float, float]:
     """World position (z, y, x) of `place_of`."""
     z, y, x = grid.to_world(np.asarray(place_of(finding), dtype=float))
     return float(z), float(y), float(x)
 
 
-def counts(findings: Sequence[Finding]) -> Mapping[str, int]:
+def counts(findings: Sequence[ShownRegion]) -> Mapping[str, int]:
     """How many of each kind."""
     return {kind.word: sum(finding.kind is kind for finding in findings) for kind in KINDS}
 
 
 def _candidate(
     kind: Kind, region: Region, component: Component, *, partner: int | None = None, iou: float | None = None
-) -> Finding:
-    return Finding(is_candidate=True, kind=kind, region=region, component=component, partner=partner, iou=iou)
+) -> ShownRegion:
+    return ShownRegion(is_candidate=True, kind=kind, region=region, component=component, partner=partner, iou=iou)
 
 
-def _importance(finding: Finding) -> tuple[bool, float, int]:
+def _importance(finding: ShownRegion) -> tuple[bool, float, int]:
     """Sorting key: candidates by falling score, lesions by falling size."""
     region = finding.region
     value = (region.score or 0.0) if finding.is_candidate else region.axial_diameter_mm

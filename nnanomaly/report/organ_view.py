@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nnanomaly.report.case_files import CaseVolumes
 from nnanomaly.report.crops import organ_box
 from nnanomaly.report.embedding import Embedded, OrganVolumes, embed_under
-from nnanomaly.report.findings import Finding, codes, place_mm
+from nnanomaly.report.findings import ShownRegion, codes, place_mm
 from nnanomaly.report.orientation import to_nearest_canonical
 from nnanomaly.report.pictures import Voxel, draw_organ
 from nnanomaly.volume import Box, Grid, Triple, Volume
@@ -28,7 +28,7 @@ class OrganView:
     """Name."""
     status: str
     """Word of the predictor."""
-    findings: list[Finding]
+    findings: list[ShownRegion]
     """Candidates and lesions that belong to it."""
     largest_map_value: float | None
     """Of the anomaly map, in the part that is shown; None where nothing is shown."""
@@ -38,7 +38,7 @@ class OrganView:
     """Volumes for the viewer; None where they are left out."""
 
     @property
-    def candidates(self) -> list[Finding]:
+    def candidates(self) -> list[ShownRegion]:
         """What was marked."""
         return [finding for finding in self.findings if finding.is_candidate]
 
@@ -53,7 +53,7 @@ def view_organ(
     status: str,
     patches: Sequence[Grid],
     volumes: CaseVolumes,
-    findings: list[Finding],
+    findings: list[ShownRegion],
     *,
     threshold: float | None,
     max_bytes: int,
@@ -94,7 +94,7 @@ def viewer_document(view: OrganView, grid: Grid, *, threshold: float | None) -> 
     }
 
 
-def _cut(volumes: CaseVolumes, findings: Sequence[Finding], box: Box) -> tuple[OrganVolumes, Grid]:
+def _cut(volumes: CaseVolumes, findings: Sequence[ShownRegion], box: Box) -> tuple[OrganVolumes, Grid]:
     """The part of a case in a box with canonical axes, and its grid."""
     grid = volumes.image.grid.crop(box)
 

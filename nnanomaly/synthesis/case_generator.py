@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.synthesis.distractors import DISTRACTORS
 from nnanomaly.synthesis.grown_lesion import grow_lesion
 from nnanomaly.synthesis.placement import PLACES
 from nnanomaly.volume import Triple
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 RADIUS_MM = (2.5, 50.0)
 """Radii are log-uniform (METHOD 7)."""
 PLACE_SHARES = (0.4, 0.4, 0.2)

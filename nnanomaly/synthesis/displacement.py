@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.synthesis.shapes import offsets_from
 from nnanomaly.volume import Shape, Triple
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 
 def push_aside(

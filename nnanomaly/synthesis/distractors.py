@@ -3,16 +3,14 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.distance import signed_distance_mm
 from nnanomaly.synthesis.noise import like_noise, measure_noise, noise_region
 from nnanomaly.synthesis.shapes import smooth_noise
 from nnanomaly.volume import Triple
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 Distractor = Callable[[FloatArray, BoolArray, Triple, np.random.Generator], FloatArray]
 DRIFT_MM = 40.0
 TUBE_STEPS = 40

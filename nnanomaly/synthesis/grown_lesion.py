@@ -6,8 +6,8 @@ Images and masks are `[Z, Y, X]` of one grid, intensities in HU, sizes in mm.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.distance import signed_distance_mm
 from nnanomaly.synthesis.displacement import push_aside
 from nnanomaly.synthesis.kinds import KINDS, Appearance, DrawKind
@@ -16,8 +16,6 @@ from nnanomaly.synthesis.placement import draw_center
 from nnanomaly.synthesis.shapes import blob_field, smooth_noise
 from nnanomaly.volume import Shape, Triple
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 EDGE_MM = (0.5, 2.0)
 OPACITY = (0.4, 1.0)
 ROUGHNESS = (0.02, 0.15)

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.distance import signed_distance_mm
 from nnanomaly.synthesis.placement import PLACES, draw_center
 from nnanomaly.synthesis.shapes import distance_from
 from nnanomaly.volume import Shape, Triple
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 EDGE_MM = (0.5, 2.0)
 """Range of the width over which a lesion fades into its surroundings (METHOD 7)."""
 

@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.synthesis.shapes import smooth_noise
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 DETAIL_SIGMA = 2.5
 """Noise is what a Gaussian of so many voxels takes away."""
 WINDOW = 5

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.volume import Shape
 
-FloatArray = NDArray[np.float32]
 PLACES = ("endophytic", "straddling", "exophytic")
 """Whole in the organ, centred in the organ and cut by its surface, or centred outside and touching the organ."""
 

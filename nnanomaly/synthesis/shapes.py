@@ -1,13 +1,12 @@
 """Shapes of lesions: superellipsoids whose surface smooth noise pushes in and out. Arrays `[Z, Y, X]`, sizes in mm."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.volume import Shape, Triple
 
-FloatArray = NDArray[np.float32]
 AXIS_RATIO = (0.75, 1.3)
 """Half axes of the ellipsoid in units of the radius; they are scaled so that its volume is that of the sphere."""
 EXPONENT = (1.8, 3.0)

@@ -7,11 +7,10 @@ import random
 
 import numpy as np
 from batchgenerators.augmentations.spatial_transformations import augment_spatial_2
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.volume import Triple
 
-FloatArray = NDArray[np.float32]
 MAX_ANGLE = np.deg2rad(12.0)
 SCALES = (0.9, 1.1)
 SHARE = 0.8

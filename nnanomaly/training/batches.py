@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.training.optimisation import Batch
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-FloatArray = NDArray[np.float32]
+from nnanomaly.arrays import FloatArray
+
 Augment = Callable[[FloatArray, np.random.Generator], FloatArray]
 
 

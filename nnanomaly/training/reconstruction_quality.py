@@ -9,18 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.diffusion.codecs import Codec
 from nnanomaly.networks.losses import haar_split
 from nnanomaly.preprocessing.normalization import Window, denormalise, normalise
 from nnanomaly.synthesis.lesions import draw_insertions, insert
 from nnanomaly.volume import Triple
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 Autoencode = Callable[[FloatArray], FloatArray]
 RING_MM = 4.0
 """Thickness of the surroundings from which a lesion must stand out."""

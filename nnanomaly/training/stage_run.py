@@ -28,7 +28,7 @@ from nnanomaly.paths import (
 from nnanomaly.plans import Plans, TrainingPlan, save_plans
 from nnanomaly.stages import AUTOENCODER, SPECS, links_of
 from nnanomaly.trained_model import load_codec
-from nnanomaly.training.facts import Facts
+from nnanomaly.training.expectations import Facts
 from nnanomaly.training.fold_data import PatchSet
 from nnanomaly.training.loop import fit
 from nnanomaly.training.optimisation import Batch

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.build import build_classifier, build_discriminators, build_process, build_unet, build_vqgan
 from nnanomaly.dataset.organ_labels import HEALTHY, UNHEALTHY
 from nnanomaly.diffusion.codecs import Codec
@@ -23,11 +24,11 @@ from nnanomaly.training.batches import PatchBatches, batch_source, fixed_batches
 from nnanomaly.training.bottlenecks import Bottleneck, CodebookBottleneck, GaussianBottleneck
 from nnanomaly.training.classifier_stage import ClassifierStage
 from nnanomaly.training.diffusion_stage import DiffusionStage, with_class, without_class
-from nnanomaly.training.facts import Facts, autoencoder_facts, class_facts, latent_facts
+from nnanomaly.training.expectations import Facts, autoencoder_facts, class_facts, latent_facts
 from nnanomaly.training.fixed_stage import FixedStage
 from nnanomaly.training.fold_data import PatchSet, classes_of
 from nnanomaly.training.latent_pictures import show_denoised
-from nnanomaly.training.latents import Augment, FloatArray, encode_patches
+from nnanomaly.training.latents import Augment, encode_patches
 from nnanomaly.training.optimisation import Batch
 from nnanomaly.training.stage_run import StageRun, StageSetup
 from nnanomaly.training.vqgan_stage import PerceptualLoss, VQGANStage

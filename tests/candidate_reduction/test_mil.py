@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import Floats
 from nnanomaly.candidate_reduction.mil import WeakCandidates, bag_loss, fit_reducer
 from nnanomaly.inference.candidate_features import FEATURES
 from nnanomaly.inference.reducer import probabilities
 
-Floats = NDArray[np.float64]
 NOTHING = np.zeros((0, len(FEATURES)))
 TELLING = FEATURES.index("contrast_hu")
 

@@ -15,7 +15,7 @@ from nnanomaly.checkpoint import FINAL, checkpoint_hash, save_checkpoint
 from nnanomaly.imageio.nifti import write_volume
 from nnanomaly.paths import Paths
 from nnanomaly.plans import Plans, load_plans, save_plans
-from nnanomaly.tuning import configurations
+from nnanomaly.tuning.best_configuration import configurations
 from nnanomaly.utilities.json_io import to_document
 from nnanomaly.volume import Grid, Volume
 

@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from nnanomaly.inference.python_api import Predictor
+from nnanomaly.inference.predictor import Predictor
 from nnanomaly.paths import Paths
 from nnanomaly.plans import OrganDomain, Plans, save_plans
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nnanomaly.diffusion.denoiser import Denoiser, Prediction, eps_denoiser
+from nnanomaly.diffusion.denoiser import Denoised, Denoiser, eps_denoiser
 from nnanomaly.diffusion.guidance import (
     LogProb,
     classifier_drift,
@@ -22,7 +22,7 @@ SCHEDULE = NoiseSchedule(torch.tensor([0.36, 0.75]))  # alpha_bar 0.64, 0.16
 
 
 def _ve(eps: Tensor) -> Denoiser:
-    return lambda x, sigma: Prediction(x - per_item(sigma, x) * eps, eps)
+    return lambda x, sigma: Denoised(x - per_item(sigma, x) * eps, eps)
 
 
 def _linear(direction: Tensor) -> LogProb:
@@ -113,9 +113,9 @@ def test_a_batch_of_4_is_guided_like_four_batches_of_1() -> None:
     start = 2 * gaussian((1, 6), generators)
     axis = torch.linspace(-1, 1, 6)
 
-    def denoise(x: Tensor, sigma: Tensor) -> Prediction:
+    def denoise(x: Tensor, sigma: Tensor) -> Denoised:
         x0 = torch.tanh(x) / (1 + per_item(sigma, x))
-        return Prediction(x0, (x - x0) / per_item(sigma, x))
+        return Denoised(x0, (x - x0) / per_item(sigma, x))
 
     def sample(x: Tensor) -> Tensor:
         guided = relative_guidance(denoise, _binary(axis, wanted=0), rho=0.2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nnanomaly.diffusion.denoiser import Prediction
+from nnanomaly.diffusion.denoiser import Denoised
 from nnanomaly.diffusion.inpainting import inpaint
 from nnanomaly.diffusion.schedule import karras_sigmas
 
@@ -15,11 +15,11 @@ MASK = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1, 1)
 COVARIANCE = torch.tensor([[1.0, CORRELATION], [CORRELATION, 1.0]])
 
 
-def denoise(x: Tensor, sigma: Tensor) -> Prediction:
+def denoise(x: Tensor, sigma: Tensor) -> Denoised:
     """E[x0 | x] of channels N(0, COVARIANCE): S (S + sigma^2)^-1 x."""
     weights = COVARIANCE @ torch.linalg.inv(COVARIANCE + float(sigma[0]) ** 2 * torch.eye(2))
     x0 = torch.einsum("ij,bjzyx->bizyx", weights, x)
-    return Prediction(x0, (x - x0) / float(sigma[0]))
+    return Denoised(x0, (x - x0) / float(sigma[0]))
 
 
 def drawn(*, num_levels: int = 30, num_resamplings: int, hidden: float = 0.0, count: int = 4000) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nnanomaly.diffusion.denoiser import Denoiser, Prediction, eps_denoiser
+from nnanomaly.diffusion.denoiser import Denoised, Denoiser, eps_denoiser
 from nnanomaly.diffusion.noise import gaussian, generator_for, step_noise
 from nnanomaly.diffusion.samplers import Step, ddim_invert, ddim_sample, ddpm_sample, heun
 from nnanomaly.diffusion.schedule import cosine_schedule, karras_sigmas, linear_schedule, strided_times
@@ -21,9 +21,9 @@ def _recorded(asked: list[float], eps: float = 1.0) -> Denoiser:
 
 
 def _constant_ve(asked: list[float]) -> Denoiser:
-    def denoise(x: Tensor, sigma: Tensor) -> Prediction:
+    def denoise(x: Tensor, sigma: Tensor) -> Denoised:
         asked.append(float(sigma[0]))
-        return Prediction(x - float(sigma[0]), torch.ones_like(x))
+        return Denoised(x - float(sigma[0]), torch.ones_like(x))
 
     return denoise
 
@@ -82,8 +82,8 @@ def test_every_ve_state_lies_on_the_level_it_is_declared_to_have() -> None:
 
 def test_heun_between_two_noisy_levels_is_the_trapezoid_rule() -> None:
     # dx / dsigma = sigma x; from 1 to 2 with x = 1: slopes 1 and 2 (1 + 1) = 4, mean 2.5.
-    def denoise(x: Tensor, sigma: Tensor) -> Prediction:
-        return Prediction(x, sigma[:, None] * x)
+    def denoise(x: Tensor, sigma: Tensor) -> Denoised:
+        return Denoised(x, sigma[:, None] * x)
 
     assert heun(denoise, torch.ones(1, 1), torch.tensor([1.0, 2.0])).item() == pytest.approx(3.5)
 

@@ -6,7 +6,7 @@ import pytest
 from nnanomaly.evaluation.boxes import ScoredBoxes
 from nnanomaly.evaluation.case_pairs import CasePairs, measure_reference, pair_boxes
 from nnanomaly.evaluation.lesion_matching import MatchRule
-from nnanomaly.evaluation.thresholds import Threshold, best_threshold, otsu_threshold
+from nnanomaly.evaluation.thresholds import Threshold, best_threshold, otsu_of_cases
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Grid, Volume
 
@@ -65,6 +65,6 @@ def test_without_scores_or_lesions_there_is_nothing_to_choose() -> None:
 
 
 def test_otsu_separates_two_groups_of_scores() -> None:
-    threshold = otsu_threshold({"a": _case([0.9, 0.8], [0.1, 0.2, 0.15])})
+    threshold = otsu_of_cases({"a": _case([0.9, 0.8], [0.1, 0.2, 0.15])})
     assert threshold.source == "otsu"
     assert 0.2 < threshold.value < 0.8

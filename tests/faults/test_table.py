@@ -30,8 +30,8 @@ def rows() -> list[tuple[str, list[str], str]]:
 
 def test_every_fault_is_in_the_table_once() -> None:
     numbers = [int(fault.removeprefix("F")) for fault, _, _ in rows()]
-    assert numbers[:104] == list(range(1, 105))
-    assert numbers == sorted(set(numbers))
+    assert len(numbers) > 190
+    assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_every_fault_has_a_test_or_a_reason() -> None:

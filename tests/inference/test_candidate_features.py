@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from nnanomaly.arrays import Floats
 from nnanomaly.distance import signed_distance_mm
-from nnanomaly.inference.candidate_features import FEATURES, Scene, candidate_features
+from nnanomaly.inference.candidate_features import FEATURES, Mapped, candidate_features
 
-Floats = NDArray[np.float64]
 SIZE_MM = 60.0
 
 
@@ -19,14 +19,14 @@ def positions_mm(spacing_mm: tuple[float, float, float]) -> list[Floats]:
     return list(np.meshgrid(*axes, indexing="ij"))
 
 
-def scene_and_ball(spacing_mm: tuple[float, float, float], radius_mm: float = 8.0) -> tuple[Scene, NDArray[np.bool_]]:
+def scene_and_ball(spacing_mm: tuple[float, float, float], radius_mm: float = 8.0) -> tuple[Mapped, NDArray[np.bool_]]:
     """An organ of 40 HU and radius 20 mm in fat, a ball of 10 HU within it that the reconstruction lacks."""
     z, y, x = positions_mm(spacing_mm)
     organ = z**2 + y**2 + x**2 < 20.0**2
     ball = z**2 + y**2 + (x - 5) ** 2 < radius_mm**2
     healthy = np.where(organ, 40.0, -100.0).astype(np.float32)
     image = np.where(ball, 10.0, healthy).astype(np.float32)
-    scene = Scene(
+    scene = Mapped(
         anomaly=(np.abs(image - healthy) / 10 + x / 100).astype(np.float32),
         image_hu=image,
         healthy_hu=healthy,
@@ -37,7 +37,7 @@ def scene_and_ball(spacing_mm: tuple[float, float, float], radius_mm: float = 8.
     return scene, ball
 
 
-def named(mask: NDArray[np.bool_], scene: Scene) -> dict[str, float]:
+def named(mask: NDArray[np.bool_], scene: Mapped) -> dict[str, float]:
     return dict(zip(FEATURES, candidate_features(mask, scene).tolist(), strict=True))
 
 

@@ -10,10 +10,10 @@ import torch
 from nnanomaly.experiment_planning.presets import DEFAULT
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.case_prediction import CasePrediction, predict_case
 from nnanomaly.inference.detectors import residual_detector
 from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.following import further_grid
-from nnanomaly.inference.predictor import CaseResult, predict_case
 from nnanomaly.inference.reconstruct import Reconstruction
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.errors import ConfigurationError
@@ -56,7 +56,7 @@ def test_no_patch_follows_where_the_scan_ends() -> None:
     assert both.origin_mm == (24.0, 40.0, 40.0)
 
 
-def predict(follow: bool, tiny_plans: Callable[..., Plans]) -> tuple[CaseResult, np.ndarray]:
+def predict(follow: bool, tiny_plans: Callable[..., Plans]) -> tuple[CasePrediction, np.ndarray]:
     """A lesion that grows out of a small organ, far beyond the one patch around it."""
     plans = tiny_plans("default", dataset="Dataset501_Kidney")
     preprocessing = replace(plans.preprocessing, spacing_mm=(2.0, 2.0, 2.0), patch_size=(16, 16, 16), tiling=False)

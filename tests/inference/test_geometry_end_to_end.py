@@ -21,11 +21,11 @@ from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
 from nnanomaly.imageio.nifti import read_volume
 from nnanomaly.inference.anomaly_map import ResidualStatistics
 from nnanomaly.inference.calibration import Calibration
+from nnanomaly.inference.case_prediction import CasePrediction, predict_case
 from nnanomaly.inference.detectors import residual_detector
 from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.look import noise_key
 from nnanomaly.inference.prediction_files import write_case
-from nnanomaly.inference.predictor import CaseResult, predict_case
 from nnanomaly.inference.reconstruct import Reconstruction
 from nnanomaly.plans import PLANS_NAMES, InferencePlan, Plans, PreprocessingPlan
 from nnanomaly.preprocessing.preprocessor import preprocess_case
@@ -139,7 +139,7 @@ class Case:
         patches = preprocess_case(*self._volumes(), plans.preprocessing, case="case", organ=organ)
         return {noise_key(patch): patch.grid for patch in patches}
 
-    def predict(self, organ: str, plans: Plans, model: Fold) -> CaseResult:
+    def predict(self, organ: str, plans: Plans, model: Fold) -> CasePrediction:
         image, mask = self._volumes()
         result = predict_case(
             image,

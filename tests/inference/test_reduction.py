@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nnanomaly.inference.candidate_features import FEATURES, Scene
-from nnanomaly.inference.postprocessing import Candidate, Region
+from nnanomaly.inference.candidate_features import FEATURES, Mapped
+from nnanomaly.inference.postprocessing import Candidate, Found
 from nnanomaly.inference.reducer import LARGEST_DEVIATION, Reducer, probabilities
 from nnanomaly.inference.reduction import (
     component_on_grid,
@@ -26,7 +26,7 @@ def ball(grid: Grid, radius_mm: float, center_mm: tuple[float, float, float] = (
     return np.linalg.norm(grid.to_world(indices) - np.asarray(center_mm), axis=-1) < radius_mm
 
 
-def region(mask: np.ndarray, score: float = 1.0) -> Region:
+def region(mask: np.ndarray, score: float = 1.0) -> Found:
     (component,) = find_components(mask)
     candidate = Candidate(
         box=component.box,
@@ -39,12 +39,12 @@ def region(mask: np.ndarray, score: float = 1.0) -> Region:
         score_max=score,
         score_mean=score,
     )
-    return Region(candidate, component)
+    return Found(candidate, component)
 
 
-def scene(grid: Grid, hu: float = 0.0) -> Scene:
+def scene(grid: Grid, hu: float = 0.0) -> Mapped:
     constant = np.full(grid.shape, hu, dtype=np.float32)
-    return Scene(
+    return Mapped(
         anomaly=np.where(ball(grid, 8), 2.0, 0.0).astype(np.float32),
         image_hu=constant,
         healthy_hu=constant,

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from nnanomaly.checkpoint import find_folds
 from nnanomaly.inference.loaded_model import ModelRequest
-from nnanomaly.inference.python_api import Predictor
+from nnanomaly.inference.predictor import Predictor
 from nnanomaly.model_sharing import install_api
 from nnanomaly.model_sharing.archive import describe_files, pack, unpack
 from nnanomaly.model_sharing.export_api import export_model

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nnanomaly.diffusion.denoiser import Denoiser, Prediction, edm_denoiser
+from nnanomaly.diffusion.denoiser import Denoised, Denoiser, edm_denoiser
 from nnanomaly.diffusion.guidance import classifier_drift, classifier_guidance, relative_guidance
 from nnanomaly.diffusion.samplers import Step, ddim_invert, ddim_sample, ddpm_sample, heun
 from nnanomaly.diffusion.schedule import (
@@ -39,12 +39,12 @@ def mixture(means: list[float], std: float) -> Denoiser:
     """Exact VE denoiser of data drawn with equal chance from N(mean, std^2), each value for itself."""
     centres = torch.tensor(means, dtype=torch.float64)
 
-    def denoise(x: Tensor, sigma: Tensor) -> Prediction:
+    def denoise(x: Tensor, sigma: Tensor) -> Denoised:
         level, values = per_item(sigma, x), x[..., None]
         noise = level[..., None] ** 2
         share = torch.softmax(-((values - centres) ** 2) / (2 * (std**2 + noise)), dim=-1)
         x0 = (share * (std**2 * values + noise * centres) / (std**2 + noise)).sum(dim=-1)
-        return Prediction(x0, (x - x0) / level)
+        return Denoised(x0, (x - x0) / level)
 
     return denoise
 
@@ -58,7 +58,7 @@ def quantiles(means: list[float], std: float, num: int = 200) -> Tensor:
 def ve_to_vp(denoise: Denoiser, schedule: NoiseSchedule) -> Denoiser:
     """A VE denoiser seen in VP coordinates: x0 and eps are the same in both."""
 
-    def denoise_vp(x_t: Tensor, t: Tensor) -> Prediction:
+    def denoise_vp(x_t: Tensor, t: Tensor) -> Denoised:
         signal, _ = schedule.signal_and_noise(t, x_t)
         return denoise(x_t / signal, schedule.sigma_of(t).to(signal.dtype))
 
@@ -188,8 +188,8 @@ def test_ddpm_samples_the_data() -> None:
 
 def test_the_same_scale_pushes_ddpm_twice_as_far_as_ddim() -> None:
     # A network that always predicts no noise keeps xb = x / sqrt(abar); what arrives is the accumulated push per s * g.
-    def silent(x_t: Tensor, t: Tensor) -> Prediction:
-        return Prediction(COSINE.x0_from_eps(x_t, torch.zeros_like(x_t), t), torch.zeros_like(x_t))
+    def silent(x_t: Tensor, t: Tensor) -> Denoised:
+        return Denoised(COSINE.x0_from_eps(x_t, torch.zeros_like(x_t), t), torch.zeros_like(x_t))
 
     def log_p(x: Tensor, t: Tensor) -> Tensor:
         return x[:, 0]
@@ -204,9 +204,9 @@ def test_the_same_scale_pushes_ddpm_twice_as_far_as_ddim() -> None:
 
 def test_relative_guidance_carries_the_other_class_over_along_the_classifier_alone() -> None:
     # 16 values an item: the class shows in the first, the other 15 are N(0, 1) whatever the class.
-    def exact(x: Tensor, sigma: Tensor) -> Prediction:
+    def exact(x: Tensor, sigma: Tensor) -> Denoised:
         parts = mixture([-1.5, 1.5], 0.6)(x[:, :1], sigma), mixture([0.0], 1.0)(x[:, 1:], sigma)
-        return Prediction(torch.cat([p.x0 for p in parts], dim=1), torch.cat([p.eps for p in parts], dim=1))
+        return Denoised(torch.cat([p.x0 for p in parts], dim=1), torch.cat([p.eps for p in parts], dim=1))
 
     rest = torch.randn(200, 15, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x, sigmas = torch.cat([quantiles([-1.5, 1.5], 0.6, 100), rest], dim=1), karras_sigmas(0.006, 2.0, 25)

@@ -22,7 +22,7 @@ from nnanomaly.inference.inpainting import build_inpainter
 from nnanomaly.inference.reconstruct import LatentModels, build_reconstructor
 from nnanomaly.plans import Plans
 from nnanomaly.training.stage_setup import setup_classifier, setup_ddpm
-from nnanomaly.tuning.settings import candidate_plans
+from nnanomaly.tuning.sweep.settings import candidate_plans
 
 CPU = torch.device("cpu")
 RECORDED = Path(__file__).with_name("process_numbers.json")

@@ -18,7 +18,7 @@ from nnanomaly.networks.vqgan import VQGAN
 from nnanomaly.plans import ClassifierPlan, TrainingPlan, VQGANPlan
 from nnanomaly.training.bottlenecks import CodebookBottleneck
 from nnanomaly.training.classifier_stage import ClassifierStage
-from nnanomaly.training.facts import autoencoder_facts, blur, class_facts, latent_facts
+from nnanomaly.training.expectations import autoencoder_facts, blur, class_facts, latent_facts
 from nnanomaly.training.loop import fit
 from nnanomaly.training.monitor import MonitorSettings
 from nnanomaly.training.optimisation import Batch

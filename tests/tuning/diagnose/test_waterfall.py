@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from nnanomaly.evaluation.lesion_matching import LesionRecord
 from nnanomaly.evaluation.regions import Region
-from nnanomaly.tuning.waterfall import (
+from nnanomaly.tuning.diagnose.waterfall import (
     STEPS,
     Criteria,
     LesionTrace,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from nnanomaly.evaluation.tables import to_csv, to_markdown
 from nnanomaly.plans import PLANS_NAMES, InferencePlan
-from nnanomaly.tuning.selection import Choice, Tried
+from nnanomaly.tuning.best_configuration.selection import Choice, Tried
 from nnanomaly.utilities.files import write_text
 from nnanomaly.utilities.json_io import to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers

@@ -16,7 +16,7 @@ import SimpleITK as sitk  # noqa: N813
 
 import nnanomaly
 from nnanomaly import cli
-from nnanomaly.inference.python_api import Predictor
+from nnanomaly.inference.predictor import Predictor
 from nnanomaly.paths import Paths, environment_for
 from nnanomaly.plans import Plans
 from nnanomaly.utilities.errors import ConfigurationError, DataError

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.evaluation.lesion_matching import LesionRecord, MatchRule, match_case
 from nnanomaly.evaluation.metrics import lesion_metrics
 from nnanomaly.inference.postprocessing import find_candidates
@@ -14,7 +15,6 @@ from nnanomaly.tuning.trials import Trial
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.volume import Volume
 
-FloatArray = NDArray[np.float32]
 METRICS = ("dice", "f1")
 
 

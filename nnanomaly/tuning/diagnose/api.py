@@ -16,11 +16,11 @@ from nnanomaly.inference.model_documents import plans_of_fold
 from nnanomaly.patch import Patch
 from nnanomaly.paths import DIAGNOSE, PLANS_JSON, Paths
 from nnanomaly.plans import Plans, load_plans
-from nnanomaly.tuning.diagnose_files import Diagnosis, write_diagnosis
+from nnanomaly.tuning.diagnose.files import Diagnosis, write_diagnosis
+from nnanomaly.tuning.diagnose.scenes import Scene, scene_of_trial, trace_scene
+from nnanomaly.tuning.diagnose.waterfall import Criteria
 from nnanomaly.tuning.drawn_lesions import DrawnLesions
-from nnanomaly.tuning.scenes import Scene, scene_of_trial, trace_scene
 from nnanomaly.tuning.trials import inserted_trials
-from nnanomaly.tuning.waterfall import Criteria
 from nnanomaly.utilities.errors import DataError
 from nnanomaly.utilities.progress import shown
 from nnanomaly.volume import Volume

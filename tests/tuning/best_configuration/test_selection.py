@@ -8,7 +8,7 @@ import pytest
 from nnanomaly.evaluation.bootstrap import Bootstrap
 from nnanomaly.experiment_planning.presets import DEFAULT
 from nnanomaly.plans import InferencePlan
-from nnanomaly.tuning.selection import Choice, Tried, choose, merged
+from nnanomaly.tuning.best_configuration.selection import Choice, Tried, choose, merged
 
 PLAN = DEFAULT.inference
 OTHER = replace(PLAN, hysteresis=0.9)

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nnanomaly.evaluation.tables import to_csv
-from nnanomaly.tuning.waterfall import STEPS, BinSummary, Criteria, LesionTrace, summarise
+from nnanomaly.tuning.diagnose.waterfall import STEPS, BinSummary, Criteria, LesionTrace, summarise
 from nnanomaly.utilities.files import write_atomically, write_text
 from nnanomaly.utilities.json_io import to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers

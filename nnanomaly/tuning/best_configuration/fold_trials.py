@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.evaluation.metrics import case_metrics
 from nnanomaly.inference.calibration import HealthyResiduals, choose_threshold
 from nnanomaly.inference.fold import Fold
@@ -20,14 +20,13 @@ from nnanomaly.inference.postprocessing import otsu_threshold
 from nnanomaly.inference.read import read_look
 from nnanomaly.patch import Patch
 from nnanomaly.plans import InferencePlan, Plans
-from nnanomaly.tuning.configurations import Numbered, group_by, map_of, reconstruction_of
-from nnanomaly.tuning.map_masks import MaskMemory
-from nnanomaly.tuning.selection import Tried
-from nnanomaly.tuning.sweep import match_trial
+from nnanomaly.tuning.best_configuration.configurations import Numbered, group_by, map_of, reconstruction_of
+from nnanomaly.tuning.best_configuration.map_masks import MaskMemory
+from nnanomaly.tuning.best_configuration.selection import Tried
+from nnanomaly.tuning.sweep.outcomes import match_trial
 from nnanomaly.tuning.trials import Trial
 from nnanomaly.utilities.progress import all_shown
 
-FloatArray = NDArray[np.float32]
 Item = TypeVar("Item")
 
 

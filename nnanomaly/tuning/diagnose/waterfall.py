@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.evaluation.lesion_matching import LesionRecord
 from nnanomaly.evaluation.metrics import SIZE_BINS_MM, size_bin
 from nnanomaly.volume import Triple
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 SHELL_MM = (2.0, 8.0)
 """How far from the lesion its shell begins and ends: the gap keeps the partial volume of its edge out."""
 MIN_SHELL_VOXELS = 20

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnanomaly.arrays import Floats
 from nnanomaly.evaluation.bootstrap import Bootstrap, RatioOfSums
 from nnanomaly.plans import InferencePlan
-from nnanomaly.tuning.configurations import complexity
+from nnanomaly.tuning.best_configuration.configurations import complexity
 
-FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 TP, FP, FN = 0, 1, 2
 NUM_ERRORS = 2.0
@@ -70,11 +70,11 @@ class Choice:
     """Allowed, and at most `NUM_ERRORS` standard errors of the difference behind the best."""
     allowed: list[int]
     """Within the limit of false candidates per healthy organ."""
-    standard_errors: FloatArray
+    standard_errors: Floats
     """Of the F1 of every configuration."""
-    behind: FloatArray
+    behind: Floats
     """F1 of the best less that of every configuration."""
-    behind_errors: FloatArray
+    behind_errors: Floats
     """Standard error of that difference."""
     unseen_f1: float | None
     """Mean F1 of the best of a draw on the cases that were not drawn: what the best of a grid is really worth. None
@@ -130,7 +130,7 @@ def _f1_of(tried: Tried, cases: Sequence[str]) -> RatioOfSums:
     return RatioOfSums(numerator=2 * tp, denominator=2 * tp + fp + fn)
 
 
-def _of_the_best(draws: FloatArray, unseen: FloatArray) -> float | None:
+def _of_the_best(draws: Floats, unseen: Floats) -> float | None:
     """Mean of `unseen` `[configurations, draws]` at the best of every draw, NaN left out."""
     reached = unseen[draws.argmax(axis=0), np.arange(draws.shape[1])]
     defined = reached[np.isfinite(reached)]

@@ -16,10 +16,10 @@ from nnanomaly.inference.reducer import Reducer
 from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.normalization import normalise
-from nnanomaly.tuning.diagnose_api import drawn_scenes
-from nnanomaly.tuning.diagnose_files import Diagnosis, describe, waterfall_figure
-from nnanomaly.tuning.scenes import Scene, trace_scene
-from nnanomaly.tuning.waterfall import STEPS, Criteria
+from nnanomaly.tuning.diagnose.api import drawn_scenes
+from nnanomaly.tuning.diagnose.files import Diagnosis, describe, waterfall_figure
+from nnanomaly.tuning.diagnose.scenes import Scene, trace_scene
+from nnanomaly.tuning.diagnose.waterfall import STEPS, Criteria
 from nnanomaly.volume import Grid, Volume
 
 SHAPE = (16, 16, 24)

@@ -7,14 +7,12 @@ found in the small mask. The results are those of `find_candidates`.
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.inference.postprocessing import Candidate, find_candidates
 from nnanomaly.plans import InferencePlan
 from nnanomaly.volume import Box, Grid
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 MARGIN = 2
 Key = tuple[int, float, float, bool]
 

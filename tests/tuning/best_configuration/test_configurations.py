@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from nnanomaly.experiment_planning.presets import DEFAULT, PAPER
 from nnanomaly.plans import FELT_BY_NETWORKS, InferencePlan
-from nnanomaly.tuning.configurations import (
+from nnanomaly.tuning.best_configuration.configurations import (
     Offer,
     changes,
     complexity,

@@ -10,7 +10,7 @@ from scipy import ndimage
 from nnanomaly.experiment_planning.presets import DEFAULT
 from nnanomaly.inference.calibration import choose_threshold
 from nnanomaly.inference.postprocessing import find_candidates
-from nnanomaly.tuning.map_masks import MaskMemory
+from nnanomaly.tuning.best_configuration.map_masks import MaskMemory
 from nnanomaly.volume import Grid
 
 SHAPE = (20, 24, 28)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nnanomaly.arrays import FloatArray
 from nnanomaly.device import choose_device, memory_fault
 from nnanomaly.inference.calibrate_api import (
     calibrate_fold,
@@ -24,9 +25,9 @@ from nnanomaly.patch import Patch
 from nnanomaly.paths import SWEEP, Paths
 from nnanomaly.plans import Plans, load_plans, save_plans
 from nnanomaly.tuning.drawn_lesions import DrawnLesions
-from nnanomaly.tuning.settings import candidate_plans
-from nnanomaly.tuning.sweep import FloatArray, Outcome, best_outcome, score_trials
-from nnanomaly.tuning.sweep_files import write_sweep
+from nnanomaly.tuning.sweep.files import write_sweep
+from nnanomaly.tuning.sweep.outcomes import Outcome, best_outcome, score_trials
+from nnanomaly.tuning.sweep.settings import candidate_plans
 from nnanomaly.tuning.trials import DIAMETERS_MM, Trial, drawn_trials, inserted_trials
 from nnanomaly.utilities.progress import all_shown
 

@@ -8,26 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.evaluation.lesion_matching import LesionRecord, MatchRule, match_case
 from nnanomaly.inference.anomaly_map import organ_gate
+from nnanomaly.inference.case_prediction import detect_lesions, sorter_of
 from nnanomaly.inference.composition import Composite, compose
 from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.postprocessing import threshold_mask
-from nnanomaly.inference.predictor import detect_lesions, sorter_of
 from nnanomaly.inference.read import read
-from nnanomaly.inference.reduction import Sorter, scene_of_patch
+from nnanomaly.inference.reduction import Sorter, as_mapped
 from nnanomaly.patch import ORGAN, Patch
 from nnanomaly.plans import Plans
 from nnanomaly.roi.components import Component, find_components
 from nnanomaly.stages import HEAD
+from nnanomaly.tuning.diagnose.waterfall import SHELL_MM, Criteria, LesionTrace, Views, trace_lesion
 from nnanomaly.tuning.trials import Trial
-from nnanomaly.tuning.waterfall import SHELL_MM, Criteria, LesionTrace, Views, trace_lesion
 from nnanomaly.volume import Box, Grid, Volume
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,7 +86,7 @@ def _sorter(
     """What sorts out the candidates of patches, which their `_layers` describe."""
     described = []
     for patch, (grid, (anomaly, _, _, healthy_hu, _, _), _) in zip(patches, layers, strict=True):
-        scene = scene_of_patch(patch, anomaly=anomaly, healthy_hu=healthy_hu, plans=plans)
+        scene = as_mapped(patch, anomaly=anomaly, healthy_hu=healthy_hu, plans=plans)
         described.append((grid, scene))
     return sorter_of([model], described)
 

@@ -21,11 +21,11 @@ from nnanomaly.patch import Patch
 from nnanomaly.paths import BEST_CONFIGURATION, PLANS_JSON, Paths, check_fold
 from nnanomaly.plans import RESIDUAL_FIELDS, InferencePlan, Plans, fits, load_plans, save_plans
 from nnanomaly.stages import HEAD
-from nnanomaly.tuning.best_configuration_files import Result, write_result
-from nnanomaly.tuning.configurations import Offer, changes, configurations
+from nnanomaly.tuning.best_configuration.configurations import Offer, changes, configurations
+from nnanomaly.tuning.best_configuration.files import Result, write_result
+from nnanomaly.tuning.best_configuration.fold_trials import try_configurations
+from nnanomaly.tuning.best_configuration.selection import choose, merged
 from nnanomaly.tuning.drawn_lesions import DrawnLesions
-from nnanomaly.tuning.fold_trials import try_configurations
-from nnanomaly.tuning.selection import choose, merged
 from nnanomaly.tuning.trials import Trial, drawn_trials, generated_trials
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 

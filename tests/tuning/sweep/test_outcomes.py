@@ -10,9 +10,9 @@ from nnanomaly.experiment_planning.presets import DEFAULT
 from nnanomaly.patch import COVERAGE, IMAGE, ORGAN, Patch
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.normalization import denormalise, normalise
-from nnanomaly.tuning.settings import candidate_plans
-from nnanomaly.tuning.sweep import Outcome, best_outcome, score_trials
-from nnanomaly.tuning.sweep_files import heat_map
+from nnanomaly.tuning.sweep.files import heat_map
+from nnanomaly.tuning.sweep.outcomes import Outcome, best_outcome, score_trials
+from nnanomaly.tuning.sweep.settings import candidate_plans
 from nnanomaly.tuning.trials import CONTRASTS_HU, Trial, drawn_trials, inserted_trials
 from nnanomaly.utilities.errors import ConfigurationError, DataError
 from nnanomaly.volume import Grid, Volume

@@ -13,7 +13,7 @@ from nnanomaly.inference.reconstruct import Reconstruction
 from nnanomaly.patch import COVERAGE, IMAGE, ORGAN, Patch
 from nnanomaly.plans import Plans
 from nnanomaly.preprocessing.normalization import normalise
-from nnanomaly.tuning.fold_trials import try_configurations
+from nnanomaly.tuning.best_configuration.fold_trials import try_configurations
 from nnanomaly.tuning.trials import Trial, generated_trials
 from nnanomaly.volume import Grid
 

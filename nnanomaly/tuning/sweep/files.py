@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nnanomaly.evaluation.tables import to_csv
-from nnanomaly.tuning.sweep import Outcome
+from nnanomaly.tuning.sweep.outcomes import Outcome
 from nnanomaly.utilities.files import write_atomically, write_text
 from nnanomaly.utilities.json_io import to_document, write_json
 from nnanomaly.utilities.leftovers import remove_leftovers

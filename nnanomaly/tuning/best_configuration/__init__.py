@@ -1,0 +1,1 @@
+"""Choosing map, threshold and post-processing among many configurations."""

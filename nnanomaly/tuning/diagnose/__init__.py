@@ -1,0 +1,1 @@
+"""At which step known lesions are lost."""

@@ -1,0 +1,1 @@
+"""Choosing noise level and guidance."""
