@@ -47,7 +47,7 @@ def why_no_case(folder: Path, file_ending: str) -> str:
     endings = {path: image_ending(path) for path in files}
     found = Counter(ending for ending in endings.values() if ending is not None)
     if found[".dcm"]:
-        return f"{found['.dcm']} DICOM files. Convert them: nnanomaly_convert_dicom -i {folder} -o another_folder"
+        return f"{found['.dcm']} DICOM files. Convert them: nnanomaly_convert_dicom {folder} -o another_folder"
     if not found:
         folders = len(paths) - len(files)
         inside = f"only {folders} folders and {len(files)} other files" if paths else "nothing"

@@ -61,7 +61,7 @@ def test_images_that_fit_no_case_are_listed_and_nothing_else(tmp_path: Path) -> 
         (("a_0000.nii",), "1 images .nii, but .nii.gz is wanted", "gzip"),
         (("a_0000.NII.GZ",), "1 images .nii.gz, but .nii.gz is wanted", "rename"),
         ((("scan", NIFTI),), "1 images without an ending, but .nii.gz is wanted", "rename"),
-        ((("IM1", DICOM), ("IM2", DICOM)), "2 DICOM files", "nnanomaly_convert_dicom -i "),
+        ((("IM1", DICOM), ("IM2", DICOM)), "2 DICOM files", "nnanomaly_convert_dicom "),
         (("a.nrrd",), "1 images .nrrd, but .nii.gz is wanted", "file_ending in dataset.json"),
     ],
 )
