@@ -53,6 +53,10 @@ def residual_detector(plan: InferencePlan) -> Detector:
     return detect
 
 
+WITHOUT_WEIGHTS: dict[str, Callable[[InferencePlan], Detector]] = {"residual": residual_detector}
+"""The detectors of a plan that need no network of their own."""
+
+
 def ensemble_detector(head: Detector, plan: InferencePlan) -> Detector:
     """Mean of the head's probability and of z / (z + `HALFWAY_Z`), z the gated z-score of the residual, in [0, 1].
 

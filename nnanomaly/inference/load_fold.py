@@ -10,7 +10,7 @@ import torch
 
 from nnanomaly.checkpoint import FINAL, checkpoint_field, checkpoint_hash, load_checkpoint
 from nnanomaly.diffusion.codecs import Codec
-from nnanomaly.inference.detectors import Detector, ensemble_detector, head_detector, residual_detector
+from nnanomaly.inference.detectors import WITHOUT_WEIGHTS, Detector, ensemble_detector, head_detector
 from nnanomaly.inference.fold import Fold, Sampled
 from nnanomaly.inference.inpainting import build_inpainter
 from nnanomaly.inference.reconstruct import LatentModels, build_reconstructor
@@ -102,9 +102,9 @@ def _sampled(codec: Codec, models: LatentModels, num_samples: int, *, seed: int,
 
 
 def _detector(folders: dict[str, Path], checkpoints: dict[str, str], plans: Plans, device: torch.device) -> Detector:
-    """The residual itself, or a head that was trained on the reconstructions of these very checkpoints."""
+    """One without weights, or a head that was trained on the reconstructions of these very checkpoints."""
     if not plans.inference.needs_head:
-        return residual_detector(plans.inference)
+        return WITHOUT_WEIGHTS[plans.inference.detector](plans.inference)
     path = folders[HEAD] / FINAL
     trained_on = checkpoint_field(load_checkpoint(path), "checkpoints", dict[str, str], path=path)
     present = {stage: checkpoints[stage] for stage in trained_on if stage in checkpoints}

@@ -126,10 +126,8 @@ def _guidance(inference: InferencePlan, calibrations: Mapping[str, Calibration])
 
 
 def _detector(inference: InferencePlan) -> str:
-    residual = f"residual ({inference.anomaly_map})"
-    return {HEAD: "the lesion head", "both": f"the mean of lesion head and {residual}"}.get(
-        inference.detector, inference.anomaly_map
-    )
+    named = {HEAD: "the lesion head", "both": f"the mean of lesion head and residual ({inference.anomaly_map})"}
+    return named.get(inference.detector, f"{inference.detector} ({inference.anomaly_map})")
 
 
 def _calibration(calibrations: Mapping[str, Calibration]) -> list[str]:
