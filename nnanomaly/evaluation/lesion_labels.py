@@ -59,12 +59,15 @@ def find_lesion_labels(
     Values given as `reference` or `prediction` win. Else the reference's are read from `dataset_json`, or from the
     `dataset.json` in the reference folder or beside it; the predictions' from the one in their folder, else they
     are the reference's; regions count as nnU-Net writes them. Raises `ConfigurationError` (CFG-LABELS) where that
-    leaves a choice, and `FileNotFoundError` for a `dataset_json` that does not exist.
+    leaves a choice or where a value is no label of the reference, and `FileNotFoundError` for a `dataset_json` that
+    does not exist.
     """
     source = dataset_json or _first_file(reference_folder / DATASET_JSON, reference_folder.parent / DATASET_JSON)
     document = None if source is None else read_json(source)
     labels, ignored = read_labels(document), ignore_value(document)
     values = tuple(sorted(set(reference))) or _lesions_of(source, labels, reference_folder, REFERENCE_FLAG)
+    if source is not None and labels:
+        _require_known(values, labels, source)
     if prediction:
         return LesionLabels(reference=values, prediction=tuple(sorted(set(prediction))), ignored=ignored)
     own_source = _first_file(prediction_folder / DATASET_JSON)
@@ -93,6 +96,18 @@ def labels_ending(reference_folder: Path, dataset_json: Path | None = None) -> s
 
 def _first_file(*paths: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
+
+
+def _require_known(values: tuple[int, ...], labels: Labels, source: Path) -> None:
+    """Refuse values that no label has: every lesion would be missing, and nothing would look wrong."""
+    known = {value for of_label in labels.values() for value in of_label}
+    if unknown := sorted(set(values) - known):
+        raise ConfigurationError(
+            "CFG-LABELS",
+            f"{', '.join(map(str, unknown))} is no value of a label in {source}, which has "
+            f"{shown({name: list(of_label) for name, of_label in labels.items()})}. "
+            f"Give values of these {REFERENCE_FLAG}.",
+        )
 
 
 def _named_lesions(document: Any, labels: Labels) -> tuple[int, ...]:

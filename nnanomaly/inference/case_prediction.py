@@ -15,7 +15,7 @@ from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.following import Scan, further_patches, only_lesion
 from nnanomaly.inference.postprocessing import Candidate, Found, find_regions, mask_of, otsu_threshold
 from nnanomaly.inference.read import read
-from nnanomaly.inference.reduction import Sorter, as_mapped, sorter
+from nnanomaly.inference.reduction import Reduce, as_mapped, reduce_with
 from nnanomaly.inference.spread import SeenByFold, SeenPatch, with_spread
 from nnanomaly.plans import InferencePlan, Plans
 from nnanomaly.preprocessing.preprocessor import OrganPatch, preprocess_case
@@ -104,8 +104,8 @@ def predict_patches(found: CasePatches, grid: Grid, *, plans: Plans, models: Seq
     patches, maps = [look.patch for look in looks], [look.maps for look in looks]
     composite = compose([(patch.grid, of, patch.covered) for patch, of in zip(patches, maps, strict=True)], grid)
     scenes = _scenes(patches, maps, plans)
-    keep = sorter_of(models, scenes[: len(found.patches)], scenes[len(found.patches) :])
-    mask, regions, threshold = detect_lesions(composite, grid, plans.inference, calibrated, keep=keep)
+    reduce = reduce_of(models, scenes[: len(found.patches)], scenes[len(found.patches) :])
+    mask, regions, threshold = detect_lesions(composite, grid, plans.inference, calibrated, reduce=reduce)
     regions = with_spread(regions, [SeenPatch(look.patch, look.folds) for look in looks], grid, plans)
     centers = patch_centers((patch.organ, patch.grid) for patch in patches)
     return CasePrediction(
@@ -153,11 +153,11 @@ def _averaged(patch: OrganPatch, models: Sequence[Fold], plans: Plans) -> Averag
 
 
 def detect_lesions(
-    composite: Composite | None, grid: Grid, plan: InferencePlan, calibrated: float, *, keep: Sorter | None = None
+    composite: Composite | None, grid: Grid, plan: InferencePlan, calibrated: float, *, reduce: Reduce | None = None
 ) -> tuple[NDArray[np.bool_], list[Found], float | None]:
     """Mask `[Z, Y, X]`, regions and threshold from the first of the composed maps, in indices of the whole scan.
 
-    `calibrated` is the threshold unless the plan asks for Otsu's, which is None without a map. `keep` sorts out
+    `calibrated` is the threshold unless the plan asks for Otsu's, which is None without a map. `reduce` sorts out
     candidates; it is asked only if there are any.
     """
     mask = np.zeros(grid.shape, dtype=bool)
@@ -167,19 +167,19 @@ def detect_lesions(
     threshold = otsu_threshold(anomaly, composite.coverage) if plan.threshold == "otsu" else calibrated
     inner = grid.crop(composite.box)
     regions = find_regions(anomaly, threshold, inner, plan)
-    if keep is not None and regions:
-        regions = keep(regions, inner)
+    if reduce is not None and regions:
+        regions = reduce(regions, inner)
     mask[composite.box.slices] = mask_of(regions, inner.shape)
     return mask, [_moved(region, composite.box.start) for region in regions], threshold
 
 
-def sorter_of(
+def reduce_of(
     models: Sequence[Fold], patches: Sequence[tuple[Grid, Mapped]], further: Sequence[tuple[Grid, Mapped]] = ()
-) -> Sorter | None:
+) -> Reduce | None:
     """What sorts out the candidates of these patches, at the folds' mean threshold; None without reducers."""
     reducers = [model.reducer for model in models if model.reducer is not None]
     limits = [model.calibration.score_threshold for model in models if model.calibration.score_threshold is not None]
-    return sorter(reducers, float(np.mean(limits)), patches, further) if reducers else None
+    return reduce_with(reducers, float(np.mean(limits)), patches, further) if reducers else None
 
 
 def _scenes(patches: Sequence[OrganPatch], maps: Sequence[FloatArray], plans: Plans) -> list[tuple[Grid, Mapped]]:

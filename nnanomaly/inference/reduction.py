@@ -20,7 +20,7 @@ from nnanomaly.preprocessing.resampling import sample_labels_on_grid
 from nnanomaly.roi.components import Component
 from nnanomaly.volume import Grid, Volume
 
-Sorter = Callable[[Sequence[Found], Grid], list[Found]]
+Reduce = Callable[[Sequence[Found], Grid], list[Found]]
 """Regions on a grid -> those that stay, best first."""
 
 
@@ -85,19 +85,19 @@ def scored(regions: Sequence[Found], scores: Floats, score_threshold: float) -> 
     return sorted(kept, key=lambda region: -region.candidate.score)
 
 
-def sorter(
+def reduce_with(
     reducers: Sequence[Reducer],
     score_threshold: float,
     patches: Sequence[tuple[Grid, Mapped]],
     further: Sequence[tuple[Grid, Mapped]] = (),
-) -> Sorter:
+) -> Reduce:
     """Keeps the regions whose mean probability over the reducers exceeds the threshold; patches as above."""
 
-    def keep(regions: Sequence[Found], grid: Grid) -> list[Found]:
+    def reduce(regions: Sequence[Found], grid: Grid) -> list[Found]:
         scores = mean_probabilities(reducers, features_on_patches(regions, grid, patches, further))
         return scored(regions, scores, score_threshold)
 
-    return keep
+    return reduce
 
 
 def mean_probabilities(reducers: Sequence[Reducer], features: Floats) -> Floats:

@@ -19,11 +19,12 @@ from nnanomaly.inference.detectors import Detector
 from nnanomaly.inference.look import look, noise_key
 from nnanomaly.inference.patch_map import healthy_statistics
 from nnanomaly.inference.reconstruct import Reconstructor
-from nnanomaly.lesion_head.examples import WEIGHT, EditedPatch, edit_patch, training_example, vary_patch
+from nnanomaly.lesion_head.examples import WEIGHT, training_example, vary_patch
 from nnanomaly.lesion_head.self_training import guess_lesions
 from nnanomaly.patch import Patch
 from nnanomaly.plans import Plans
 from nnanomaly.synthesis.kinds import KINDS
+from nnanomaly.synthesis.patch_editing import EditedPatch, edit_patch
 from nnanomaly.utilities.json_io import read_document, read_json, to_document, write_json
 from nnanomaly.utilities.progress import all_shown
 

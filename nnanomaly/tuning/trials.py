@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from nnanomaly.inference.look import noise_key
 from nnanomaly.lesion_head.example_store import generator_of_edit, with_organ
-from nnanomaly.lesion_head.examples import edit_patch
 from nnanomaly.patch import IMAGE, Patch
 from nnanomaly.preprocessing.normalization import denormalise, normalise
 from nnanomaly.preprocessing.resampling import sample_labels_on_grid
 from nnanomaly.synthesis.kinds import KINDS
 from nnanomaly.synthesis.lesions import draw_insertions, insert
+from nnanomaly.synthesis.patch_editing import edit_patch
 from nnanomaly.volume import Volume
 
 DIAMETERS_MM = (10.0, 20.0, 30.0, 40.0)

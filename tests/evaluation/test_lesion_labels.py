@@ -124,3 +124,17 @@ def test_the_ending_is_that_of_the_dataset_or_of_the_files(tmp_path: Path) -> No
     path = describe(tmp_path, KIDNEY)
     path.write_text(json.dumps({**json.loads(path.read_text()), "file_ending": ".nii.gz"}))
     assert labels_ending(folder) == ".nii.gz"
+
+
+@pytest.mark.parametrize("values", [(9,), (2, 9), (255,)])
+def test_a_value_that_no_label_has_is_refused_with_the_labels_there_are(
+    tmp_path: Path, values: tuple[int, ...]
+) -> None:
+    path = describe(tmp_path, KIDNEY, ["tumor"])
+    with pytest.raises(ConfigurationError, match=rf"CFG-LABELS.*{values[-1]} is no value.*{path}.*tumor"):
+        find_lesion_labels(tmp_path / "labelsTs", tmp_path / "preds", reference=values)
+
+
+def test_a_value_of_a_region_is_taken(tmp_path: Path) -> None:
+    describe(tmp_path, {"background": 0, "whole": [1, 2, 3], "mass": [2, 3]})
+    assert find_lesion_labels(tmp_path / "gt", tmp_path / "preds", reference=[3]).reference == (3,)

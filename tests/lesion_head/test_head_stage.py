@@ -7,13 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nnanomaly.lesion_head.examples import LESION, WEIGHT, edit_patch, flipped
+from nnanomaly.lesion_head.examples import LESION, WEIGHT, flipped
 from nnanomaly.lesion_head.head_stage import HELD_OUT, SEEN, HeadStage
 from nnanomaly.networks.lesion_head import LesionHead
-from nnanomaly.patch import Patch
 from nnanomaly.plans import HEAD_INPUTS, HeadPlan
 from nnanomaly.training.optimisation import Batch
-from nnanomaly.volume import Grid
 
 PLAN = HeadPlan(widths=(4, 8))
 PLAN = replace(PLAN, training=replace(PLAN.training, learning_rate=1e-2, precision="fp32", warmup_iterations=0))
@@ -72,18 +70,3 @@ def test_flips_move_all_channels_alike() -> None:
     assert len({flip.tobytes() for flip in flips}) > 3
     for flip in flips:
         np.testing.assert_array_equal(flip[1:] - flip[:-1], 27)
-
-
-def test_lesions_beyond_the_scan_are_neither_painted_nor_asked_for() -> None:
-    array = np.full((3, 20, 20, 20), 0.4, np.float32)
-    array[1:] = 1
-    array[1:, :8] = 0
-    array[0, :8] = -1
-    grid = Grid((20, 20, 20), (3.0, 3.0, 3.0), (0.0, 0.0, 0.0))
-    patch = Patch(name="a", case="a", organ="a", array=array, grid=grid)
-    for seed in range(8):
-        rng = np.random.default_rng(seed)
-        edited = edit_patch(patch, window_hu=(-200.0, 300.0), kinds=["solid_dark"], rng=rng)
-        np.testing.assert_array_equal(edited.patch.array[0, :8], -1)
-        assert not edited.lesions[:8].any()
-        assert not edited.patch.array[1, :8].any()

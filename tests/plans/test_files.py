@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nnanomaly.plans import GatePlan, Plans, load_plans, save_plans
-from nnanomaly.stages import HEAD, STAGES
+from nnanomaly.stages import NETWORKS, STAGES
 from nnanomaly.utilities.errors import ConfigurationError, IntegrityError
 from nnanomaly.utilities.json_io import document_hash
 
@@ -38,7 +38,7 @@ def test_plans_survive_the_way_to_a_file_and_back(
 
 def test_stages_are_configurations_that_name_the_one_before(path: Path) -> None:
     document = json.loads(path.read_text())
-    assert set(document["configurations"]) == {*STAGES, HEAD}
+    assert set(document["configurations"]) == set(NETWORKS)
     assert document["configurations"]["ddpm"]["previous_stage"] == "vqgan"
     assert document["schema_version"] == 1
     assert document["latent_shape"] == [8, 8, 8]

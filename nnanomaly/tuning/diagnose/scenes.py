@@ -12,12 +12,12 @@ import numpy as np
 from nnanomaly.arrays import BoolArray, FloatArray
 from nnanomaly.evaluation.lesion_matching import LesionRecord, MatchRule, match_case
 from nnanomaly.inference.anomaly_map import organ_gate
-from nnanomaly.inference.case_prediction import detect_lesions, sorter_of
+from nnanomaly.inference.case_prediction import detect_lesions, reduce_of
 from nnanomaly.inference.composition import Composite, compose
 from nnanomaly.inference.fold import Fold
 from nnanomaly.inference.postprocessing import threshold_mask
 from nnanomaly.inference.read import read
-from nnanomaly.inference.reduction import Sorter, as_mapped
+from nnanomaly.inference.reduction import Reduce, as_mapped
 from nnanomaly.patch import ORGAN, Patch
 from nnanomaly.plans import Plans
 from nnanomaly.roi.components import Component, find_components
@@ -60,8 +60,10 @@ def trace_scene(scene: Scene, model: Fold, plans: Plans, *, criteria: Criteria) 
     """Send the patches of a scene through a fold and follow its lesions."""
     layers = [_layers(patch, model, plans) for patch in scene.patches]
     composite = compose(layers, scene.grid) or _nothing(len(layers[0][1]))
-    keep = None if model.reducer is None else _sorter(scene.patches, layers, model, plans)
-    mask, _, threshold = detect_lesions(composite, scene.grid, plans.inference, model.calibration.threshold, keep=keep)
+    reduce = None if model.reducer is None else _reduce_of(scene.patches, layers, model, plans)
+    mask, _, threshold = detect_lesions(
+        composite, scene.grid, plans.inference, model.calibration.threshold, reduce=reduce
+    )
     assert threshold is not None, scene.name
     wanted, found = (Volume(array[None], scene.grid) for array in (scene.lesions, mask))
     rule = MatchRule(min_iou=criteria.min_share)
@@ -80,15 +82,15 @@ def _layers(patch: Patch, model: Fold, plans: Plans) -> tuple[Grid, FloatArray, 
     return patch.grid, np.stack(layers), patch.covered
 
 
-def _sorter(
+def _reduce_of(
     patches: Sequence[Patch], layers: Sequence[tuple[Grid, FloatArray, BoolArray]], model: Fold, plans: Plans
-) -> Sorter | None:
+) -> Reduce | None:
     """What sorts out the candidates of patches, which their `_layers` describe."""
     described = []
     for patch, (grid, (anomaly, _, _, healthy_hu, _, _), _) in zip(patches, layers, strict=True):
         scene = as_mapped(patch, anomaly=anomaly, healthy_hu=healthy_hu, plans=plans)
         described.append((grid, scene))
-    return sorter_of([model], described)
+    return reduce_of([model], described)
 
 
 def _nothing(num_layers: int) -> Composite:
