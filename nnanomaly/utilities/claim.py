@@ -18,10 +18,11 @@ def claimed(folder: Path) -> Iterator[None]:
     """Hold a folder for the duration of a `with` block; EnvironmentFault (ENV-BUSY) while another process holds it.
 
     The lock is the kernel's: it ends with its process, however that ends, so that nothing can be left locked and no
-    clock is asked. Where there are no such locks (Windows) nothing is locked.
+    clock is asked. Where there are no such locks (Windows) nothing is locked. Folders that were made for it and are
+    empty in the end are removed again: a command that is refused leaves nothing.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / CLAIM
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
     file = _open_and_lock(path)
     try:
         file.seek(0)
@@ -31,12 +32,19 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)  # while it is locked: whoever waits for this file sees that it is gone
+        with contextlib.suppress(OSError):  # not empty, or somebody else's meanwhile
+            for place in missing:
+                place.rmdir()
         file.close()
 
 
 def _open_and_lock(path: Path) -> IO[str]:
     while True:
-        file = path.open("a+", encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:
+            continue  # the holder before removed the folder between our two lines
         try:
             locked = _lock(file)
         except OSError:

@@ -14,12 +14,22 @@ from nnanomaly.utilities.errors import EnvironmentFault
 
 def test_a_second_claim_names_the_first_and_leaves_it(tmp_path: Path) -> None:
     folder = tmp_path / "fold_0"
+    folder.mkdir()
     with claimed(folder):
         with pytest.raises(EnvironmentFault, match=rf"ENV-BUSY.*fold_0 is in use by process {os.getpid()} on"):
             with claimed(folder):
                 pass
         assert len(list(folder.iterdir())) == 1
     assert list(folder.iterdir()) == []
+
+
+def test_folders_that_were_made_for_nothing_are_gone_and_others_stay(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), claimed(tmp_path / "stage" / "fold_0"):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    with claimed(tmp_path / "stage" / "fold_0"):
+        (tmp_path / "stage" / "plans.json").write_text("{}")
+    assert [path.name for path in (tmp_path / "stage").iterdir()] == ["plans.json"]
 
 
 def test_an_error_within_ends_the_claim(tmp_path: Path) -> None:
