@@ -17,7 +17,7 @@ from nnanomaly.training.stage_state import (
     refuse_other_finished,
     state_of,
 )
-from nnanomaly.utilities.claim import claimed
+from nnanomaly.utilities.claim import claimed, remove_stale_claim
 from nnanomaly.utilities.leftovers import remove_leftovers
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def train_stages(
         _refuse_other(run)
     for run in runs:
         remove_leftovers(run.folder, run.folder.parent, run.folder / VALIDATION, run.folder / SAMPLES)
+        remove_stale_claim(run.folder)
         kept = _train_or_keep(run)
         if SPECS[run.stage].finish:
             resolve(SPECS[run.stage].finish)(run, kept=kept)

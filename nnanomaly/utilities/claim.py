@@ -38,6 +38,13 @@ def claimed(folder: Path) -> Iterator[None]:
         file.close()
 
 
+def remove_stale_claim(folder: Path) -> None:
+    """Remove what a killed holder left in a folder; nothing where somebody holds it, or where it cannot be removed."""
+    if (folder / CLAIM).exists():
+        with contextlib.suppress(EnvironmentFault, OSError), claimed(folder):
+            pass
+
+
 def _open_and_lock(path: Path) -> IO[str]:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nnanomaly.utilities.claim import claimed
+from nnanomaly.utilities.claim import CLAIM, claimed, remove_stale_claim
 from nnanomaly.utilities.errors import EnvironmentFault
 
 
@@ -53,4 +53,15 @@ with claimed(Path({str(tmp_path)!r})):
     assert len(list(tmp_path.iterdir())) == 1
     with claimed(tmp_path):
         pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stale_claim_is_removed_and_one_that_is_held_stays(tmp_path: Path) -> None:
+    (tmp_path / CLAIM).write_text("process 1 on nowhere")
+    remove_stale_claim(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with claimed(tmp_path):
+        remove_stale_claim(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [CLAIM]
+    remove_stale_claim(tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []
