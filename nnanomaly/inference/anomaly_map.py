@@ -40,7 +40,7 @@ class Residual:
     """Healthy reconstruction, as smooth as the residual."""
     covered: BoolArray
     """Where the scan says something."""
-    extra: tuple["Residual", ...] = ()
+    extra: "tuple[Residual, ...]" = ()
     """The same at the extra noise levels."""
 
 
@@ -56,7 +56,7 @@ class ResidualStatistics:
     """Mean per bin; the intensity bins of the first distance bin come first."""
     std_hu: tuple[Spread, ...]
     """Standard deviation per bin."""
-    extra: tuple["ResidualStatistics", ...] = ()
+    extra: "tuple[ResidualStatistics, ...]" = ()  # a string as a whole: Python 3.10 resolves no name within brackets
     """The same at the extra noise levels."""
 
     def __post_init__(self) -> None:

@@ -28,9 +28,9 @@ class PatchReconstruction:
     """The scan through the autoencoder alone."""
     unguided_hu: FloatArray | None = None
     """Its reconstruction from the same noise without guidance, where the plan compares with it."""
-    extra: tuple["PatchReconstruction", ...] = ()
+    extra: "tuple[PatchReconstruction, ...]" = ()
     """The same at the extra noise levels."""
-    samples: tuple["PatchReconstruction", ...] = ()
+    samples: "tuple[PatchReconstruction, ...]" = ()
     """The reconstruction of every sample of the noise alone, where it is the mean of several."""
 
 

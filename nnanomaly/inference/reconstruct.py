@@ -44,9 +44,9 @@ class Reconstruction(NamedTuple):
     """The patches through the codec alone: the error floor of any reconstruction."""
     unguided: Tensor | None = None
     """The reconstruction of the same noise without guidance, where the plan compares with it."""
-    extra: tuple["Reconstruction", ...] = ()
+    extra: "tuple[Reconstruction, ...]" = ()
     """The same at the extra noise levels of the plan."""
-    samples: tuple["Reconstruction", ...] = ()
+    samples: "tuple[Reconstruction, ...]" = ()
     """The same of every sample of the noise alone; empty where there is one."""
 
 
