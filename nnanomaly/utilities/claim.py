@@ -51,6 +51,8 @@ def _open_and_lock(path: Path) -> IO[str]:
         try:
             file = path.open("a+", encoding="utf-8")
         except FileNotFoundError:
+            if path.is_symlink():
+                raise  # a link to nowhere, which no second try mends
             continue  # the holder before removed the folder between our two lines
         try:
             locked = _lock(file)

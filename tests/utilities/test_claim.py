@@ -65,3 +65,9 @@ def test_a_stale_claim_is_removed_and_one_that_is_held_stays(tmp_path: Path) -> 
         assert [path.name for path in tmp_path.iterdir()] == [CLAIM]
     remove_stale_claim(tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_is_a_link_to_nowhere_is_an_error_and_not_tried_for_ever(tmp_path: Path) -> None:
+    (tmp_path / CLAIM).symlink_to(tmp_path / "gone" / "file")
+    with pytest.raises(FileNotFoundError), claimed(tmp_path):
+        pass
